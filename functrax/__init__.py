@@ -1,0 +1,27 @@
+"""functrax: composable transformations of Python functions, compiled by XLA."""
+
+from functrax.core.config import config as config
+from functrax.core.trace import Array as Array
+from functrax.core.trace import install_evaluator as _install_evaluator
+from functrax.runtime.devices import Device as Device
+from functrax.runtime.devices import device_count as device_count
+from functrax.runtime.devices import devices as devices
+from functrax.runtime.devices import local_devices as local_devices
+from functrax.runtime.dispatch import convert as _convert
+from functrax.runtime.dispatch import evaluate as _evaluate
+from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct
+from functrax.transforms.grad import grad as grad
+from functrax.transforms.grad import hessian as hessian
+from functrax.transforms.grad import jacfwd as jacfwd
+from functrax.transforms.grad import jacrev as jacrev
+from functrax.transforms.grad import jvp as jvp
+from functrax.transforms.grad import linear_transpose as linear_transpose
+from functrax.transforms.grad import linearize as linearize
+from functrax.transforms.grad import value_and_grad as value_and_grad
+from functrax.transforms.grad import vjp as vjp
+from functrax.transforms.jit import eval_shape as eval_shape
+from functrax.transforms.jit import jit as jit
+from functrax.transforms.jit import make_jaxpr as make_jaxpr
+from functrax.transforms.vmap import vmap as vmap
+
+_install_evaluator(_evaluate, _convert)

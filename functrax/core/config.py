@@ -1,0 +1,497 @@
+"""The options of functrax: one row each, cheap to read, scoped per thread.
+
+A value comes from, in rising order: the row's default, the environment variable ``FUNCTRAX_NAME``,
+``config.update`` (all threads), and a ``with`` scope (this thread only). JAX's variables, such as
+``JAX_ENABLE_X64``, are not read: a machine may hold both systems, and a setting for one must not
+leak into the other.
+
+Options marked ``trace`` change what a function is traced or compiled into; ``config.trace_key()``
+stands for all of them in the keys of caches.
+"""
+
+import contextlib
+import difflib
+import os
+import threading
+from collections.abc import Callable, Hashable
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from functrax.errors import ConfigError
+
+
+class Option(NamedTuple):
+    """One row of the table: what an option may hold and what it does.
+
+    Attributes:
+        default: the value when nobody sets it.
+        kind: ``bool``, ``int``, ``float``, ``str``, ``object`` for anything hashable, or the words.
+        doc: a sentence for the user.
+        trace: whether it changes traced or compiled programs.
+        optional: whether None is allowed.
+        scoped: whether one thread may change it; not what is fixed once devices have started.
+    """
+
+    default: object
+    kind: type | tuple[str, ...]
+    doc: str
+    trace: bool = False
+    optional: bool = False
+    scoped: bool = True
+
+
+def _option(default: object, kind: type | tuple[str, ...], doc: str, **flags: bool) -> Any:
+    """Declare a row in the body of `Config`; Any lets each row carry the type of its value."""
+    return Option(default, kind, doc, **flags)
+
+
+class TraceKey:
+    """Stands for the options that change programs: the same object for the same settings."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: tuple[Hashable, ...]) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        """Show the options that differ from their defaults."""
+        settings = zip(TRACED, self.values, strict=True)
+        changed = [f"{name}={now!r}" for name, now in settings if now != OPTIONS[name].default]
+        return f"TraceKey({', '.join(changed)})"
+
+
+_GUARDS = ("allow", "log", "disallow", "log_explicit", "disallow_explicit")
+_TRACEBACKS = ("auto", "off", "tracebackhide", "remove_frames", "quiet_remove_frames")
+_PRECISIONS = (
+    *("default", "high", "highest", "bfloat16", "tensorfloat32", "float32"),
+    *("ANY_F8_ANY_F8_F32", "ANY_F8_ANY_F8_F32_FAST_ACCUM", "ANY_F8_ANY_F8_ANY"),
+    *("ANY_F8_ANY_F8_ANY_FAST_ACCUM", "F16_F16_F16", "F16_F16_F32", "BF16_BF16_BF16"),
+    *("BF16_BF16_F32", "BF16_BF16_F32_X3", "BF16_BF16_F32_X6", "BF16_BF16_F32_X9"),
+    *("TF32_TF32_F32", "TF32_TF32_F32_X3", "F32_F32_F32", "F64_F64_F64"),
+)
+
+
+class Config(threading.local):
+    """The options, as attributes: the class has the values of the process, a thread its scopes.
+
+    Example:
+        >>> config.enable_x64
+        False
+        >>> with config.scope(enable_x64=True):
+        ...     config.enable_x64
+        True
+    """
+
+    # fmt: off
+    enable_x64: bool = _option(
+        False, bool, "Numbers whose width nobody asked for have 64 bits, not 32.", trace=True)
+    numpy_dtype_promotion: str = _option(
+        "standard", ("standard", "strict"), "Promote mixed dtypes, or refuse to.", trace=True)
+    numpy_rank_promotion: str = _option(
+        "allow", ("allow", "warn", "raise"), "When ranks differ and broadcast.", trace=True)
+    default_matmul_precision: str | None = _option(
+        None, _PRECISIONS, "Precision of products that ask for none.", trace=True, optional=True)
+    default_device: Any = _option(
+        None, object, "Where new arrays and computations go.", trace=True, optional=True)
+    default_prng_impl: str = _option(
+        "threefry2x32", str, "The generator of keys made without naming one.", trace=True)
+    enable_custom_prng: bool = _option(
+        False, bool, "random.PRNGKey returns typed keys.", trace=True)
+    threefry_partitionable: bool = _option(
+        True, bool, "Random bits do not depend on the sharding.", trace=True)
+    random_seed_offset: int = _option(0, int, "Added to every seed of a key.", trace=True)
+    grad_convention: str = _option(
+        "jax", ("jax", "exact"), "Gradients through pmap and named axes: whose.", trace=True)
+    disable_jit: bool = _option(False, bool, "Run jitted functions eagerly.", trace=True)
+    debug_nans: bool = _option(False, bool, "Raise where a NaN appears.", trace=True)
+    debug_infs: bool = _option(False, bool, "Raise where an infinity appears.", trace=True)
+    debug_key_reuse: bool = _option(False, bool, "Raise when a key is used twice.", trace=True)
+    enable_checks: bool = _option(
+        False, bool, "Check every program after every transform (slow).", trace=True)
+    check_tracer_leaks: bool = _option(False, bool, "Raise where a tracer outlives its trace.")
+
+    platforms: str | None = _option(
+        None, str, "What to start, by commas; the first is default.", optional=True, scoped=False)
+    num_cpu_devices: int = _option(
+        -1, int, "Virtual CPU devices; -1 leaves it to XLA_FLAGS, else one.", scoped=False)
+    cpu_collectives_implementation: str = _option(
+        "gloo", ("gloo", "mpi"), "Transport between CPU processes.", scoped=False)
+    distributed_debug: bool = _option(False, bool, "Log how processes start and join.")
+
+    enable_compilation_cache: bool = _option(True, bool, "Keep compiled programs on disk.")
+    compilation_cache_dir: str | None = _option(
+        None, str, "The folder of that cache; None is the user's cache folder.", optional=True)
+    compilation_cache_max_size: int = _option(4 << 30, int, "Bytes it may take; -1: no bound.")
+    persistent_cache_min_compile_time_secs: float = _option(
+        0.1, float, "Keep only what took this long to compile.")
+    persistent_cache_min_entry_size_bytes: int = _option(0, int, "Keep only what is this large.")
+    raise_persistent_cache_errors: bool = _option(False, bool, "Raise when it fails, not warn.")
+
+    log_compiles: bool = _option(False, bool, "Log each trace and compilation.")
+    explain_cache_misses: bool = _option(False, bool, "Log why a function is traced again.")
+    dump_ir_to: str | None = _option(
+        None, str, "Folder for each program before and after each pass.", optional=True)
+    traceback_filtering: str = _option("auto", _TRACEBACKS, "How functrax's frames are hidden.")
+    pprint_use_color: bool = _option(True, bool, "Print jaxprs in colour on a terminal.")
+    transfer_guard: str | None = _option(
+        None, _GUARDS, "What to do on a transfer in any direction.", optional=True)
+    transfer_guard_host_to_device: str | None = _option(
+        None, _GUARDS, "What to do on a transfer from host to device.", optional=True)
+    transfer_guard_device_to_device: str | None = _option(
+        None, _GUARDS, "What to do on a transfer between devices.", optional=True)
+    transfer_guard_device_to_host: str | None = _option(
+        None, _GUARDS, "What to do on a transfer from device to host.", optional=True)
+    # fmt: on
+
+    key: TraceKey
+
+    @staticmethod
+    def trace_key() -> TraceKey:
+        """Return the object that stands for all options that change programs, for cache keys.
+
+        Returns:
+            A `TraceKey`: the same object for the same settings, in any thread.
+
+        Example:
+            >>> with config.scope(enable_x64=True):
+            ...     config.trace_key()
+            TraceKey(enable_x64=True)
+        """
+        return config.key
+
+    def update(self, name: str, value: object) -> None:
+        """Set an option for all threads.
+
+        Args:
+            name: str, the option, with or without JAX's prefix ``jax_``.
+            value: object, of the kind that the option's row says.
+
+        Raises:
+            ConfigError: for an unknown name, another kind of value, or a change that is too late.
+
+        Example:
+            >>> config.update("jax_enable_x64", False)
+        """
+        changes = _checked("config.update", {_resolve(name, "config.update"): value})
+        with _lock:
+            for changed, new in changes.items():
+                setattr(Config, changed, new)
+            Config.key = _intern_key({})
+            for local in _scoped_threads.values():
+                local["key"] = _intern_key(local)
+
+    def scope(self, **options: object) -> "Scope":
+        """Set options for this thread until a ``with`` block ends.
+
+        Args:
+            **options: object, values by option name.
+
+        Returns:
+            A context manager, which is also a decorator.
+
+        Raises:
+            ConfigError: for an unknown name, or another kind of value.
+
+        Example:
+            >>> with config.scope(debug_nans=True, log_compiles=True):
+            ...     config.debug_nans, config.log_compiles
+            (True, True)
+        """
+        named = {_resolve(name, "config.scope"): value for name, value in options.items()}
+        return Scope("config.scope", named)
+
+    def on_update(self, name: str, check: Callable[[Any], None]) -> None:
+        """Have a function look at each new value of an option before it takes effect.
+
+        Args:
+            name: str, the option.
+            check: Callable, called with the value; it refuses it by raising.
+
+        Raises:
+            ConfigError: for an unknown name.
+
+        Example:
+            >>> config.on_update("log_compiles", lambda value: None)
+        """
+        _checks.setdefault(_resolve(name, "config.on_update"), []).append(check)
+
+    def values(self) -> dict[str, Any]:
+        """Return the value of every option in this thread.
+
+        Returns:
+            A new dict by option name.
+
+        Example:
+            >>> config.values()["numpy_rank_promotion"]
+            'allow'
+        """
+        return {name: getattr(self, name) for name in OPTIONS}
+
+    def __getattr__(self, name: str) -> Any:
+        """Read an option by JAX's name, as in ``config.jax_enable_x64``."""
+        if name.startswith("__") or (resolved := _resolve(name, "config")) == name:
+            raise AttributeError(name)
+        return getattr(self, resolved)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse assignment: it does not say whether one thread or all are meant."""
+        cure = (
+            f"Call config.update({name!r}, {value!r}), or `with config.scope({name}={value!r}):`."
+        )
+        raise ConfigError("config", "an update or a scope", f"an assignment to {name}", fix=cure)
+
+    def __repr__(self) -> str:
+        """Show every option and its value."""
+        return "\n".join(f"{name} = {value!r}" for name, value in self.values().items())
+
+
+class Scope(contextlib.ContextDecorator):
+    """Options that hold in one thread while a ``with`` block, or a decorated function, runs.
+
+    Args:
+        call: str, the function the user called.
+        options: dict, values by option name.
+
+    Raises:
+        ConfigError: for another kind of value, or an option that one thread cannot change.
+
+    Example:
+        >>> @config.scope(enable_x64=True)
+        ... def wide():
+        ...     return config.enable_x64
+        >>> wide(), config.enable_x64
+        (True, False)
+    """
+
+    __slots__ = ("_changes",)
+
+    def __init__(self, call: str, options: dict[str, object]) -> None:
+        for name in options:
+            if name in OPTIONS and not OPTIONS[name].scoped:
+                cure = f"Call config.update({name!r}, ...) before the first computation."
+                raise ConfigError(call, "an option that one thread can change", name, fix=cure)
+        self._changes = _checked(call, options)
+
+    def __enter__(self) -> None:
+        """Put the new values in place, and the old ones on the thread's stack."""
+        local = vars(config)
+        saved = {name: local[name] for name in self._changes if name in local}
+        local.setdefault("stack", []).append((self, saved))
+        local.update(self._changes)
+        _refresh_key(local)
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Bring the old values back."""
+        local = vars(config)
+        stack = local["stack"]
+        # The last entry, unless generators suspended inside scopes end in another order.
+        place = max(index for index, (scope, _) in enumerate(stack) if scope is self)
+        _, saved = stack.pop(place)
+        for name in self._changes:
+            local.pop(name, None)
+        local.update(saved)
+        _refresh_key(local)
+
+
+class ScopedOption:
+    """A function that makes the `Scope` of one option, such as ``functrax.enable_x64``.
+
+    Args:
+        name: str, the option.
+
+    Example:
+        >>> with enable_x64(True):
+        ...     config.enable_x64
+        True
+    """
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = f"{OPTIONS[name].doc} Holds for this thread in ``with {name}(value):``."
+
+    def __call__(self, new_val: object = True) -> Scope:
+        """Return a scope in which the option has a value.
+
+        Args:
+            new_val: object, the value; for switches, True when not given.
+
+        Returns:
+            A context manager, which is also a decorator.
+
+        Raises:
+            ConfigError: for a value that the option does not take.
+        """
+        return Scope(self.__name__, {self.__name__: new_val})
+
+
+# ---- names and values
+
+
+def _resolve(name: str, call: str) -> str:
+    """Turn a name, JAX's or ours, into ours."""
+    short = name.removeprefix("jax_")
+    short = _ALIASES.get(short, short)
+    if short in OPTIONS or short in IGNORED or short in REFUSED:
+        return short
+    close = difflib.get_close_matches(short, OPTIONS, n=3)
+    known = "config.values() has all of them."
+    cure = f"Did you mean {' or '.join(map(repr, close))}?" if close else known
+    raise ConfigError(call, "the name of an option", repr(name), fix=cure)
+
+
+def _checked(call: str, options: dict[str, object]) -> dict[str, object]:
+    """Return options with values of the right kind, and those they imply, if all checks agree."""
+    changes: dict[str, object] = {}
+    for name, value in options.items():
+        if name in OPTIONS:
+            changes[name] = _convert(call, name, value)
+            changes.update(dict.fromkeys(_IMPLIED.get(name, ()), changes[name]))
+        elif name in REFUSED and value != REFUSED[name][0]:
+            default, cure = REFUSED[name]
+            raise ConfigError(call, f"{default!r} for {name}", repr(value), fix=cure)
+    for name, value in changes.items():
+        for check in _checks.get(name, ()):
+            check(value)
+    return changes
+
+
+def _convert(call: str, name: str, value: object) -> object:
+    option = OPTIONS[name]
+    kind = option.kind
+    if value is None and option.optional:
+        return None
+    if isinstance(kind, tuple):
+        word = getattr(value, "value", value)  # JAX's enumerations have the same words
+        if isinstance(word, str) and word in kind:
+            return word
+    elif kind is bool:
+        if isinstance(value, int) and value in (0, 1):  # True and False are integers too
+            return bool(value)
+    elif kind is object:
+        with contextlib.suppress(TypeError):
+            hash(value)
+            return value
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, kind) and not isinstance(value, bool):
+        return None if value == "" and option.optional else value  # JAX writes "" for None
+    raise ConfigError(call, f"{_describe(option)} for {name}", repr(value), fix=option.doc)
+
+
+def _describe(option: Option) -> str:
+    kind = option.kind
+    if isinstance(kind, tuple):
+        text = "one of " + ", ".join(map(repr, kind))
+    else:
+        words = {bool: "True or False", object: "a hashable value"}
+        text = words.get(kind, f"a value of type {kind.__name__}")
+    return text + " or None" if option.optional else text
+
+
+_SWITCH = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+
+
+def _parse(variable: str, option: Option, text: str) -> object:
+    """Read the text of an environment variable."""
+    kind, word = option.kind, text.strip()
+    if option.optional and word.lower() in ("", "none"):
+        return None
+    if kind is str or kind is object or (isinstance(kind, tuple) and word in kind):
+        return word
+    if kind is bool and word.lower() in _SWITCH:
+        return _SWITCH[word.lower()]
+    with contextlib.suppress(ValueError):
+        if kind is int:
+            return int(word)
+        if kind is float:
+            return float(word)
+    expected = f"{_describe(option)} in the environment variable {variable}"
+    cure = f"Correct or unset it. {option.doc}"
+    raise ConfigError("import functrax", expected, repr(text), where="", fix=cure)
+
+
+# ---- the key
+
+
+def _intern_key(local: dict[str, Any]) -> TraceKey:
+    shared = vars(Config)
+    values = tuple(local[name] if name in local else shared[name] for name in TRACED)
+    key = _keys.get(values)
+    return key if key is not None else _keys.setdefault(values, TraceKey(values))
+
+
+def _refresh_key(local: dict[str, Any]) -> None:
+    """Make the key of this thread agree with its scopes."""
+    if not _traced.isdisjoint(local):
+        with _lock:
+            local["key"] = _intern_key(local)
+            _scoped_threads[id(local)] = local
+    elif "key" in local:
+        with _lock:
+            del local["key"], _scoped_threads[id(local)]
+
+
+_checks: dict[str, list[Callable[[Any], None]]] = {}
+_keys: dict[tuple[Hashable, ...], TraceKey] = {}
+_scoped_threads: dict[int, dict[str, Any]] = {}  # those whose keys an update must renew
+_lock = threading.Lock()
+
+OPTIONS: dict[str, Option] = {n: row for n, row in vars(Config).items() if isinstance(row, Option)}
+TRACED: tuple[str, ...] = tuple(name for name, row in OPTIONS.items() if row.trace)
+_traced = frozenset(TRACED)
+_ALIASES = {"platform_name": "platforms"}
+_IMPLIED = {"transfer_guard": tuple(n for n in OPTIONS if n.startswith("transfer_guard_"))}
+
+#: JAX's options that scripts set and that tune how JAX itself works, not what programs compute:
+#: setting one does nothing.
+IGNORED = frozenset({
+    *("allow_f16_reductions", "array", "bcoo_cusparse_lowering", "captured_constants_warn_bytes"),
+    *("check_vma", "compilation_cache_expect_pgle", "compiler_enable_remat_pass", "enable_mlir"),
+    *("compilation_cache_include_metadata_in_key", "cpu_enable_async_dispatch", "enable_pgle"),
+    *("debug_log_modules", "disable_bwd_checks", "disable_most_optimizations", "enable_memories"),
+    *("disable_vmap_shmap_error", "dump_ir_modes", "exec_time_optimization_effort", "spmd_mode"),
+    *("experimental_name_stack", "explicit_x64_dtypes", "include_full_tracebacks_in_locations"),
+    *("legacy_prng_key", "logging_level", "memory_fitting_effort", "memory_fitting_level"),
+    *("optimization_level", "persistent_cache_enable_xla_caches", "pmap_no_rank_reduction"),
+    *("pgle_aggregation_percentile", "pgle_profiling_runs", "pmap_shmap_merge", "use_magma"),
+    *("send_traceback_to_runtime", "share_binary_between_hosts", "softmax_custom_jvp"),
+    *("threefry_gpu_kernel_lowering", "traceback_in_locations_limit", "use_shardy_partitioner"),
+    *("tracer_error_num_traceback_frames", "use_direct_linearize"),
+})  # fmt: skip
+
+#: JAX's options that would change what a script computes: only JAX's default is taken.
+REFUSED: dict[str, tuple[object, str]] = {
+    "cuda_visible_devices": ("all", "Set the environment variable CUDA_VISIBLE_DEVICES."),
+    "default_dtype_bits": ("64", "Ask for the dtype, or set enable_x64."),
+    "dynamic_shapes": (False, "Shapes are static."),
+    "high_dynamic_range_gumbel": (False, "Pass mode='high' to random.gumbel and categorical."),
+    "xla_backend": ("", "Set platforms."),
+}
+
+for _name, _row in OPTIONS.items():
+    _variable = "FUNCTRAX_" + _name.upper()
+    _text = os.environ.get(_variable)
+    setattr(Config, _name, _row.default if _text is None else _parse(_variable, _row, _text))
+Config.key = _intern_key({})
+config = Config()
+
+enable_x64 = ScopedOption("enable_x64")
+disable_jit = ScopedOption("disable_jit")
+debug_nans = ScopedOption("debug_nans")
+debug_infs = ScopedOption("debug_infs")
+debug_key_reuse = ScopedOption("debug_key_reuse")
+enable_checks = ScopedOption("enable_checks")
+enable_custom_prng = ScopedOption("enable_custom_prng")
+check_tracer_leaks = checking_leaks = ScopedOption("check_tracer_leaks")
+numpy_dtype_promotion = ScopedOption("numpy_dtype_promotion")
+numpy_rank_promotion = ScopedOption("numpy_rank_promotion")
+default_matmul_precision = ScopedOption("default_matmul_precision")
+default_device = ScopedOption("default_device")
+default_prng_impl = ScopedOption("default_prng_impl")
+threefry_partitionable = ScopedOption("threefry_partitionable")
+log_compiles = ScopedOption("log_compiles")
+explain_cache_misses = ScopedOption("explain_cache_misses")
+transfer_guard = ScopedOption("transfer_guard")
+transfer_guard_host_to_device = ScopedOption("transfer_guard_host_to_device")
+transfer_guard_device_to_device = ScopedOption("transfer_guard_device_to_device")
+transfer_guard_device_to_host = ScopedOption("transfer_guard_device_to_host")

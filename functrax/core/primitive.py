@@ -1,0 +1,192 @@
+"""The record of a primitive: its name and all its rules, side by side.
+
+Calling conventions, the same for every primitive:
+
+=============  ====================================================================================================
+abstract_eval  ``(*types, **params) -> tuple of types``; checks shapes and dtypes and raises the user's error
+jvp            ``(primals, tangents, **params) -> (results, tangents_out)``; a tangent is None where it is zero
+transpose      ``(cotangents, *operands, **params) -> one cotangent or None per operand``; operands in which the equation
+               is linear arrive as `Linear`, the others as values; a cotangent is None where it is zero
+batch          ``(axis, operands, dims, **params) -> (results, dims_out)``; a dim is None where the operand is not mapped
+lower          ``(b, *operands, **params) -> value or tuple of values``; b is the builder, with b.in_types, b.out_types
+partial        higher-order only: ``(trace, operands, unknown, params) -> results``; split known from unknown
+axis_names     collectives and higher-order only: ``(params) -> frozenset`` of the named axes it refers to
+lowers_keys    whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by ``batch``
+=============  ====================================================================================================
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from functrax import errors
+from functrax.core.types import ShapedArray
+
+Rule = Callable[..., Any]
+
+
+class BatchAxis(NamedTuple):
+    """The axis that a batch rule maps over."""
+
+    size: int
+    name: Any = None
+
+
+class Refusal:
+    """A rule that is absent on purpose, with the reason.
+
+    Args:
+        name: how the table of primitives prints it.
+        reason: one sentence for the error message.
+    """
+
+    __slots__ = ("name", "reason")
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Keep name and reason."""
+        self.name = name
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        """Print the name."""
+        return self.name
+
+
+ZERO_DERIVATIVE = Refusal("zero", "The derivative is zero wherever it exists.")
+NOT_LINEAR = Refusal("not linear", "The operation is not linear in any operand.")
+
+
+class Linear:
+    """Stands for an operand in which an equation is linear, while the equation is transposed."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray) -> None:
+        """Keep the operand's type."""
+        self.aval = aval
+
+
+class Primitive:
+    """One operation of the IR. Make it with `declare`; the module's table gives the form of each rule."""
+
+    __slots__ = (
+        "abstract_eval",
+        "axis_names",
+        "batch",
+        "declared",
+        "jvp",
+        "lower",
+        "lowers_keys",
+        "name",
+        "partial",
+        "transpose",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        abstract_eval: Rule,
+        jvp: Rule | Refusal,
+        transpose: Rule | Refusal,
+        batch: Rule | Refusal,
+        lower: Rule | Refusal,
+        partial: Rule | None = None,
+        axis_names: Callable[[dict[str, Any]], frozenset[str]] | None = None,
+        lowers_keys: bool = False,
+        declared: str = "",
+    ) -> None:
+        """Set the fields once; the record never changes afterwards."""
+        setter = object.__setattr__
+        setter(self, "name", name)
+        setter(self, "abstract_eval", abstract_eval)
+        setter(self, "jvp", jvp)
+        setter(self, "transpose", transpose)
+        setter(self, "batch", batch)
+        setter(self, "lower", lower)
+        setter(self, "partial", partial)
+        setter(self, "axis_names", axis_names)
+        setter(self, "lowers_keys", lowers_keys)
+        setter(self, "declared", declared)
+
+    name: str
+    abstract_eval: Rule
+    jvp: Any
+    transpose: Any
+    batch: Any
+    lower: Any
+    partial: Rule | None
+    axis_names: Callable[[dict[str, Any]], frozenset[str]] | None
+    lowers_keys: bool
+    declared: str
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: a primitive is declared once, with all its rules."""
+        raise errors.InternalError("Primitive", "no change after declaration", f"{self.name}.{name}")
+
+    def __repr__(self) -> str:
+        """Print the name."""
+        return self.name
+
+
+registry: dict[str, Primitive] = {}
+
+
+def declare(name: str, **rules: Any) -> Primitive:
+    """Declare a primitive with all its rules and register it by name.
+
+    Args:
+        name: the name printed in jaxprs; unique.
+        **rules: the fields of `Primitive`.
+
+    Returns:
+        The primitive.
+
+    Raises:
+        ArgumentError: if the name is taken.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.endswith(("primitive.py", "rules.py")):
+        frame = frame.f_back
+    if name in registry:
+        raise errors.ArgumentError("declare", "a new primitive name", repr(name))
+    primitive = Primitive(
+        name, **rules, declared=f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    )
+    registry[name] = primitive
+    return primitive
+
+
+_abstract_cache: dict[Any, tuple[ShapedArray, ...]] = {}
+
+
+def abstract_eval(
+    primitive: Primitive, types: tuple[ShapedArray, ...], params: dict[str, Any]
+) -> tuple[ShapedArray, ...]:
+    """Return the types of a primitive's results, cached on primitive, operand types and params."""
+    key = (primitive, types, tuple(params.items())) if params else (primitive, types)
+    try:
+        found = _abstract_cache.get(key)
+    except TypeError:  # an unhashable parameter: evaluate every time
+        return primitive.abstract_eval(*types, **params)
+    if found is None:
+        found = primitive.abstract_eval(*types, **params)
+        _abstract_cache[key] = found
+    return found
+
+
+def clear_abstract_cache() -> None:
+    """Forget all cached abstract evaluations (they hold jaxprs alive)."""
+    _abstract_cache.clear()
+
+
+def missing_rule(primitive: Primitive, transform: str, rule: str) -> errors.MissingRuleError:
+    """Return the error for a primitive that lacks a transform's rule."""
+    refusal = getattr(primitive, rule)
+    reason = refusal.reason + " " if isinstance(refusal, Refusal) else ""
+    return errors.MissingRuleError(
+        transform,
+        f"a primitive with a rule for {rule!r}",
+        f"{primitive.name!r}, which has none",
+        fix=f"{reason}Add `{rule}=` to its declaration at {primitive.declared}.",
+    )

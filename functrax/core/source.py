@@ -1,0 +1,77 @@
+"""Where in the user's code an equation came from, taken cheaply and decoded only when printed.
+
+Taking a location costs a walk of a few frames and one tuple; no traceback object is made. The line number is decoded from
+``(code, lasti)`` when somebody asks.
+"""
+
+import os
+import sys
+from types import CodeType
+from typing import NamedTuple
+
+from functrax.errors import is_internal_file
+
+
+class Source(NamedTuple):
+    """The innermost user frame at the time an equation was written, and the ``named_scope`` around it."""
+
+    code: CodeType
+    lasti: int
+    scope: str
+
+    @property
+    def filename(self) -> str:
+        """The path of the user's file."""
+        return self.code.co_filename
+
+    @property
+    def line(self) -> int:
+        """The line number, from 1."""
+        return self.position()[0]
+
+    @property
+    def column(self) -> int:
+        """The column, from 0."""
+        return self.position()[1]
+
+    @property
+    def function(self) -> str:
+        """The qualified name of the user's function."""
+        return self.code.co_qualname
+
+    def position(self) -> tuple[int, int]:
+        """Return line and column, decoded from the code object's table."""
+        for index, (line, _, column, _) in enumerate(self.code.co_positions()):
+            if 2 * index == self.lasti:
+                return line or self.code.co_firstlineno, column or 0
+        return self.code.co_firstlineno, 0
+
+    def __str__(self) -> str:
+        """Print as ``train.py:41``."""
+        return f"{os.path.basename(self.filename)}:{self.line}"
+
+
+_internal: dict[CodeType, bool] = {}
+
+
+def is_internal(code: CodeType) -> bool:
+    """Tell whether a code object is functrax's own (cached)."""
+    known = _internal.get(code)
+    if known is None:
+        known = _internal[code] = is_internal_file(code.co_filename)
+    return known
+
+
+def current_source(scope: str, depth: int = 2) -> Source | None:
+    """Return the innermost user frame, starting `depth` frames up, or None if there is none."""
+    frame = sys._getframe(depth)
+    internal = _internal
+    while frame is not None:
+        code = frame.f_code
+        known = internal.get(code)
+        if known is None:
+            known = is_internal(code)
+        if not known:
+            return Source(code, frame.f_lasti, scope)
+        frame = frame.f_back
+    return None

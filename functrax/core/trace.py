@@ -1,0 +1,316 @@
+"""The dispatcher: `bind` hands an operation to the thread's current trace, or evaluates it at once when there is none.
+
+A trace is an interpreter (stage, jvp, record, batch). It knows its own tracers by identity and treats every other value as
+a constant; while one of its rules runs, the trace it was made under is current. So there are no levels to compare: the
+nesting of transforms is the chain of parents.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core.primitive import Primitive
+from functrax.core.source import Source
+from functrax.core.types import ShapedArray
+
+Value = Any
+"""An operand of `bind`: an Array, a Tracer or a Literal; all have `.aval`."""
+
+
+class _State(threading.local):
+    """What is current in this thread.
+
+    Attributes:
+        trace: the interpreter that receives operations, or None to evaluate.
+        source: a location that new equations take instead of the running frame's (while a program is transformed).
+        scope: the `named_scope` path, ``"a/b"``.
+        axes: the named axes in scope, ``((name, size), ...)``, innermost last.
+    """
+
+    trace: "Trace | None" = None
+    source: Source | None = None
+    scope: str = ""
+    axes: tuple[tuple[Any, int], ...] = ()
+
+
+state = _State()
+
+
+def _unwired(*args: Any) -> Any:
+    raise errors.InternalError("bind", "`import functrax` before use", "no eager interpreter")
+
+
+_evaluate: Callable[[Primitive, tuple[Value, ...], dict[str, Any]], Any] = _unwired
+_convert: Callable[[Any, str], Value] = _unwired
+
+
+def install_evaluator(
+    evaluate: Callable[[Primitive, tuple[Value, ...], dict[str, Any]], Any], convert: Callable[[Any, str], Value]
+) -> None:
+    """Wire the eager interpreter in (called once, by ``functrax/__init__``).
+
+    Args:
+        evaluate: applies a primitive to concrete operands.
+        convert: makes an operand of a NumPy array or Python scalar, or raises for the function named.
+    """
+    global _evaluate, _convert
+    _evaluate = evaluate
+    _convert = convert
+
+
+def as_value(x: Any, call: str) -> Value:
+    """Return an operand for `bind`: arrays and tracers as they are, anything array-like converted.
+
+    Args:
+        x: an array, tracer, NumPy array or Python scalar.
+        call: the user's function, for the error message.
+
+    Raises:
+        ArgumentError: if `x` is none of these.
+    """
+    return x if hasattr(x, "aval") else _convert(x, call)
+
+
+def bind(primitive: Primitive, *operands: Value, **params: Any) -> Any:
+    """Apply a primitive to operands under the current trace and return the tuple (or list) of its results."""
+    trace = state.trace
+    if trace is None:
+        return _evaluate(primitive, operands, params)
+    return trace.process(primitive, operands, params)
+
+
+class Trace:
+    """An interpreter of operations.
+
+    Args:
+        parent: the trace that was current when this one was made, which runs what this one's rules compute.
+    """
+
+    __slots__ = ("__weakref__", "ended", "parent")
+
+    def __init__(self, parent: "Trace | None") -> None:
+        """Start as live."""
+        self.parent = parent
+        self.ended = False
+
+    name = "trace"
+
+    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+        """Interpret one operation and return the sequence of its results."""
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def current(trace: Trace | None) -> Iterator[None]:
+    """Make a trace current for the block."""
+    saved = state.trace
+    state.trace = trace
+    try:
+        yield
+    finally:
+        state.trace = saved
+
+
+@contextlib.contextmanager
+def named_axis(name: Any, size: int) -> Generator[None]:
+    """Put a named axis in scope for the block."""
+    saved = state.axes
+    state.axes = (*saved, (name, size))
+    try:
+        yield
+    finally:
+        state.axes = saved
+
+
+def axis_size_of(name: Any, call: str) -> int:
+    """Return the size of a named axis in scope.
+
+    Raises:
+        AxisNameError: if no enclosing transform binds the name.
+    """
+    for bound, size in reversed(state.axes):
+        if bound == name:
+            return size
+    names = ", ".join(repr(bound) for bound, _ in state.axes) or "none"
+    raise errors.AxisNameError(
+        call,
+        "an axis name bound by an enclosing vmap, pmap or shard_map",
+        f"{name!r}; axes in scope: {names}",
+        fix=f"Call it inside `vmap(f, axis_name={name!r})`.",
+    )
+
+
+class Array:
+    """The public array type: what functions take, give and see while they are traced.
+
+    Concrete arrays and tracers both are instances, so ``isinstance(x, functrax.Array)`` holds inside and outside of
+    transforms. Operators and methods are those of NumPy; they are installed from one table.
+    """
+
+    __slots__ = ()
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]  # elementwise == forbids hashing
+    aval: ShapedArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The element type."""
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.aval.size
+
+    @property
+    def weak_type(self) -> bool:
+        """Whether the dtype yields to others in promotion, as a Python scalar's does."""
+        return self.aval.weak_type
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return self.aval.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.aval.size * self.aval.dtype.itemsize
+
+    def __len__(self) -> int:
+        """Return the size of the first axis."""
+        if not self.aval.shape:
+            raise errors.ShapeError("len", "an array with at least one axis", f"{self.aval!r}")
+        return self.aval.shape[0]
+
+
+class Tracer(Array):
+    """A value that stands for an array while a function is traced.
+
+    Subclasses set `aval` and `trace`, and say what they know of the concrete value.
+    """
+
+    __slots__ = ("aval", "trace")
+    trace: Trace
+
+    def concrete(self) -> Array | None:
+        """Return the concrete array this tracer stands for, if it has one."""
+        return None
+
+    def origin(self) -> str:
+        """Say where the value was made, for error messages."""
+        return ""
+
+    def _concrete_for(self, kind: type[errors.TracerError], used: str, fix: str) -> Any:
+        check_live(self, used)
+        found = self.concrete()
+        if found is None:
+            raise kind(self.trace.name, "a concrete value " + used, describe(self), fix=fix)
+        return found
+
+    def __bool__(self) -> bool:
+        """Give the truth value if it is known."""
+        fix = (
+            "Use `jnp.where` or `lax.cond` for a choice, `lax.while_loop` for a loop, or mark the argument static "
+            "(`static_argnums`)."
+        )
+        return bool(self._concrete_for(errors.TracerBoolError, "to decide Python control flow", fix))
+
+    def __index__(self) -> int:
+        """Give the Python integer if it is known."""
+        fix = "Use `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static (`static_argnums`)."
+        return self._concrete_for(errors.TracerIndexError, "as a Python integer", fix).__index__()
+
+    def __int__(self) -> int:
+        """Convert to int if the value is known."""
+        return int(self._number("int"))
+
+    def __float__(self) -> float:
+        """Convert to float if the value is known."""
+        return float(self._number("float"))
+
+    def __complex__(self) -> complex:
+        """Convert to complex if the value is known."""
+        return complex(self._number("complex"))
+
+    def _number(self, kind: str) -> Any:
+        fix = f"Keep it an array (`.astype({kind})`), or compute it outside of the transform."
+        return self._concrete_for(errors.TracerArrayError, f"to make a Python {kind}", fix)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Refuse: a NumPy array would cut the value out of the program."""
+        check_live(self, "as a NumPy array")
+        raise errors.TracerArrayError(
+            self.trace.name,
+            "a concrete value to make a NumPy array",
+            describe(self),
+            fix="Use functrax.numpy instead of numpy on traced values, or `pure_callback`.",
+        )
+
+    def item(self, *args: int) -> Any:
+        """Return a Python scalar if the value is known."""
+        fix = "Return the array, and take `.item()` outside of the transform."
+        return self._concrete_for(errors.TracerArrayError, "for `.item()`", fix).item(*args)
+
+    def tolist(self) -> Any:
+        """Return nested lists if the value is known."""
+        fix = "Return the array, and take `.tolist()` outside of the transform."
+        return self._concrete_for(errors.TracerArrayError, "for `.tolist()`", fix).tolist()
+
+    def __hash__(self) -> int:
+        """Refuse: traced values are not known, so they cannot be dictionary keys."""
+        raise errors.HashError(
+            self.trace.name,
+            "a hashable value as a dict key, set member or cache key",
+            describe(self),
+            fix="Use a static argument, or a Python value, as the key.",
+        )
+
+    def __repr__(self) -> str:
+        """Print the type and the transform."""
+        return f"Tracer<{self.aval!r} in {self.trace.name}>"
+
+
+def describe(value: Any) -> str:
+    """Describe a value for an error message: its type, and where it was made if it is traced."""
+    if isinstance(value, Tracer):
+        origin = value.origin()
+        text = f"a traced {value.aval!r}"
+        return f"{text} made at {origin}" if origin else text
+    if hasattr(value, "aval"):
+        return f"{value.aval!r}"
+    return f"{value!r} of type {type(value).__name__}"
+
+
+def check_live(tracer: Tracer, used: str) -> None:
+    """Raise unless the tracer's trace is still running.
+
+    Raises:
+        LeakedTracerError: naming where the value was made and where it is used.
+    """
+    if tracer.trace.ended:
+        raise leaked(tracer, used)
+
+
+def leaked(tracer: Tracer, used: str = "in a later computation") -> errors.LeakedTracerError:
+    """Return the error for a tracer that outlived its transform."""
+    return errors.LeakedTracerError(
+        tracer.trace.name,
+        "values made inside a transformed function to stay inside it",
+        f"{describe(tracer)}, used {used} after the transform ended",
+        fix="Return it from the function instead of storing it outside (a global, a closure, an attribute, a list).",
+    )

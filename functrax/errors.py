@@ -1,0 +1,262 @@
+"""Every error a user can cause, in one form.
+
+A message reads ``[call] expected WHAT; got WHAT (file:line). CURE`` so that it answers, in this order: which functrax
+function was called, what it needed, what arrived, where in the user's own code, and what to do about it. The location is
+found by walking out of this package; pass ``where=`` when the line that matters is another one.
+
+Classes also derive from the built-in exception that NumPy or JAX would raise, so ``except TypeError`` keeps working.
+"""
+
+import os
+import sys
+from types import FrameType, TracebackType
+
+_PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def is_internal_file(filename: str) -> bool:
+    """Tell whether a source file belongs to functrax itself, so its frames are not the user's."""
+    return filename.startswith(_PACKAGE_FOLDER)
+
+
+def user_frame(frame: FrameType | None = None) -> FrameType | None:
+    """Return the innermost frame that is not functrax's own, or None when there is none."""
+    frame = frame or sys._getframe(1)
+    while frame is not None and is_internal_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def user_location() -> str | None:
+    """Return ``file.py:line`` of the user's code that is running now, or None."""
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        return None
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+class FunctraxError(Exception):
+    """The base of every error that functrax raises on purpose.
+
+    Args:
+        call: the function the user called, without package (``"grad"``, ``"jit"``, ``"dot_general"``).
+        expected: what it needs, as a noun phrase that follows "expected".
+        got: what arrived instead (shapes, dtypes, path), or None if there is nothing to show.
+        where: ``file:line`` that matters; the innermost user line when not given.
+        fix: what the user can do, as one or more sentences.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        expected: str,
+        got: str | None = None,
+        *,
+        where: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        """Compose the message from its parts; see the class for what each is."""
+        self.call = call
+        self.expected = expected
+        self.got = got
+        self.where = where if where is not None else user_location()
+        self.fix = fix
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        text = f"[{self.call}] expected {self.expected}"
+        if self.got is not None:
+            text += f"; got {self.got}"
+        if self.where:
+            text += f" ({self.where})"
+        text += "."
+        if self.fix:
+            text += f" {self.fix}"
+        return text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the parts when unpickled (worker processes send errors back)."""
+        return _rebuild, (type(self), self.call, self.expected, self.got, self.where, self.fix)
+
+
+def _rebuild(
+    kind: type[FunctraxError], call: str, expected: str, got: str | None, where: str | None, fix: str | None
+) -> FunctraxError:
+    return kind(call, expected, got, where=where or "", fix=fix)
+
+
+class ShapeError(FunctraxError, TypeError, ValueError):
+    """Shapes do not broadcast, contract, or match what an operation needs.
+
+    Example: ``jnp.ones((3, 4)) @ jnp.ones((3, 4))``. Cure: reshape or transpose an operand.
+    """
+
+
+class DtypeError(FunctraxError, TypeError):
+    """An operation does not take values of this dtype.
+
+    Example: ``lax.sin`` of an integer array. Cure: convert with ``astype``.
+    """
+
+
+class ArgumentError(FunctraxError, TypeError, ValueError):
+    """An argument has a value, name, number or combination that the function does not take.
+
+    Example: ``jit(f, static_argnums=7)`` for a function of two arguments. Cure: as the message says.
+    """
+
+
+class TreeError(FunctraxError, TypeError, ValueError):
+    """Two pytrees should match, or one should be a prefix of the other, and are not.
+
+    Example: ``tree.map(f, {"a": 1}, {"b": 1})``. Cure: make the structures agree at the path named.
+    """
+
+
+class AxesError(FunctraxError, ValueError, TypeError):
+    """``in_axes``/``out_axes`` do not fit the arguments, or mapped sizes differ.
+
+    Example: ``vmap(f)(zeros(3), zeros(4))``. Cure: give the axis of each argument, or None to broadcast it.
+    """
+
+
+class AxisNameError(FunctraxError, NameError):
+    """A collective names an axis that no enclosing ``vmap``, ``pmap`` or ``shard_map`` binds.
+
+    Example: ``lax.psum(x, "i")`` outside ``vmap(..., axis_name="i")``. Cure: bind the name.
+    """
+
+
+class TracerError(FunctraxError, TypeError):
+    """A traced value was used where Python needs a concrete one.
+
+    Example: ``if x > 0:`` on an argument ``x`` of a jitted function. Cure: ``jnp.where``, or a static argument.
+    """
+
+
+class TracerBoolError(TracerError):
+    """A traced value decided Python control flow (``if``, ``while``, ``and``, ``assert``)."""
+
+
+class TracerIndexError(TracerError):
+    """A traced value was used as a Python integer: a list index, a loop bound, a shape."""
+
+
+class TracerArrayError(TracerError):
+    """A traced value was converted to a NumPy array or a Python number."""
+
+
+class LeakedTracerError(FunctraxError, RuntimeError):
+    """A traced value was used after the transformation that made it ended.
+
+    Example: a jitted function that appends its argument to a global list. Cure: return the value instead.
+    """
+
+
+class HashError(FunctraxError, TypeError, ValueError):
+    """A value that must be hashable (a static argument, a dict key) is not.
+
+    Example: a list passed as a static argument. Cure: a tuple, or pass it as a traced argument.
+    """
+
+
+class MissingRuleError(FunctraxError, NotImplementedError):
+    """A primitive has no rule for a transform.
+
+    Example: ``grad`` through a user primitive declared without ``jvp``. Cure: add the rule to its declaration.
+    """
+
+
+class CustomRuleError(FunctraxError, TypeError, ValueError):
+    """A ``custom_jvp``/``custom_vjp`` rule returned the wrong tree, shape or dtype.
+
+    Example: a bwd function that returns one cotangent for two arguments. Cure: as the message says.
+    """
+
+
+class BoundsError(FunctraxError, IndexError, ValueError):
+    """A static index, slice or axis lies outside the array.
+
+    Example: ``x[5]`` for ``x`` of shape ``(3,)``. Cure: an index in range.
+    """
+
+
+class DonatedError(FunctraxError, RuntimeError, ValueError):
+    """An array was used after its buffer was donated to a call, or deleted.
+
+    Example: ``y = step(x)`` with ``donate_argnums=0``, then ``x + 1``. Cure: use the result, or do not donate.
+    """
+
+
+class IntegerOverflowError(FunctraxError, OverflowError):
+    """An integer does not fit the dtype it is converted to.
+
+    Example: ``jnp.asarray(2**40)`` with 32-bit defaults. Cure: ask for ``dtype="int64"``.
+    """
+
+
+class KeyTypeError(FunctraxError, TypeError):
+    """A PRNG key arrived where numbers are expected, or the reverse.
+
+    Example: ``random.key(0) + 1``. Cure: ``random.key_data(key)`` for the bits, ``random.key(seed)`` for a key.
+    """
+
+
+class ConfigError(FunctraxError, AttributeError, ValueError):
+    """A configuration name or value is unknown, or comes too late to take effect.
+
+    Example: ``config.update("enable_x46", True)``. Cure: the message lists close names.
+    """
+
+
+class DeviceError(FunctraxError, RuntimeError):
+    """A platform or device is not known, not present, or cannot start.
+
+    Example: ``functrax.devices("tpu")`` on a laptop. Cure: install the extra named, or choose another platform.
+    """
+
+
+class OutOfMemoryError(FunctraxError, MemoryError, RuntimeError):
+    """The device has too little memory to compile or run a program."""
+
+
+class ExecutionError(FunctraxError, RuntimeError):
+    """XLA reported a failure while compiling or running a program."""
+
+
+class JaxprError(FunctraxError, TypeError, ValueError):
+    """A jaxpr is ill-formed or its text cannot be parsed."""
+
+
+class FileError(FunctraxError, OSError, ValueError):
+    """A file is missing, damaged, or not what it should be; or a folder cannot be written."""
+
+
+class InternalError(FunctraxError, AssertionError):
+    """Functrax broke one of its own promises: this is a bug in functrax, not in your program.
+
+    Cure: report it with the program that shows it.
+    """
+
+
+class CacheWarning(UserWarning):
+    """The persistent compilation cache had an entry it could not use, or a folder it could not write."""
+
+
+def filter_traceback(error: BaseException) -> BaseException:
+    """Drop functrax's own frames from an error's traceback, keeping the user's.
+
+    Set ``FUNCTRAX_TRACEBACK=full`` to keep every frame.
+    """
+    if os.environ.get("FUNCTRAX_TRACEBACK") == "full":
+        return error
+    kept: list[TracebackType] = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        if not is_internal_file(traceback.tb_frame.f_code.co_filename):
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    chain: TracebackType | None = None
+    for link in reversed(kept):
+        chain = TracebackType(chain, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return error.with_traceback(chain)

@@ -1,0 +1,178 @@
+"""From a jaxpr to a StableHLO module."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrax.core import dtypes
+from functrax.core.jaxpr import Equation, Jaxpr, Var
+from functrax.core.primitive import Refusal, missing_rule
+from functrax.core.source import Source
+from functrax.core.types import Literal, ShapedArray
+from functrax.lowering.builder import Builder
+from functrax.lowering.keys import has_keys, lower_on_words
+from functrax.xla import mlir
+
+
+class Lowered(NamedTuple):
+    """A StableHLO module and the jaxpr it was written from."""
+
+    module: Any
+    jaxpr: Jaxpr
+    name: str
+
+
+class _Writer:
+    """Writes functions into one module; a jaxpr that is called twice is written once."""
+
+    def __init__(self, name: str, platform: str) -> None:
+        self.context = mlir.mlir_context()
+        self.module = mlir.new_module(self.context, name)
+        self.builder = Builder(self.context, platform, self.call, self.outline)
+        self.functions: dict[Jaxpr, str] = {}
+        self.outlined: dict[Any, str] = {}
+        self.names: set[str] = {"main"}
+        self.locations: dict[tuple[Source | None, str], Any] = {}
+
+    def function(
+        self, jaxpr: Jaxpr, name: str, *, public: bool = False, argument_attributes: Sequence[Any] | None = None
+    ) -> None:
+        """Write a jaxpr as a function."""
+        builder = self.builder
+        ins = [builder.type(var.aval) for var in jaxpr.invars]
+        outs = [builder.type(var.aval) for var in jaxpr.outvars]
+        _, block = mlir.add_function(
+            self.context, self.module, name, ins, outs, public=public, argument_attributes=argument_attributes
+        )
+        saved = builder.in_types, builder.out_types, builder.location
+        with mlir.insert_at_end(block):
+            results = self.body(jaxpr, block.arguments)
+            builder.location = None
+            mlir.return_values(self.context, results, "func.return")
+        builder.in_types, builder.out_types, builder.location = saved
+
+    def body(self, jaxpr: Jaxpr, arguments: Sequence[Any]) -> list[Any]:
+        """Write the equations into the entered block and return the results."""
+        env: dict[Var, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
+        for eqn in jaxpr.eqns:
+            self.equation(eqn, env)
+        return [env[v] if type(v) is Var else self.literal(v) for v in jaxpr.outvars]
+
+    def equation(self, eqn: Equation, env: dict[Var, Any]) -> None:
+        """Write one equation by its primitive's rule."""
+        builder = self.builder
+        rule = eqn.primitive.lower
+        if type(rule) is Refusal:
+            raise missing_rule(eqn.primitive, "jit", "lower")
+        builder.location = self.location(eqn)
+        operands = [env[v] if type(v) is Var else self.literal(v) for v in eqn.invars]
+        builder.in_types = tuple([v.aval for v in eqn.invars])
+        builder.out_types = tuple([v.aval for v in eqn.outvars])
+        if not eqn.primitive.lowers_keys and has_keys(eqn):
+            results = lower_on_words(builder, eqn, operands)
+        else:
+            results = rule(builder, *operands, **eqn.params)
+        if type(results) is tuple or type(results) is list:
+            env.update(zip(eqn.outvars, results, strict=True))
+        else:
+            env[eqn.outvars[0]] = results
+
+    def literal(self, literal: Literal) -> Any:
+        """Write a scalar constant."""
+        return self.builder.constant(literal.numpy())
+
+    def location(self, eqn: Equation) -> Any:
+        """Return the MLIR location of an equation: the user's line under ``scope/primitive``."""
+        source = eqn.source
+        key = (source, eqn.primitive.name)
+        found = self.locations.get(key)
+        if found is None:
+            if source is None:
+                found = self.context.unknown
+            else:
+                name = f"{source.scope}/{eqn.primitive.name}" if source.scope else eqn.primitive.name
+                line, column = source.position()
+                found = self.context.location(source.filename, line, column, name)
+            self.locations[key] = found
+        return found
+
+    def call(self, jaxpr: Jaxpr, operands: Sequence[Any], name: str) -> list[Any]:
+        """Call a jaxpr as a function, writing it the first time."""
+        symbol = self.functions.get(jaxpr)
+        location = self.builder.location
+        if symbol is None:
+            symbol = self.functions[jaxpr] = self.unique(name)
+            self.function(jaxpr, symbol)
+        outs = [self.builder.type(var.aval) for var in jaxpr.outvars]
+        return list(mlir.call(self.context, symbol, outs, operands, location).results)
+
+    def outline(
+        self, name: str, params: Any, operands: Sequence[Any], body: Callable[..., Sequence[Any]]
+    ) -> list[Any]:
+        """Call what lowers the current equation as a function, writing it the first time."""
+        builder = self.builder
+        key = (name, params, builder.in_types, builder.out_types)
+        outs = [builder.type(aval) for aval in builder.out_types]
+        symbol = self.outlined.get(key)
+        if symbol is None:
+            symbol = self.outlined[key] = self.unique(name)
+            ins = [builder.type(aval) for aval in builder.in_types]
+            _, block = mlir.add_function(self.context, self.module, symbol, ins, outs)
+            with mlir.insert_at_end(block):
+                mlir.return_values(self.context, list(body(*block.arguments)), "func.return")
+        return list(mlir.call(self.context, symbol, outs, operands, builder.location).results)
+
+    def unique(self, name: str) -> str:
+        """Return a symbol name that is not taken."""
+        base = re.sub(r"\W+", "_", name).strip("_") or "function"
+        symbol, count = base, 0
+        while symbol in self.names:
+            count += 1
+            symbol = f"{base}_{count}"
+        self.names.add(symbol)
+        return symbol
+
+
+def lower_jaxpr(
+    jaxpr: Jaxpr, *, name: str = "main", platform: str = "cpu", donated: Sequence[bool] = ()
+) -> Lowered:
+    """Write a program as a StableHLO module whose ``main`` takes its arguments.
+
+    Args:
+        jaxpr: the program, without constvars.
+        name: the module's name, shown by XLA in dumps and profiles.
+        platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
+        donated: which arguments' memory may be reused for results.
+
+    Returns:
+        The module with the jaxpr that was lowered.
+    """
+    writer = _Writer(re.sub(r"\W+", "_", f"jit_{name}"), platform)
+    attributes = donation_attributes(writer.context, jaxpr, donated) if any(donated) else None
+    writer.function(jaxpr, "main", public=True, argument_attributes=attributes)
+    return Lowered(writer.module, jaxpr, name)
+
+
+def donation_attributes(context: Any, jaxpr: Jaxpr, donated: Sequence[bool]) -> list[dict[str, Any]]:
+    """Pair donated arguments with results of the same type; XLA picks a use for the rest."""
+    free: dict[ShapedArray, list[int]] = {}
+    for index, var in enumerate(jaxpr.outvars):
+        free.setdefault(var.aval.strong(), []).append(index)
+    attributes: list[dict[str, Any]] = []
+    for var, is_donated in zip(jaxpr.invars, donated, strict=True):
+        if not is_donated:
+            attributes.append({})
+        elif free.get(var.aval.strong()):
+            attributes.append({"tf.aliasing_output": context.i32(free[var.aval.strong()].pop(0))})
+        else:
+            attributes.append({"jax.buffer_donor": context.bool_attr(True)})
+    return attributes
+
+
+def physical_type(aval: ShapedArray) -> tuple[tuple[int, ...], Any]:
+    """Return shape and dtype of the buffer that holds a value: PRNG keys are their words."""
+    if dtypes.is_extended(aval.dtype):
+        return (*aval.shape, *aval.dtype.key_shape), np.dtype(np.uint32)
+    return aval.shape, aval.dtype

@@ -1,0 +1,104 @@
+"""Elementwise limits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
+from functrax.core.trace import Value, bind
+from functrax.core.types import ShapedArray, short_types
+from functrax.primitives.elementwise import bitwise_and, gt, lt
+from functrax.primitives.rules import (
+    Dim,
+    Tangent,
+    add_cotangents,
+    broadcast_to,
+    check_kind,
+    full,
+    matched,
+    move_batch_axis,
+    reshape,
+)
+from functrax.primitives.select import select_n
+
+
+def clamp(min: Any, x: Any, max: Any) -> Value:
+    """Limit the elements of an array to an interval: ``minimum(maximum(x, min), max)``.
+
+    Args:
+        min: the lower limits: a scalar, or an array of x's shape.
+        x: array of real numbers or booleans.
+        max: the upper limits, like `min`.
+
+    Returns:
+        An array of x's shape and dtype; `max` where the limits cross.
+
+    Raises:
+        ShapeError, DtypeError: if the operands do not fit together.
+
+    Source: StableHLO specification, "clamp".
+    """
+    return bind(clamp_p, *matched("clamp", min, x, max))[0]
+
+
+def _abstract(min: ShapedArray, x: ShapedArray, max: ShapedArray) -> tuple[ShapedArray]:
+    operands = (min, x, max)
+    if min.dtype != x.dtype or max.dtype != x.dtype:
+        cure = "Convert them with `.astype(...)`."
+        raise errors.DtypeError("clamp", "operands of one dtype", short_types(operands), fix=cure)
+    check_kind("clamp", x, "biuf")
+    if min.shape not in ((), x.shape) or max.shape not in ((), x.shape):
+        raise errors.ShapeError(
+            "clamp", "limits that are scalars or of the array's shape", short_types(operands)
+        )
+    varying = min.varying | x.varying | max.varying
+    weak = all(aval.weak_type for aval in operands)
+    return (ShapedArray(x.shape, x.dtype, weak, varying),)
+
+
+def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:
+    """D clamp(a, x, b) = dx strictly inside, da where x < a < b, db where x > b; 0 at the limits."""
+    low, x, high = (broadcast_to(p, primals[1].aval.shape) for p in primals)
+    conditions = (
+        lambda: bitwise_and(gt(low, x), lt(low, high)),
+        lambda: bitwise_and(gt(x, low), lt(x, high)),
+        lambda: lt(high, x),
+    )
+    zero = full(x.aval.shape, 0, x.aval.dtype)
+    total: Tangent = None
+    for condition, tangent in zip(conditions, tangents, strict=True):
+        if tangent is not None:
+            part = select_n(condition(), zero, broadcast_to(tangent, x.aval.shape))
+            total = part if total is None else add_cotangents(total, part)
+    return bind(clamp_p, *primals), [total]
+
+
+def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim]) -> Any:
+    low, x, high = operands
+    if dims[1] is not None and dims[0] is None and dims[2] is None:
+        if not low.aval.shape and not high.aval.shape:
+            return bind(clamp_p, low, x, high), [dims[1]]
+    if dims[0] == dims[1] == dims[2] and low.aval.ndim == x.aval.ndim == high.aval.ndim:
+        return bind(clamp_p, low, x, high), [dims[1]]
+    x = move_batch_axis(axis, x, dims[1])
+    limits = [_limit(axis, v, d, x.aval.shape) for v, d in ((low, dims[0]), (high, dims[2]))]
+    return bind(clamp_p, limits[0], x, limits[1]), [0]
+
+
+def _limit(axis: BatchAxis, value: Value, dim: Dim, shape: tuple[int, ...]) -> Value:
+    """Stretch a limit to the mapped shape, unless it is one number."""
+    if dim is None and not value.aval.shape:
+        return value
+    value = move_batch_axis(axis, value, dim)
+    if value.aval.ndim < len(shape):
+        value = reshape(value, (axis.size, *(1,) * (len(shape) - 1)))
+    return broadcast_to(value, shape)
+
+
+def _lower(b: Any, low: Any, x: Any, high: Any) -> Any:
+    return b.op("stablehlo.clamp", (low, x, high), b.out_types[0])
+
+
+clamp_p = declare(
+    "clamp", abstract_eval=_abstract, jvp=_jvp, transpose=NOT_LINEAR, batch=_batch, lower=_lower
+)

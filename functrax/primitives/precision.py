@@ -1,0 +1,115 @@
+"""How exactly products of arrays are computed: the values of `precision=`."""
+
+import enum
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.config import config
+
+_F8 = dtypes.SMALL_FLOATS[1:8]
+_F16, _F32, _F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+_BF16 = np.dtype(ml_dtypes.bfloat16)
+
+
+class Precision(enum.Enum):
+    """How much precision a product of two arrays may give up for speed.
+
+    It matters on TPU and GPU: DEFAULT is the fastest (bfloat16 or TF32 products of float32), HIGH
+    is in between, HIGHEST is full float32. The CPU always computes in full.
+    """
+
+    DEFAULT = 0
+    HIGH = 1
+    HIGHEST = 2
+
+    def __repr__(self) -> str:
+        """Print as in a jaxpr."""
+        return self.name
+
+
+class DotAlgorithm(NamedTuple):
+    """An algorithm for products of arrays, in all detail.
+
+    Attributes:
+        lhs_precision_type: the dtype that the left operand is rounded to, or ``"tf32"``.
+        rhs_precision_type: the same for the right operand.
+        accumulation_type: the dtype of sums.
+        lhs_component_count: into how many numbers a left element is decomposed.
+        rhs_component_count: the same for the right operand.
+        num_primitive_operations: how many products of components are summed.
+        allow_imprecise_accumulation: whether sums may be less exact for speed.
+
+    Source: StableHLO specification, "dot_general".
+    """
+
+    lhs_precision_type: Any
+    rhs_precision_type: Any
+    accumulation_type: Any
+    lhs_component_count: int = 1
+    rhs_component_count: int = 1
+    num_primitive_operations: int = 1
+    allow_imprecise_accumulation: bool = False
+
+
+class Algorithm(NamedTuple):
+    """What a preset stands for: one row of the table.
+
+    Attributes:
+        storage: the dtypes that operands may have; the first is what others are converted to.
+        precision: what elements are rounded to: a dtype, ``"tf32"``, or None for the operand's own.
+        accumulation: the dtype of sums; None for that of the result.
+        components: of each operand, and how many products.
+        imprecise: whether sums may be less exact.
+    """
+
+    storage: tuple[np.dtype[Any], ...]
+    precision: Any
+    accumulation: Any
+    components: tuple[int, int, int] = (1, 1, 1)
+    imprecise: bool = False
+
+
+class DotAlgorithmPreset(enum.Enum):
+    """Named algorithms for products of arrays: ``LHS_RHS_SUM``, with X3, X6, X9 products per element.
+
+    Source: StableHLO specification, "dot_general"; XLA's xla_data.proto, "PrecisionConfig.Algorithm".
+    """
+
+    DEFAULT = "DEFAULT"
+    ANY_F8_ANY_F8_F32 = Algorithm(_F8, None, _F32)
+    ANY_F8_ANY_F8_F32_FAST_ACCUM = Algorithm(_F8, None, _F32, imprecise=True)
+    ANY_F8_ANY_F8_ANY = Algorithm(_F8, None, None)
+    ANY_F8_ANY_F8_ANY_FAST_ACCUM = Algorithm(_F8, None, None, imprecise=True)
+    F16_F16_F16 = Algorithm((_F16,), _F16, _F16)
+    F16_F16_F32 = Algorithm((_F16,), _F16, _F32)
+    BF16_BF16_BF16 = Algorithm((_BF16, _F32), _BF16, _BF16)
+    BF16_BF16_F32 = Algorithm((_BF16, _F32), _BF16, _F32)
+    BF16_BF16_F32_X3 = Algorithm((_F32,), _BF16, _F32, (1, 1, 3))
+    BF16_BF16_F32_X6 = Algorithm((_F32,), _BF16, _F32, (1, 1, 6))
+    BF16_BF16_F32_X9 = Algorithm((_F32,), _BF16, _F32, (1, 1, 9))
+    TF32_TF32_F32 = Algorithm((_F32,), "tf32", _F32)
+    TF32_TF32_F32_X3 = Algorithm((_F32,), "tf32", _F32, (1, 1, 3))
+    F32_F32_F32 = Algorithm((_F32,), _F32, _F32)
+    F64_F64_F64 = Algorithm((_F64,), _F64, _F64)
+
+    def __repr__(self) -> str:
+        """Print as in a jaxpr."""
+        return self.name
+
+
+Canonical = tuple[Precision, Precision] | DotAlgorithm | DotAlgorithmPreset | None
+
+_WORDS = {
+    "default": Precision.DEFAULT,
+    "fastest": Precision.DEFAULT,
+    "bfloat16": Precision.DEFAULT,
+    "high": Precision.HIGH,
+    "tensorfloat32": Precision.HIGH,
+    "bfloat16_3x": Precision.HIGH,
+    "highest": Precision.HIGHEST,
+    "float32": Precision.HIGHEST,
+}

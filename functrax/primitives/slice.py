@@ -1,0 +1,290 @@
+"""Parts of arrays: slice at fixed places, dynamic_slice and dynamic_update_slice at runtime ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.primitive import BatchAxis, registry
+from functrax.core.trace import Value, as_value, bind
+from functrax.core.types import ShapedArray, short_types
+from functrax.primitives.convert import convert
+from functrax.primitives.elementwise import add, lt
+from functrax.primitives.rules import (
+    Dim,
+    declare_linear,
+    is_linear,
+    matched,
+    move_batch_axis,
+    reshape,
+    scalar,
+    zeros,
+)
+from functrax.primitives.select import select_n
+from functrax.primitives.shape import canonical_axis, squeeze
+
+# slice ------------------------------------------------------------------------------------------
+
+
+def slice(
+    operand: Any,
+    start_indices: Sequence[int],
+    limit_indices: Sequence[int],
+    strides: Sequence[int] | None = None,
+) -> Value:
+    """Take every stride-th element between two fixed corners of an array.
+
+    Args:
+        operand: array of any dtype.
+        start_indices: for each axis, the first index taken; within [0, size].
+        limit_indices: for each axis, the index to stop before; within [start, size].
+        strides: for each axis, the distance between indices taken, at least 1; 1 by default.
+
+    Returns:
+        An array of shape ``ceil((limit - start) / stride)``.
+
+    Raises:
+        BoundsError: if a corner lies outside of the array.
+        ArgumentError: if the sequences do not have one entry per axis, or a stride is not positive.
+
+    Source: StableHLO specification, "slice".
+    """
+    operand = as_value(operand, "slice")
+    start = tuple(int(i) for i in start_indices)
+    limit = tuple(int(i) for i in limit_indices)
+    steps = (1,) * len(start) if strides is None else tuple(int(i) for i in strides)
+    if start == (0,) * len(start) and limit == operand.aval.shape and steps == (1,) * len(start):
+        return operand
+    return bind(slice_p, operand, start_indices=start, limit_indices=limit, strides=steps)[0]
+
+
+def _slice_abstract(
+    operand: ShapedArray, *, start_indices: Any, limit_indices: Any, strides: Any
+) -> tuple[ShapedArray]:
+    rank = operand.ndim
+    if not len(start_indices) == len(limit_indices) == len(strides) == rank:
+        raise errors.ArgumentError(
+            "slice",
+            f"start_indices, limit_indices and strides of {rank} entries for {operand!r}",
+            f"{start_indices}, {limit_indices} and {strides}",
+        )
+    corners = zip(start_indices, limit_indices, operand.shape, strict=True)
+    if any(not 0 <= start <= limit <= size for start, limit, size in corners):
+        raise errors.BoundsError(
+            "slice",
+            f"0 <= start <= limit <= size in each axis of {operand!r}",
+            f"start_indices={start_indices}, limit_indices={limit_indices}",
+        )
+    if any(stride < 1 for stride in strides):
+        raise errors.ArgumentError(
+            "slice", "strides of at least 1", f"{strides}", fix="Use `rev` to go backwards."
+        )
+    steps = zip(start_indices, limit_indices, strides, strict=True)
+    return (operand.update(shape=tuple(-((start - stop) // step) for start, stop, step in steps)),)
+
+
+def _slice_transpose(
+    cotangents: Sequence[Value], operand: Any, *, start_indices: Any, limit_indices: Any, strides: Any
+) -> list[Value]:
+    """Put the cotangent back among zeros: pad by start, stride - 1 and what was left over."""
+    (ct,) = cotangents
+    sizes = zip(ct.aval.shape, operand.aval.shape, start_indices, strides, strict=True)
+    config = tuple(
+        (start, total - start - (taken and (taken - 1) * stride + 1), stride - 1)
+        for taken, total, start, stride in sizes
+    )
+    return bind(registry["pad"], ct, scalar(0, ct.aval.dtype), padding_config=config)
+
+
+def _slice_batch(
+    axis: BatchAxis,
+    operands: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    start_indices: Any,
+    limit_indices: Any,
+    strides: Any,
+) -> Any:
+    dim: Any = dims[0]
+    results = bind(
+        slice_p,
+        operands[0],
+        start_indices=_insert(start_indices, dim, 0),
+        limit_indices=_insert(limit_indices, dim, operands[0].aval.shape[dim]),
+        strides=_insert(strides, dim, 1),
+    )
+    return results, [dim]
+
+
+def _insert(sequence: Sequence[Any], position: int, item: Any) -> tuple[Any, ...]:
+    return (*sequence[:position], item, *sequence[position:])
+
+
+def _slice_lower(b: Any, x: Any, *, start_indices: Any, limit_indices: Any, strides: Any) -> Any:
+    return b.slice(x, b.out_types[0], start_indices, limit_indices, strides)
+
+
+slice_p = declare_linear(
+    "slice",
+    abstract_eval=_slice_abstract,
+    transpose=_slice_transpose,
+    batch=_slice_batch,
+    lower=_slice_lower,
+)
+
+# dynamic_slice ----------------------------------------------------------------------------------
+
+
+def dynamic_slice(
+    operand: Any,
+    start_indices: Any,
+    slice_sizes: Sequence[int],
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Value:
+    """Take a block of fixed shape at a place that is known only at run time.
+
+    Args:
+        operand: array of any dtype.
+        start_indices: one integer scalar per axis, or a 1-d integer array of them. They are moved
+            (clamped) so that the block lies within the array.
+        slice_sizes: the block's shape.
+        allow_negative_indices: whether negative indices count from the end; per axis, or for all.
+
+    Returns:
+        An array of shape `slice_sizes`.
+
+    Raises:
+        ShapeError: if the block does not fit the array or the indices are not one per axis.
+
+    Source: StableHLO specification, "dynamic_slice".
+    """
+    operand = as_value(operand, "dynamic_slice")
+    sizes = tuple(int(size) for size in slice_sizes)
+    shape = operand.aval.shape
+    starts = start_values("dynamic_slice", shape, start_indices, allow_negative_indices)
+    return bind(dynamic_slice_p, operand, *starts, slice_sizes=sizes)[0]
+
+
+def start_values(
+    call: str, shape: Sequence[int], start_indices: Any, allow_negative: bool | Sequence[bool]
+) -> list[Value]:
+    """Return start indices as scalars of one integer dtype, negative ones counted from the end.
+
+    Raises:
+        ShapeError: if there is not one per axis.
+        DtypeError: if they are not integers.
+    """
+    items = _unpacked(call, start_indices)
+    if len(items) != len(shape):
+        raise errors.ShapeError(
+            call,
+            f"one start index for each of the {len(shape)} axes",
+            f"{len(items)} for an array of shape {tuple(shape)}",
+        )
+    if isinstance(allow_negative, bool):
+        allow_negative = [allow_negative] * len(items)
+    triples = zip(items, shape, allow_negative, strict=True)
+    starts = [from_start(call, i, size) if wrap else _integer(call, i) for i, size, wrap in triples]
+    wide = [i.aval.dtype for i in starts if i.aval.dtype.itemsize == 8]
+    return [convert(i, wide[0] if wide else dtypes.int32) for i in starts]
+
+
+def _unpacked(call: str, indices: Any) -> list[Any]:
+    if not hasattr(indices, "shape"):
+        return list(indices)
+    vector = as_value(indices, call)
+    if vector.aval.ndim != 1:
+        raise errors.ShapeError(call, "start indices along one axis", f"{vector.aval!r}")
+    return [index_in_dim(vector, i, 0, False) for i in range(vector.aval.shape[0])]
+
+
+def _integer(call: str, index: Any) -> Value:
+    value = as_value(index, call)
+    if value.aval.shape or not dtypes.is_integer(value.aval.dtype):
+        raise errors.DtypeError(call, "integer scalars as start indices", f"{value.aval!r}")
+    return value
+
+
+def from_start(call: str, index: Any, size: int) -> Value:
+    """Count a negative index (an integer scalar or array) from the end: i + size where i < 0."""
+    if isinstance(index, int | np.integer):
+        index = int(index)
+        return scalar(index + size if index < 0 else index, _index_dtype(size))
+    value = as_value(index, call)
+    if not dtypes.is_integer(value.aval.dtype):
+        raise errors.DtypeError(call, "integer indices", f"{value.aval!r}")
+    if value.aval.dtype.itemsize < 4:
+        value = convert(value, dtypes.int32)
+    if dtypes.is_unsigned(value.aval.dtype):
+        return value
+    offset = scalar(size, value.aval.dtype)
+    return select_n(lt(value, scalar(0, value.aval.dtype)), value, add(value, offset))
+
+
+def _index_dtype(size: int) -> Any:
+    return dtypes.int32 if size < 2**31 else dtypes.int64
+
+
+def _check_starts(call: str, starts: Sequence[ShapedArray], rank: int) -> None:
+    good = len(starts) == rank and all(
+        not i.shape and dtypes.is_integer(i.dtype) and i.dtype == starts[0].dtype for i in starts
+    )
+    if not good:
+        raise errors.ShapeError(
+            call, f"{rank} start indices, integer scalars of one dtype", short_types(starts)
+        )
+
+
+def _dynamic_slice_abstract(
+    operand: ShapedArray, *starts: ShapedArray, slice_sizes: tuple[int, ...]
+) -> tuple[ShapedArray]:
+    _check_starts("dynamic_slice", starts, operand.ndim)
+    if len(slice_sizes) != operand.ndim or any(
+        not 0 <= size <= total for size, total in zip(slice_sizes, operand.shape, strict=True)
+    ):
+        raise errors.ShapeError(
+            "dynamic_slice", f"slice_sizes within the shape of {operand!r}", f"{slice_sizes}"
+        )
+    varying = operand.varying.union(*(i.varying for i in starts))
+    return (operand.update(shape=slice_sizes, varying=varying),)
+
+
+def _dynamic_slice_transpose(
+    cotangents: Sequence[Value], operand: Any, *starts: Value, slice_sizes: Any
+) -> list[Value | None]:
+    """Write the cotangent into zeros, where the block was taken."""
+    if not is_linear(operand):
+        return [None] * (1 + len(starts))
+    nothing = zeros(operand.aval)
+    pulled = bind(registry["dynamic_update_slice"], nothing, cotangents[0], *starts)[0]
+    return [pulled, *[None] * len(starts)]
+
+
+def _dynamic_slice_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, slice_sizes: Any
+) -> Any:
+    operand, *starts = operands
+    dim = dims[0]
+    if all(d is None for d in dims[1:]) and dim is not None:
+        zero = scalar(0, starts[0].aval.dtype if starts else dtypes.int32)
+        sizes = _insert(slice_sizes, dim, operand.aval.shape[dim])
+        return bind(dynamic_slice_p, operand, *_insert(starts, dim, zero), slice_sizes=sizes), [dim]
+    operand = operand if dim is None else move_batch_axis(axis, operand, dim)
+    window = range(len(slice_sizes))
+    gathered = bind(
+        registry["gather"],
+        operand,
+        _stacked_starts(axis, starts, dims[1:]),
+        dimension_numbers=registry["gather"].numbers(  # type: ignore[attr-defined]
+            window, dim is not None
+        ),
+        slice_sizes=slice_sizes if dim is None else (1, *slice_sizes),
+        unique_indices=False,
+        indices_are_sorted=False,
+        mode=None,
+        fill_value=None,
+    )
+    return gathered, [0]

@@ -1,0 +1,162 @@
+"""The devices of this process, and which one is used when nobody says."""
+
+import threading
+import warnings
+from typing import Any
+
+from functrax import errors
+from functrax.core.config import config
+from functrax.xla import client as clients
+
+
+class Device:
+    """One device, as users see it.
+
+    Attributes:
+        platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
+        id: its number on the platform.
+        device_kind: the model, such as ``"TPU v5e"``.
+        process_index: the process it belongs to.
+    """
+
+    __slots__ = ("client", "device_kind", "has_peers", "id", "platform", "process_index", "programs", "raw")
+
+    def __init__(self, raw: Any, client: clients.Client) -> None:
+        """Wrap jaxlib's device."""
+        self.raw = raw
+        self.client = client
+        self.platform = client.platform
+        self.id: int = raw.id
+        self.device_kind: str = raw.device_kind
+        self.process_index: int = raw.process_index
+        self.has_peers = len(client.devices) > 1
+        self.programs: dict[Any, Any] = {}
+        """Compiled single operations, by (primitive, types, params): the eager interpreter's cache."""
+
+    def memory_stats(self) -> dict[str, int] | None:
+        """Return the allocator's counters in bytes, where the platform has them."""
+        return self.raw.memory_stats()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name: the copy is the device of the same number."""
+        return _device_named, (self.platform, self.id)
+
+    def __repr__(self) -> str:
+        """Print as ``CpuDevice(id=0)``."""
+        return f"{self.platform.capitalize()}Device(id={self.id})"
+
+    def __str__(self) -> str:
+        """Print as ``cpu:0``."""
+        return f"{self.platform}:{self.id}"
+
+
+_lock = threading.RLock()
+_devices: dict[str, list[Device]] = {}
+_default: list[Device] = []
+PLATFORM_NAMES = {"cuda": "gpu", "gpu": "gpu", "cpu": "cpu", "tpu": "tpu"}
+
+
+def devices(backend: str | None = None) -> list[Device]:
+    """Return all devices of a platform.
+
+    Args:
+        backend: ``"cpu"``, ``"gpu"`` (or ``"cuda"``) or ``"tpu"``; the default platform if None.
+
+    Returns:
+        The devices, in order.
+
+    Raises:
+        DeviceError: if the platform is unknown or has no device here, with the cure.
+
+    Example:
+        >>> devices("cpu")[0].platform
+        'cpu'
+    """
+    if backend is None:
+        backend = default_backend()
+    platform = PLATFORM_NAMES.get(backend)
+    if platform is None:
+        raise errors.DeviceError("devices", "a platform: cpu, gpu, cuda or tpu", repr(backend))
+    found = _devices.get(platform)
+    return list(found if found is not None else _start(platform))
+
+
+def _start(platform: str) -> list[Device]:
+    with _lock:
+        if platform not in _devices:
+            number = config.num_cpu_devices
+            if platform == "cpu":
+                client = clients.cpu_client(number if number > 0 else None)
+            else:
+                client = clients.client_of(platform)
+            _devices[platform] = [Device(raw, client) for raw in client.devices]
+        return _devices[platform]
+
+
+def _device_named(platform: str, number: int) -> Device:
+    return next(device for device in devices(platform) if device.id == number)
+
+
+def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:
+    """Return the devices of one process (this one by default)."""
+    found = devices(backend)
+    index = found[0].client.process_index if process_index is None else process_index
+    return [device for device in found if device.process_index == index]
+
+
+def device_count(backend: str | None = None) -> int:
+    """Return the number of devices of a platform."""
+    return len(devices(backend))
+
+
+def local_device_count(backend: str | None = None) -> int:
+    """Return the number of devices of a platform in this process."""
+    return len(local_devices(backend=backend))
+
+
+def process_index(backend: str | None = None) -> int:
+    """Return the number of this process."""
+    return devices(backend)[0].client.process_index
+
+
+def process_count(backend: str | None = None) -> int:
+    """Return the number of processes that share the platform."""
+    return len({device.process_index for device in devices(backend)})
+
+
+def default_backend() -> str:
+    """Return the platform used when nobody names one: the first of ``config.platforms``, else TPU, GPU, CPU.
+
+    A plug-in that is installed but cannot start is reported in a warning before the next platform is tried; use
+    ``config.update("platforms", "tpu")`` to insist.
+    """
+    if _default:
+        return _default[0].platform
+    return default_device().platform
+
+
+def default_device() -> Device:
+    """Return the device used when nobody names one."""
+    scoped = config.default_device
+    if scoped is not None:
+        return devices(scoped)[0] if isinstance(scoped, str) else scoped
+    if not _default:
+        with _lock:
+            if not _default:
+                _default.append(_choose())
+    return _default[0]
+
+
+def _choose() -> Device:
+    if config.platforms:
+        return devices(config.platforms.split(",")[0])[0]
+    report = clients.platforms()
+    for platform in ("tpu", "gpu"):
+        if report.get(platform, "").startswith("not installed"):
+            continue
+        try:
+            return _start(platform)[0]
+        except errors.DeviceError as error:
+            if report.get(platform) == "available":
+                warnings.warn(f"{platform} is installed but cannot be used: {error}", stacklevel=2)
+    return _start("cpu")[0]

@@ -1,0 +1,165 @@
+"""Eager evaluation: each operation is compiled once per types and params, and run."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.jaxpr import Equation, Jaxpr, Var
+from functrax.core.primitive import Primitive, abstract_eval
+from functrax.core.trace import Tracer, Value, leaked
+from functrax.core.types import Literal, ShapedArray
+from functrax.runtime.array import DeviceArray, device_copy, put_numpy
+from functrax.runtime.compile import compile_lowered, lower
+from functrax.runtime.devices import Device, default_device
+
+
+def evaluate(primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]) -> list[DeviceArray]:
+    """Apply a primitive to concrete operands.
+
+    Args:
+        primitive: the operation.
+        operands: arrays and literals.
+        params: its parameters.
+
+    Returns:
+        The results, which may not be computed yet.
+    """
+    device = None
+    committed = False
+    for x in operands:
+        if type(x) is DeviceArray:
+            if device is None:
+                device, committed = x.device, x.committed
+            elif device is not x.device or committed is not x.committed:
+                operands, device, committed = gather(primitive.name, operands)
+                break
+    if device is None:
+        device = default_device()
+    types = tuple([x.aval for x in operands])
+    key = (primitive, types, tuple(params.items())) if params else (primitive, types)
+    program = device.programs.get(key)
+    if program is None:
+        program = device.programs[key] = _compile(primitive, operands, types, params, device)
+    executable, out_types = program
+    try:
+        results = executable([x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in operands])
+    except (TypeError, errors.FunctraxError):
+        check_operands(operands)
+        raise
+    return [DeviceArray(aval, buffer, device, committed) for aval, buffer in zip(out_types, results, strict=True)]
+
+
+def gather(call: str, operands: Sequence[Value]) -> tuple[list[Value], Device, bool]:
+    """Bring operands to one device: where the committed ones are, or the first one's.
+
+    Raises:
+        DeviceError: if two committed operands are on different devices.
+    """
+    arrays = [x for x in operands if type(x) is DeviceArray]
+    placed = {x.device for x in arrays if x.committed}
+    if len(placed) > 1:
+        raise errors.DeviceError(
+            call,
+            "operands on one device",
+            " and ".join(sorted(str(device) for device in placed)),
+            fix="Move one with `device_put`.",
+        )
+    device = placed.pop() if placed else default_device()
+    moved = [
+        device_copy(x, device, False) if type(x) is DeviceArray and x.device is not device else x for x in operands
+    ]
+    return moved, device, any(x.committed for x in arrays)
+
+
+def _compile(
+    primitive: Primitive, operands: Sequence[Value], types: tuple[ShapedArray, ...], params: dict[str, Any], device: Device
+) -> Any:
+    check_operands(operands)
+    out_types = abstract_eval(primitive, types, params)
+    invars = [Var(aval) for aval in types]
+    outvars = [Var(aval) for aval in out_types]
+    jaxpr = Jaxpr((), invars, outvars, [Equation(primitive, invars, outvars, params, None)], primitive.name)
+    lowered = lower(jaxpr, name=primitive.name, device=device)
+    return compile_lowered(lowered, device), out_types
+
+
+def check_operands(operands: Sequence[Value]) -> None:
+    """Raise for operands that are leaked tracers or arrays without memory."""
+    for x in operands:
+        if isinstance(x, Tracer):
+            raise leaked(x)
+        if type(x) is DeviceArray:
+            x.live_buffer("computing")
+
+
+_literals: dict[Any, DeviceArray] = {}
+
+
+def _literal_buffer(literal: Any, device: Device) -> Any:
+    if type(literal) is not Literal:
+        check_operands((literal,))
+        raise errors.InternalError("bind", "arrays and literals as operands", repr(type(literal)))
+    return literal_array(literal, device).buffer
+
+
+def literal_array(literal: Literal, device: Device) -> DeviceArray:
+    """Return a scalar as an array, kept for the next time (-0.0, NaN and each type apart)."""
+    value = literal.value
+    key = (value, literal.aval, device) if value else (str(value), literal.aval, device)
+    found = _literals.get(key)
+    if found is None:
+        if len(_literals) > 4096:
+            _literals.clear()
+        found = _literals[key] = put_numpy(literal.numpy(), literal.aval, device, False)
+    return found
+
+
+def convert(x: Any, call: str) -> Value:
+    """Make an operand of a Python scalar or NumPy array.
+
+    Raises:
+        ArgumentError: if it is neither.
+    """
+    kind = type(x)
+    if kind is bool or kind is int or kind is float or kind is complex:
+        return python_literal(x, call)
+    if isinstance(x, np.ndarray | np.generic):
+        return from_numpy(np.asarray(x), call)
+    if isinstance(x, bool | int | float | complex):
+        return python_literal(x, call)
+    if hasattr(x, "__jax_array__"):
+        return x.__jax_array__()
+    if hasattr(x, "__array__") and not isinstance(x, type):
+        return from_numpy(np.asarray(x), call)
+    raise errors.ArgumentError(
+        call, "an array or a number", f"{x!r} of type {kind.__name__}", fix="Convert it with `jnp.asarray`."
+    )
+
+
+def python_literal(value: Any, call: str) -> Literal:
+    """Return a Python scalar as a literal of its default dtype; weak, unless it is a bool."""
+    dtype = dtypes.python_scalar_dtype(type(value))
+    if dtype.kind in "iu":
+        dtypes.check_fits(value, dtype, call)
+    elif dtype.kind == "f" and dtype.itemsize == 4 and math.isfinite(value) and abs(value) > 3.5e38:
+        value = math.inf if value > 0 else -math.inf
+    return Literal(value, ShapedArray((), dtype, dtype.kind != "b"))
+
+
+def from_numpy(value: np.ndarray[Any, Any], call: str, dtype: Any = None) -> DeviceArray:
+    """Copy a NumPy array to the default device; 64-bit types become 32-bit ones unless asked for.
+
+    Raises:
+        IntegerOverflowError: if an integer does not fit the narrower dtype.
+        DtypeError: if XLA has no such dtype.
+    """
+    target = dtype if dtype is not None else dtypes.default_of(dtypes.canonicalize(value.dtype))
+    if value.dtype != target:
+        if dtype is None and dtypes.is_integer(target):
+            dtypes.check_fits(value, target, call)
+        value = value.astype(target)
+    return put_numpy(value, ShapedArray(value.shape, target), default_device(), False)

@@ -1,0 +1,155 @@
+"""Vectorization: every value may carry one extra axis, and operations are rewritten to map over it."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.primitive import BatchAxis, Primitive, Refusal, missing_rule
+from functrax.core.trace import Trace, Tracer, Value, bind, state
+from functrax.core.types import ShapedArray
+from functrax.primitives.rules import NOT_MAPPED, Dim, move_batch_axis
+from functrax.transforms.stage import stage_open
+
+
+class BatchTracer(Tracer):
+    """A value with a mapped axis that the traced function does not see."""
+
+    __slots__ = ("dim", "value")
+
+    def __init__(self, trace: "BatchTrace", value: Value, dim: int) -> None:
+        """Hide axis `dim` of `value`."""
+        self.trace = trace
+        self.value = value
+        self.dim = dim
+        self.aval = unmapped_type(value.aval, dim)
+
+    def origin(self) -> str:
+        """Return where the mapped value was made, if that is known."""
+        return self.value.origin() if isinstance(self.value, Tracer) else ""
+
+
+def unmapped_type(aval: ShapedArray, dim: int) -> ShapedArray:
+    """Return the type without one axis."""
+    shape = aval.shape
+    return ShapedArray(shape[:dim] + shape[dim + 1 :], aval.dtype, aval.weak_type, aval.varying)
+
+
+def mapped_type(aval: ShapedArray, dim: int, size: int) -> ShapedArray:
+    """Return the type with one more axis."""
+    shape = aval.shape
+    return ShapedArray((*shape[:dim], size, *shape[dim:]), aval.dtype, aval.weak_type, aval.varying)
+
+
+class BatchTrace(Trace):
+    """Rewrites operations on mapped values by their batch rule."""
+
+    __slots__ = ("axis", "name")
+
+    def __init__(self, parent: Trace | None, axis: BatchAxis, name: str = "vmap") -> None:
+        """Map over `axis`; run the rewritten operations in `parent`."""
+        super().__init__(parent)
+        self.axis = axis
+        self.name = name
+
+    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+        """Apply the batch rule, unless no operand is mapped and the operation does not name this axis."""
+        values: list[Value] = []
+        dims: list[Dim] = []
+        mapped = False
+        for operand in operands:
+            if type(operand) is BatchTracer and operand.trace is self:
+                values.append(operand.value)
+                dims.append(operand.dim)
+                mapped = True
+            else:
+                values.append(operand)
+                dims.append(NOT_MAPPED)
+        axis = self.axis
+        if not mapped and axis.name is not None and primitive.axis_names is not None:
+            mapped = axis.name in primitive.axis_names(params)
+        state.trace = self.parent
+        try:
+            if not mapped:
+                return bind(primitive, *values, **params)
+            if type(primitive.batch) is Refusal:
+                raise missing_rule(primitive, self.name, "batch")
+            results, out_dims = primitive.batch(axis, values, dims, **params)
+        finally:
+            state.trace = self
+        return [
+            result if dim is None else BatchTracer(self, result, dim)
+            for result, dim in zip(results, out_dims, strict=True)
+        ]
+
+
+def batch_flat(
+    function: Any, axis: BatchAxis, values: Sequence[Value], dims: Sequence[Dim], *, name: str = "vmap"
+) -> tuple[list[Value], list[Dim]]:
+    """Run a function of flat values with some of them mapped.
+
+    Args:
+        function: takes values, returns a sequence of values.
+        axis: the size and name of the mapped axis.
+        values: the arguments, mapped axes included.
+        dims: the mapped axis of each, or None.
+        name: the user's transform, for messages.
+
+    Returns:
+        The results and their mapped axes.
+    """
+    saved, saved_axes = state.trace, state.axes
+    trace = BatchTrace(saved, axis, name)
+    arguments = [
+        value if dim is None else BatchTracer(trace, value, dim) for value, dim in zip(values, dims, strict=True)
+    ]
+    state.trace = trace
+    if axis.name is not None:
+        state.axes = (*saved_axes, (axis.name, axis.size))
+    try:
+        results = function(*arguments)
+    finally:
+        state.trace, state.axes = saved, saved_axes
+        trace.ended = True
+    out: list[tuple[Value, Dim]] = [
+        (r.value, r.dim) if type(r) is BatchTracer and r.trace is trace else (r, NOT_MAPPED) for r in results
+    ]
+    return [value for value, _ in out], [dim for _, dim in out]
+
+
+@lru_cache(maxsize=4096)
+def batch_jaxpr(
+    jaxpr: Jaxpr, axis: BatchAxis, dims: tuple[Dim, ...], out_mapped: tuple[bool, ...] | None = None
+) -> tuple[Jaxpr, list[Value], tuple[Dim, ...]]:
+    """Map a program over an axis.
+
+    Args:
+        jaxpr: without constvars.
+        axis: the mapped axis.
+        dims: the mapped axis of each argument, or None.
+        out_mapped: which results must be mapped (at axis 0), even if they do not depend on the axis; None leaves it open.
+
+    Returns:
+        The program ``(consts, args) -> results``, its consts, and the mapped axis of each result.
+    """
+    out_dims: list[Dim] = []
+
+    def mapped(*values: Value) -> list[Value]:
+        results, dims_out = batch_flat(lambda *args: eval_jaxpr(jaxpr, (), *args), axis, values, dims)
+        if out_mapped is not None:
+            results = [
+                move_batch_axis(axis, r, d, 0) if wanted or d is not None else r
+                for r, d, wanted in zip(results, dims_out, out_mapped, strict=True)
+            ]
+            dims_out = [
+                0 if wanted or d is not None else None for d, wanted in zip(dims_out, out_mapped, strict=True)
+            ]
+        out_dims.extend(dims_out)
+        return results
+
+    in_avals = [
+        v.aval if dim is None else mapped_type(v.aval, dim, axis.size)
+        for v, dim in zip(jaxpr.invars, dims, strict=True)
+    ]
+    result, consts = stage_open(mapped, in_avals, name=jaxpr.name)
+    return result, consts, tuple(out_dims)

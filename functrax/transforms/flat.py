@@ -1,0 +1,191 @@
+"""Between users' functions of pytrees and the interpreters' functions of flat values."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes, tree
+from functrax.core.trace import Array, Value, as_value
+from functrax.core.types import ShapedArray
+
+
+class ShapeDtypeStruct:
+    """A shape and dtype without a value, for `eval_shape` and ahead-of-time tracing.
+
+    Args:
+        shape: sequence of ints.
+        dtype: the element type.
+        weak_type: whether it yields in promotion like a Python scalar.
+
+    Example:
+        >>> ShapeDtypeStruct((2, 3), "float32")
+        ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+    """
+
+    __slots__ = ("dtype", "shape", "sharding", "weak_type")
+
+    def __init__(self, shape: Sequence[int], dtype: Any, *, sharding: Any = None, weak_type: bool = False) -> None:
+        """Keep the fields, with the dtype made canonical."""
+        self.shape = tuple(shape)
+        self.dtype = dtypes.canonicalize(dtype)
+        self.sharding = sharding
+        self.weak_type = weak_type
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the fields."""
+        return isinstance(other, ShapeDtypeStruct) and (self.shape, self.dtype, self.weak_type) == (
+            other.shape,
+            other.dtype,
+            other.weak_type,
+        )
+
+    def __hash__(self) -> int:
+        """Hash the fields."""
+        return hash((self.shape, self.dtype, self.weak_type))
+
+    def __repr__(self) -> str:
+        """Print the fields."""
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype}{weak})"
+
+
+def abstractify(x: Any, call: str) -> ShapedArray:
+    """Return the type of anything that can be an argument: arrays, scalars, `ShapeDtypeStruct`."""
+    if isinstance(x, ShapeDtypeStruct):
+        return ShapedArray(x.shape, x.dtype, x.weak_type)
+    if not hasattr(x, "aval") and hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, np.ndarray):
+        return ShapedArray(tuple(x.shape), dtypes.canonicalize(x.dtype))
+    return as_value(x, call).aval
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return a function's name, also for partials and callable objects."""
+    while not hasattr(function, "__name__"):
+        if not hasattr(function, "func"):
+            return type(function).__name__
+        function = function.func  # type: ignore[attr-defined]
+    return function.__name__
+
+
+def check_callable(function: object, call: str) -> None:
+    """Raise unless the first argument of a transform is a function.
+
+    Raises:
+        ArgumentError: naming what arrived.
+    """
+    if not callable(function):
+        raise errors.ArgumentError(
+            call, "a function", f"{function!r} of type {type(function).__name__}", fix=f"Pass it as `{call}(f)(x)`."
+        )
+    if inspect.isgeneratorfunction(function):
+        raise errors.ArgumentError(
+            call, "a function that returns arrays", f"the generator function {function_name(function)!r}"
+        )
+
+
+class FlatFunction:
+    """A user's function as a function of flat values; the structure of its result is known after a call.
+
+    Attributes:
+        out_tree: the structure of the result.
+    """
+
+    __slots__ = ("call", "function", "in_tree", "out_tree", "rebuild")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        in_tree: Any,
+        call: str,
+        rebuild: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    ) -> None:
+        """Wrap a function.
+
+        Args:
+            function: the user's function.
+            in_tree: the structure of ``(args, kwargs)``.
+            call: the user's transform, for messages.
+            rebuild: puts static arguments back: ``(args, kwargs) -> (args, kwargs)``.
+        """
+        self.function = function
+        self.in_tree = in_tree
+        self.call = call
+        self.rebuild = rebuild
+        self.out_tree: Any = None
+
+    def __call__(self, *values: Value) -> list[Value]:
+        """Rebuild the arguments, call, and flatten the result."""
+        args, kwargs = self.in_tree.unflatten(values)
+        if self.rebuild is not None:
+            args, kwargs = self.rebuild(args, kwargs)
+        leaves, self.out_tree = tree.flatten(self.function(*args, **kwargs))
+        return [x if isinstance(x, Array) else self.converted(x) for x in leaves]
+
+    def converted(self, leaf: Any) -> Value:
+        """Return a result that is not an array yet as a value.
+
+        Raises:
+            ArgumentError: if it is not array-like, naming its place in the result.
+        """
+        try:
+            return as_value(leaf, self.call)
+        except errors.FunctraxError as error:
+            name = function_name(self.function)
+            raise errors.ArgumentError(
+                self.call,
+                f"{name!r} to return arrays, numbers, or pytrees of them",
+                f"{leaf!r} of type {type(leaf).__name__}",
+                fix="Return only arrays, or make the value a static argument.",
+            ) from error
+
+
+def argument_names(function: Callable[..., Any], in_tree: Any) -> list[str]:
+    """Name each leaf of ``(args, kwargs)`` by parameter and path: ``params['w']``."""
+    placeholders = in_tree.unflatten(range(in_tree.num_leaves))
+    paths, _ = tree.flatten_with_path(placeholders)
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    names: list[str] = []
+    for path, _ in paths:
+        where, which, *rest = path
+        if str(where) == "[0]":
+            number = int(str(which)[1:-1])
+            name = parameters[number] if number < len(parameters) else f"argument {number}"
+        else:
+            name = str(which)[2:-2]
+        names.append(name + "".join(map(str, rest)))
+    return names
+
+
+def check_arity(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: str) -> None:
+    """Raise if a function cannot be called with these arguments.
+
+    Raises:
+        ArgumentError: with the signature.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = function_name(function)
+        raise errors.ArgumentError(
+            call, f"the arguments of {name}{signature}", f"{len(args)} positional and {sorted(kwargs)} ({error})"
+        ) from None

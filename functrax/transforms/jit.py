@@ -1,0 +1,396 @@
+"""`jit`: trace a function once per signature, compile it, and run the compiled program.
+
+A jitted function called while another is traced is one equation with its own jaxpr. Called with concrete arrays, it is a
+few dictionary look-ups and one launch.
+"""
+
+import functools
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+from functrax import errors
+from functrax.core import tree
+from functrax.core.config import config
+from functrax.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
+from functrax.core.primitive import BatchAxis, declare
+from functrax.core.trace import Tracer, Value, as_value, bind, current, state
+from functrax.core.types import ShapedArray
+from functrax.primitives.rules import Dim, is_linear
+from functrax.runtime.compile import timings
+from functrax.runtime.dispatch import check_operands
+from functrax.runtime.program import Program
+from functrax.transforms.batch import batch_jaxpr
+from functrax.transforms.flat import (
+    FlatFunction,
+    ShapeDtypeStruct,
+    abstractify,
+    argument_names,
+    check_arity,
+    check_callable,
+    function_name,
+)
+from functrax.transforms.jvp import Tangent, jvp_jaxpr
+from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
+from functrax.transforms.stage import stage_open
+from functrax.transforms.static import StaticArguments
+from functrax.transforms.transpose import transpose_jaxpr
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The primitive ----------------------------------------------------------------------------------------------------
+
+
+def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, name: str) -> tuple[ShapedArray, ...]:
+    return jaxpr.out_avals
+
+
+def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, jaxpr: Jaxpr, name: str) -> Any:
+    """Push forward the program inside: d (jit f) = jit (d f)."""
+    nonzero = tuple(tangent is not None for tangent in tangents)
+    pushed, consts, out_nonzero = jvp_jaxpr(jaxpr, nonzero)
+    given = [tangent for tangent in tangents if tangent is not None]
+    results = bind(jit_p, *consts, *primals, *given, jaxpr=pushed, name=name)
+    count = len(jaxpr.outvars)
+    tangents_out = iter(results[count:])
+    return results[:count], [next(tangents_out) if has else None for has in out_nonzero]
+
+
+def _transpose(cotangents: Sequence[Tangent], *operands: Any, jaxpr: Jaxpr, name: str) -> list[Tangent]:
+    """Transpose the program inside."""
+    linear = tuple(is_linear(x) for x in operands)
+    nonzero = tuple(cotangent is not None for cotangent in cotangents)
+    transposed, consts, out_nonzero = transpose_jaxpr(jaxpr, linear, nonzero)
+    known = [x for x in operands if not is_linear(x)]
+    given = [cotangent for cotangent in cotangents if cotangent is not None]
+    results = iter(bind(jit_p, *consts, *known, *given, jaxpr=transposed, name=name))
+    pulled = iter([next(results) if has else None for has in out_nonzero])
+    return [next(pulled) if is_linear(x) else None for x in operands]
+
+
+def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, jaxpr: Jaxpr, name: str) -> Any:
+    mapped, consts, out_dims = batch_jaxpr(jaxpr, axis, tuple(dims))
+    return bind(jit_p, *consts, *operands, jaxpr=mapped, name=name), out_dims
+
+
+def _partial(trace: RecordTrace, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]) -> Any:
+    """Run what the known operands determine; record the rest with its residuals as operands."""
+    name = params["name"]
+    known_jaxpr, consts, rest, out_unknown, forwarded = partial_eval_jaxpr(params["jaxpr"], tuple(unknown))
+    known = [x for x, is_unknown in zip(operands, unknown, strict=True) if not is_unknown]
+    with current(trace.parent):
+        results = bind(jit_p, *consts, *known, jaxpr=known_jaxpr, name=name)
+    count = out_unknown.count(False)
+    computed = iter(results[count:])
+    residuals = [next(computed) if index is None else known[index] for index in forwarded]
+    undetermined = [x for x, is_unknown in zip(operands, unknown, strict=True) if is_unknown]
+    recorded = iter(trace.record(jit_p, [*residuals, *undetermined], {"jaxpr": rest, "name": name}))
+    determined = iter(results[:count])
+    return [next(recorded) if is_unknown else next(determined) for is_unknown in out_unknown]
+
+
+def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str) -> list[Any]:
+    return b.lower_jaxpr(jaxpr, operands, name)
+
+
+jit_p = declare(
+    "jit",
+    abstract_eval=_abstract_eval,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    lower=_lower,
+    partial=_partial,
+    axis_names=lambda params: params["jaxpr"].axis_names,
+    lowers_keys=True,
+)
+
+# Tracing ----------------------------------------------------------------------------------------------------------------
+
+
+class Traced(NamedTuple):
+    """A function traced at one signature.
+
+    Attributes:
+        jaxpr: the program; what it captured are its leading arguments.
+        consts: the captured values.
+        out_tree: the structure of the result.
+        captures_tracers: whether a captured value is traced by an enclosing transform.
+    """
+
+    jaxpr: Jaxpr
+    consts: list[Value]
+    out_tree: Any
+    captures_tracers: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what it captured still means something."""
+        return not self.captures_tracers or not any(isinstance(c, Tracer) and c.trace.ended for c in self.consts)
+
+
+def trace_function(
+    function: Callable[..., Any],
+    in_tree: Any,
+    avals: Sequence[ShapedArray],
+    *,
+    call: str = "jit",
+    rebuild: Any = None,
+) -> Traced:
+    """Trace a function of pytrees at given argument types."""
+    start = time.perf_counter()
+    flat = FlatFunction(function, in_tree, call, rebuild)
+    jaxpr, consts = stage_open(
+        flat,
+        avals,
+        transform=call,
+        name=function_name(function),
+        argument_names=lambda: argument_names(function, in_tree),
+    )
+    timings.trace += time.perf_counter() - start
+    return Traced(jaxpr, consts, flat.out_tree, any(isinstance(c, Tracer) for c in consts))
+
+
+_traced: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+_tracing_lock = threading.Lock()
+
+
+def _cache_of(function: Callable[..., Any]) -> dict[Any, Any]:
+    """Return the traces of a function, shared by all jitted versions of it."""
+    try:
+        with _tracing_lock:
+            return _traced.setdefault(function, {})
+    except TypeError:  # not hashable or not weakly referable: the jitted function keeps its own
+        return {}
+
+
+def clear_caches() -> None:
+    """Forget every trace and compiled program of this process."""
+    with _tracing_lock:
+        for cache in _traced.values():
+            cache.clear()
+    jvp_jaxpr.cache_clear()
+    batch_jaxpr.cache_clear()
+    partial_eval_jaxpr.cache_clear()
+    transpose_jaxpr.cache_clear()
+
+
+# The transform ----------------------------------------------------------------------------------------------------------
+
+
+class JitFunction(Generic[P, R]):
+    """A function that runs compiled; made by `jit`."""
+
+    def __init__(self, function: Callable[P, R], options: StaticArguments, keep_unused: bool, inline: bool) -> None:
+        """Wrap a function; see `jit` for the options."""
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.options = options
+        self.keep_unused = keep_unused
+        self.inline = inline
+        self._simple = not options.has_static
+        self._traces = _cache_of(function)
+        self._programs: dict[Any, Any] = {}
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the compiled program for these arguments, making it first if need be."""
+        if state.trace is None and self._simple:
+            leaves, in_tree = tree.flatten((args, kwargs))
+            try:
+                key = (in_tree, config.trace_key(), *[x.aval for x in leaves])
+                found = self._programs.get(key)
+                if found is not None:
+                    program, out_tree = found
+                    return out_tree.unflatten(program.run(leaves))
+            except (AttributeError, TypeError):
+                pass  # arguments that are not arrays yet, or not valid: below
+        try:
+            return self._call(args, kwargs)
+        except Exception as error:
+            raise errors.filter_traceback(error) from error.__cause__
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
+        """Take the general way: static arguments, conversions, tracing, compiling, enclosing transforms."""
+        if config.disable_jit:
+            return self.function(*args, **kwargs)
+        dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
+        leaves, in_tree = tree.flatten(dynamic)
+        values = [x if hasattr(x, "aval") else self._value(x, i, in_tree) for i, x in enumerate(leaves)]
+        avals = tuple([x.aval for x in values])
+        key = (in_tree, config.trace_key(), *avals)
+        if static is not None:
+            key = (static, *key)
+        if state.trace is not None:
+            traced = self._trace(key, in_tree, avals, rebuild)
+            if self.inline:
+                results = eval_jaxpr(traced.jaxpr, (), *traced.consts, *values)
+            else:
+                name = traced.jaxpr.name
+                results = bind(jit_p, *traced.consts, *values, jaxpr=traced.jaxpr, name=name)
+            return traced.out_tree.unflatten(results)
+        check_operands(values)
+        found = self._programs.get(key)
+        if found is None:
+            traced = self._trace(key, in_tree, avals, rebuild)
+            donated = self.options.donated(dynamic, args)
+            program = Program(traced.jaxpr, traced.consts, donated=donated, keep_unused=self.keep_unused)
+            found = self._programs[key] = (program, traced.out_tree)
+        program, out_tree = found
+        return out_tree.unflatten(program.run(values))
+
+    def _value(self, leaf: Any, index: int, in_tree: Any) -> Value:
+        try:
+            return as_value(leaf, "jit")
+        except errors.IntegerOverflowError:
+            raise
+        except errors.FunctraxError as error:
+            name = argument_names(self.function, in_tree)[index]
+            raise errors.ArgumentError(
+                "jit",
+                f"argument {name!r} of {function_name(self.function)!r} to be an array or a number",
+                f"{leaf!r} of type {type(leaf).__name__}",
+                fix="Mark it static (`static_argnums`/`static_argnames`), or close over it.",
+            ) from error
+
+    def _trace(self, key: Any, in_tree: Any, avals: Sequence[ShapedArray], rebuild: Any) -> Traced:
+        key = (*key, state.axes) if state.axes else key
+        traced = self._traces.get(key)
+        if traced is None or not traced.is_live:
+            traced = trace_function(self.function, in_tree, avals, rebuild=rebuild)
+            self._traces[key] = traced
+        return traced
+
+    def traced_at(self, args: Any, kwargs: Any) -> tuple[Traced, Any, Any]:
+        """Trace at the types of arguments (arrays or `ShapeDtypeStruct`); return also their tree and the donated ones."""
+        check_arity(self.function, args, kwargs, "jit")
+        dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
+        leaves, in_tree = tree.flatten(dynamic)
+        avals = tuple([abstractify(x, "jit") for x in leaves])
+        key = (in_tree, config.trace_key(), *avals)
+        traced = self._trace(key if static is None else (static, *key), in_tree, avals, rebuild)
+        return traced, in_tree, self.options.donated(dynamic, args)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind like a method."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        """Print as ``jit(name)``."""
+        return f"<jit of {function_name(self.function)}>"
+
+    def clear_cache(self) -> None:
+        """Forget this function's traces and programs."""
+        self._traces.clear()
+        self._programs.clear()
+
+
+def jit(
+    fun: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
+) -> JitFunction[P, R]:
+    """Compile a function with XLA.
+
+    Args:
+        fun: a pure function of pytrees of arrays.
+        static_argnums: positions of arguments that are Python values to the function: it is traced anew for each.
+        static_argnames: names of such arguments.
+        donate_argnums: positions of arguments whose memory the results may take; using them afterwards is an error.
+        donate_argnames: names of such arguments.
+        keep_unused: whether arguments that the function does not use are passed to the program all the same.
+        inline: whether a call inside another traced function disappears into it instead of becoming one equation.
+
+    Returns:
+        The function, with `.trace`, `.lower`, `.eval_shape` and `.clear_cache` beside the call.
+
+    Raises:
+        ArgumentError: if a position or name does not exist.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.jit(lambda x: x * 2)(jnp.arange(3))
+        Array([0, 2, 4], dtype=int32)
+    """
+    check_callable(fun, "jit")
+    options = StaticArguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
+    return JitFunction(fun, options, keep_unused, inline)
+
+
+def make_jaxpr(
+    fun: Callable[..., Any],
+    static_argnums: int | Sequence[int] | None = (),
+    axis_env: Sequence[tuple[Any, int]] | None = None,
+    return_shape: bool = False,
+) -> Callable[..., Any]:
+    """Return a function that traces `fun` and returns its program.
+
+    Args:
+        fun: a function of pytrees of arrays.
+        static_argnums: positions of arguments that are Python values to it.
+        axis_env: named axes and their sizes that collectives in it may use.
+        return_shape: whether to return also the result's tree of `ShapeDtypeStruct`.
+
+    Returns:
+        A function of the same arguments that returns a `ClosedJaxpr` (and the shapes, if asked).
+
+    Example:
+        >>> import functrax
+        >>> functrax.make_jaxpr(lambda x: x * 2.0)(1.0)
+        { lambda ; a:~f32[]. let b:~f32[] = mul a 2.0:~f32[] in (b,) }
+    """
+    check_callable(fun, "make_jaxpr")
+    options = StaticArguments(fun, static_argnums, None, None, None, "make_jaxpr")
+
+    @functools.wraps(fun)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        dynamic, _, rebuild = options.split(fun, args, kwargs)
+        leaves, in_tree = tree.flatten(dynamic)
+        avals = [abstractify(x, "make_jaxpr") for x in leaves]
+        saved = state.axes
+        state.axes = (*saved, *(axis_env or ()))
+        try:
+            traced = trace_function(fun, in_tree, avals, call="make_jaxpr", rebuild=rebuild)
+        finally:
+            state.axes = saved
+        count = len(traced.consts)
+        jaxpr = traced.jaxpr
+        opened = Jaxpr(jaxpr.invars[:count], jaxpr.invars[count:], jaxpr.outvars, jaxpr.eqns, jaxpr.name)
+        closed = ClosedJaxpr(opened, traced.consts)
+        return (closed, result_shapes(traced)) if return_shape else closed
+
+    return make
+
+
+def result_shapes(traced: Traced) -> Any:
+    """Return the tree of shapes and dtypes that a traced function returns."""
+    avals = traced.jaxpr.out_avals
+    return traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals])
+
+
+def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return the shapes and dtypes of a function's result without computing it.
+
+    Args:
+        fun: a function of pytrees of arrays.
+        *args: its arguments: arrays, numbers, or `ShapeDtypeStruct`.
+        **kwargs: its keyword arguments, likewise.
+
+    Returns:
+        The result's pytree with a `ShapeDtypeStruct` per array.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.eval_shape(jnp.sin, functrax.ShapeDtypeStruct((3,), "float32"))
+        ShapeDtypeStruct(shape=(3,), dtype=float32)
+    """
+    check_callable(fun, "eval_shape")
+    leaves, in_tree = tree.flatten((args, kwargs))
+    return result_shapes(trace_function(fun, in_tree, [abstractify(x, "eval_shape") for x in leaves], call="eval_shape"))

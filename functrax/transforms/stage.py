@@ -1,0 +1,188 @@
+"""Staging: run a Python function on tracers and write down its equations as a jaxpr."""
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core.config import config
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
+from functrax.core.primitive import Primitive, _abstract_cache
+from functrax.core.source import current_source
+from functrax.core.trace import Trace, Tracer, Value, leaked, state
+from functrax.core.types import Literal, ShapedArray
+
+
+class StageTracer(Tracer):
+    """A traced value: a variable of the program being written."""
+
+    __slots__ = ("var",)
+
+    def __init__(self, trace: "StageTrace", aval: ShapedArray, var: Var) -> None:
+        """Stand for `var`."""
+        self.trace = trace
+        self.aval = aval
+        self.var = var
+
+    def origin(self) -> str:
+        """Return the line of the equation that made the value, or the argument's name."""
+        trace: Any = self.trace
+        for eqn in trace.eqns:
+            if self.var in eqn.outvars:
+                return f"{eqn.source} by {eqn.primitive.name}" if eqn.source else ""
+        for var, name in zip(trace.invars, trace.argument_names(), strict=False):
+            if var is self.var:
+                return f"the call of {trace.function_name}, argument {name}"
+        return ""
+
+
+class StageTrace(Trace):
+    """Writes every operation down as an equation.
+
+    Args:
+        parent: the trace around this one.
+        name: the user's transform, for messages.
+    """
+
+    __slots__ = ("argument_names", "constants", "eqns", "function_name", "invars", "name")
+
+    def __init__(self, parent: Trace | None, name: str = "jit") -> None:
+        """Start an empty program."""
+        super().__init__(parent)
+        self.name = name
+        self.eqns: list[Equation] = []
+        self.invars: list[Var] = []
+        self.constants: dict[int, tuple[Var, Value]] = {}
+        self.argument_names: Callable[[], Sequence[str]] = list
+        self.function_name = ""
+
+    def argument(self, aval: ShapedArray) -> StageTracer:
+        """Add an argument to the program and return its tracer."""
+        var = Var(aval)
+        self.invars.append(var)
+        return StageTracer(self, aval, var)
+
+    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+        """Append an equation and return the tracers of its results."""
+        invars: list[Atom] = []
+        types: list[ShapedArray] = []
+        for operand in operands:
+            if type(operand) is StageTracer and operand.trace is self:
+                invars.append(operand.var)
+            elif type(operand) is Literal:
+                invars.append(operand)
+            else:
+                invars.append(self.capture(operand))
+            types.append(operand.aval)
+        return self.append(primitive, invars, tuple(types), params)
+
+    def append(
+        self, primitive: Primitive, invars: Sequence[Atom], types: tuple[ShapedArray, ...], params: dict[str, Any]
+    ) -> list[StageTracer]:
+        """Write the equation. The cache look-up of `abstract_eval` is repeated here because it is the hot path."""
+        try:
+            key = (primitive, types, tuple(params.items())) if params else (primitive, types)
+            out_types = _abstract_cache.get(key)
+            if out_types is None:
+                out_types = _abstract_cache[key] = primitive.abstract_eval(*types, **params)
+        except TypeError as error:
+            if isinstance(error, errors.FunctraxError):
+                raise
+            out_types = primitive.abstract_eval(*types, **params)
+        outvars = [Var(aval) for aval in out_types]
+        source = state.source or current_source(state.scope)
+        self.eqns.append(Equation(primitive, invars, outvars, params, source))
+        return [StageTracer(self, var.aval, var) for var in outvars]
+
+    def capture(self, value: Value) -> Var:
+        """Return the variable for a value from outside: a constant of the program."""
+        found = self.constants.get(id(value))
+        if found is None:
+            if isinstance(value, Tracer) and value.trace.ended:
+                raise leaked(value)
+            found = self.constants[id(value)] = (Var(value.aval), value)
+        return found[0]
+
+    def atom(self, value: Value) -> Atom:
+        """Return the variable or literal that stands for a value."""
+        if type(value) is StageTracer and value.trace is self:
+            return value.var
+        return value if type(value) is Literal else self.capture(value)
+
+    def finish(self, results: Sequence[Value]) -> tuple[Jaxpr, list[Value]]:
+        """Close the program and return it, with the captured values that its constvars stand for."""
+        outvars = [self.atom(result) for result in results]
+        constvars = [var for var, _ in self.constants.values()]
+        consts = [value for _, value in self.constants.values()]
+        jaxpr = Jaxpr(constvars, self.invars, outvars, self.eqns, self.function_name)
+        self.ended = True
+        return jaxpr, consts
+
+
+def stage(
+    function: Callable[..., Sequence[Value]],
+    in_avals: Sequence[ShapedArray],
+    *,
+    transform: str = "jit",
+    name: str = "",
+    argument_names: Callable[[], Sequence[str]] = list,
+) -> tuple[Jaxpr, list[Value]]:
+    """Trace a function of flat arguments into a jaxpr.
+
+    Args:
+        function: takes one value per type and returns a sequence of values.
+        in_avals: the argument types.
+        transform: the user's transform, for messages.
+        name: the traced function's name.
+        argument_names: gives one name per argument, for messages.
+
+    Returns:
+        The jaxpr and the values of its constvars: arrays, or tracers of enclosing traces.
+    """
+    trace = StageTrace(state.trace, transform)
+    trace.function_name = name
+    trace.argument_names = argument_names
+    arguments = [trace.argument(aval) for aval in in_avals]
+    saved = state.trace, state.source
+    state.trace, state.source = trace, None
+    # A long trace allocates only objects that live; collecting while it runs costs up to half again.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return trace.finish(function(*arguments))
+    finally:
+        trace.ended = True
+        state.trace, state.source = saved
+        if collecting:
+            gc.enable()
+        if config.check_tracer_leaks:
+            arguments.clear()
+            check_leaks(trace)
+
+
+def check_leaks(trace: Trace) -> None:
+    """Raise if tracers of an ended trace are still reachable from outside of it.
+
+    Raises:
+        LeakedTracerError: naming the first one found and where it was made.
+    """
+    gc.collect()
+    for candidate in gc.get_objects():
+        if isinstance(candidate, Tracer) and candidate.trace is trace:
+            raise leaked(candidate, "or kept")
+
+
+def closed_as_open(jaxpr: Jaxpr) -> Jaxpr:
+    """Return the jaxpr with its constvars as leading arguments: the form of programs inside equations."""
+    if not jaxpr.constvars:
+        return jaxpr
+    return Jaxpr((), (*jaxpr.constvars, *jaxpr.invars), jaxpr.outvars, jaxpr.eqns, jaxpr.name)
+
+
+def stage_open(
+    function: Callable[..., Sequence[Value]], in_avals: Sequence[ShapedArray], **options: Any
+) -> tuple[Jaxpr, list[Value]]:
+    """Trace like `stage`; the captured values are leading arguments of the jaxpr."""
+    jaxpr, consts = stage(function, in_avals, **options)
+    return closed_as_open(jaxpr), consts
+

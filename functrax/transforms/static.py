@@ -1,0 +1,155 @@
+"""Which arguments of a jitted function are static, and which are donated."""
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core import tree
+from functrax.transforms.flat import function_name
+
+Names = tuple[str, ...]
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Return an int, a string, None, or a sequence of them as a tuple."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int | str) else tuple(value)
+
+
+class StaticArguments:
+    """The static and donated arguments of one function, by position and by name.
+
+    Args:
+        function: the function, whose signature relates positions and names.
+        static_argnums, static_argnames: the static ones.
+        donate_argnums, donate_argnames: the donated ones.
+        call: the user's transform, for messages.
+
+    Raises:
+        ArgumentError: if a number or name does not exist, or is both static and donated.
+    """
+
+    __slots__ = ("call", "donate_names", "donate_nums", "has_donated", "has_static", "static_names", "static_nums")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnums: int | Sequence[int] | None,
+        static_argnames: str | Iterable[str] | None,
+        donate_argnums: int | Sequence[int] | None,
+        donate_argnames: str | Iterable[str] | None,
+        call: str = "jit",
+    ) -> None:
+        """Resolve positions and names against the signature."""
+        self.call = call
+        statics = as_tuple(static_argnums), as_tuple(static_argnames)
+        donated = as_tuple(donate_argnums), as_tuple(donate_argnames)
+        self.static_nums: tuple[int, ...] = ()
+        self.static_names: Names = ()
+        self.donate_nums: tuple[int, ...] = ()
+        self.donate_names: Names = ()
+        if any(statics) or any(donated):
+            self.static_nums, self.static_names = _resolve(function, *statics, call, "static")
+            self.donate_nums, self.donate_names = _resolve(function, *donated, call, "donate")
+            both = set(self.static_nums) & set(self.donate_nums) | set(self.static_names) & set(self.donate_names)
+            if both:
+                raise errors.ArgumentError(call, "arguments that are static or donated, not both", f"{sorted(map(str, both))}")
+        self.has_static = bool(self.static_nums or self.static_names)
+        self.has_donated = bool(self.donate_nums or self.donate_names)
+
+    def split(self, function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+        """Separate static from traced arguments.
+
+        Returns:
+            ``(args, kwargs)`` of the traced ones, a hashable key of the static ones (or None), and the function that
+            puts them back.
+
+        Raises:
+            HashError: if a static argument is not hashable, naming it.
+        """
+        if not self.has_static:
+            return (args, kwargs), None, None
+        nums = [i for i in range(len(args)) if i in self.static_nums or i - len(args) in self.static_nums]
+        static_args = [(i, args[i]) for i in nums]
+        static_kwargs = [(name, kwargs[name]) for name in sorted(kwargs) if name in self.static_names]
+        for label, value in (*static_args, *static_kwargs):
+            self._check_hashable(function, label, value)
+        key = tuple((label, type(value), value) for label, value in (*static_args, *static_kwargs))
+        dynamic = tuple(x for i, x in enumerate(args) if i not in nums)
+        dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static_names}
+
+        def rebuild(traced_args: Any, traced_kwargs: Any) -> tuple[Any, Any]:
+            whole = list(traced_args)
+            for i, value in static_args:
+                whole.insert(i, value)
+            return tuple(whole), {**traced_kwargs, **dict(static_kwargs)}
+
+        return (dynamic, dynamic_kwargs), key, rebuild
+
+    def _check_hashable(self, function: Callable[..., Any], label: int | str, value: Any) -> None:
+        try:
+            hash(value)
+        except TypeError:
+            name = _parameter(function, label) if isinstance(label, int) else label
+            raise errors.HashError(
+                self.call,
+                f"static argument {name!r} of {function_name(function)!r} to be hashable",
+                f"{value!r} of type {type(value).__name__}",
+                fix="Pass a tuple instead of a list, or do not mark it static.",
+            ) from None
+
+    def donated(self, dynamic: Any, args: Any) -> tuple[bool, ...]:
+        """Tell for each traced leaf whether it is donated.
+
+        Args:
+            dynamic: ``(args, kwargs)`` of the traced arguments.
+            args: all positional arguments.
+        """
+        if not self.has_donated:
+            return ()
+        traced_args, traced_kwargs = dynamic
+        nums = [i for i in range(len(args)) if i not in self.static_nums and i - len(args) not in self.static_nums]
+        flags: list[bool] = []
+        for i, x in zip(nums, traced_args, strict=True):
+            flag = i in self.donate_nums or i - len(args) in self.donate_nums
+            flags.extend([flag] * len(tree.leaves(x)))
+        for name in sorted(traced_kwargs):
+            flags.extend([name in self.donate_names] * len(tree.leaves(traced_kwargs[name])))
+        return tuple(flags)
+
+
+def _parameter(function: Callable[..., Any], number: int) -> str:
+    try:
+        return list(inspect.signature(function).parameters)[number]
+    except (TypeError, ValueError, IndexError):
+        return f"number {number}"
+
+
+def _resolve(
+    function: Callable[..., Any], nums: tuple[Any, ...], names: tuple[Any, ...], call: str, kind: str
+) -> tuple[tuple[int, ...], Names]:
+    """Check numbers and names against the signature, and complete each by the other."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return nums, names
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    has_rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    has_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    name = function_name(function)
+    for number in nums:
+        if not has_rest and not -len(positional) <= number < len(positional):
+            raise errors.ArgumentError(
+                call, f"{kind}_argnums within the {len(positional)} positional parameters of {name!r}", str(number)
+            )
+    known = {p.name for p in parameters}
+    for each in names:
+        if each not in known and not has_keywords:
+            raise errors.ArgumentError(
+                call, f"{kind}_argnames among the parameters of {name!r}: {', '.join(known)}", repr(each)
+            )
+    all_names = {*names, *(positional[n] for n in nums if not has_rest and -len(positional) <= n < len(positional))}
+    all_nums = {*nums, *(positional.index(n) for n in names if n in positional)}
+    return tuple(sorted(all_nums)), tuple(sorted(all_names))

@@ -1,0 +1,65 @@
+"""What every test shares: the environment of the process, seeds, and hypothesis.
+
+The environment is set while this file is imported, which is before any test imports functrax, jax
+or NumPy. With pytest-xdist the controller sets it and the workers inherit it.
+"""
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+
+import pytest
+from hypothesis import settings
+
+PLATFORM = os.environ.get("FUNCTRAX_TEST_PLATFORM", "cpu")
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+os.environ.update(
+    FUNCTRAX_NUM_CPU_DEVICES="8",
+    FUNCTRAX_PLATFORMS=PLATFORM if PLATFORM == "cpu" else f"{PLATFORM},cpu",
+    JAX_PLATFORMS=PLATFORM if PLATFORM == "cpu" else f"{PLATFORM},cpu",
+    TF_CPP_MIN_LOG_LEVEL="2",  # no WARNING lines of XLA between the dots
+    MPLBACKEND="agg",
+)
+# Each xdist worker is a process; with a thread pool in each, small matrices wait for each other.
+for pool in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[f"{pool}_NUM_THREADS"] = "1"
+# The oracle gets eight devices too, by its own variable: XLA_FLAGS would reach functrax and every
+# child process, and jax refuses to have both.
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+# One cache for the run, shared by its workers as on a user's machine, and never the user's own.
+if not IS_WORKER:
+    os.environ["FUNCTRAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="functrax-test-cache-")
+
+# Repeatable, and without a deadline: the first example of a law compiles. To search further than a
+# run of the suite does: pytest --hypothesis-profile=explore
+settings.register_profile("functrax", deadline=None, derandomize=True, database=None)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile("functrax")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the run's compilation cache."""
+    if not IS_WORKER:
+        shutil.rmtree(os.environ["FUNCTRAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need an accelerator the run was not given."""
+    for item in items:
+        for mark in item.iter_markers("device"):
+            (wanted,) = mark.args
+            if wanted != PLATFORM:
+                reason = f"needs a {wanted} device: set FUNCTRAX_TEST_PLATFORM={wanted}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from the same global seeds, whichever worker runs it and in any order."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
