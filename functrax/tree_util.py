@@ -1,6 +1,5 @@
 """Pytrees: registering classes, key paths, and the names of ``jax.tree_util``."""
 
-import builtins
 import dataclasses
 import operator
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -341,9 +340,11 @@ def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf | None = None) -> bool:
         >>> all_leaves([1, 2]), all_leaves([1, (2,)])
         (True, False)
     """
-    items = list(iterable)
-    flat = tree.leaves(items, is_leaf)
-    return len(flat) == len(items) and builtins.all(builtins.map(operator.is_, flat, items))
+    for item in iterable:  # one by one: the predicate is not to see a list of them
+        flat = tree.leaves(item, is_leaf)
+        if len(flat) != 1 or flat[0] is not item:
+            return False
+    return True
 
 
 def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:

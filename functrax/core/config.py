@@ -11,6 +11,7 @@ stands for all of them in the keys of caches.
 
 import contextlib
 import difflib
+import operator
 import os
 import threading
 from collections.abc import Callable, Hashable
@@ -123,7 +124,7 @@ class Config(threading.local):
         None, str, "The folder of that cache; None is the user's cache folder.", optional=True)
     compilation_cache_max_size: int = _option(4 << 30, int, "Bytes it may take; -1: no bound.")
     persistent_cache_min_compile_time_secs: float = _option(
-        0.1, float, "Keep only what took this long to compile.")
+        0.0, float, "Keep only what took this long to compile.")
     persistent_cache_min_entry_size_bytes: int = _option(0, int, "Keep only what is this large.")
     raise_persistent_cache_errors: bool = _option(False, bool, "Raise when it fails, not warn.")
 
@@ -147,7 +148,7 @@ class Config(threading.local):
 
     @staticmethod
     def trace_key() -> TraceKey:
-        """Return the object that stands for all options that change programs, for cache keys.
+        """Return what stands for all options that change programs, in cache keys: ``config.key``.
 
         Returns:
             A `TraceKey`: the same object for the same settings, in any thread.
@@ -226,12 +227,6 @@ class Config(threading.local):
             'allow'
         """
         return {name: getattr(self, name) for name in OPTIONS}
-
-    def __getattr__(self, name: str) -> Any:
-        """Read an option by JAX's name, as in ``config.jax_enable_x64``."""
-        if name.startswith("__") or (resolved := _resolve(name, "config")) == name:
-            raise AttributeError(name)
-        return getattr(self, resolved)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse assignment: it does not say whether one thread or all are meant."""
@@ -472,6 +467,8 @@ for _name, _row in OPTIONS.items():
     _variable = "FUNCTRAX_" + _name.upper()
     _text = os.environ.get(_variable)
     setattr(Config, _name, _row.default if _text is None else _parse(_variable, _row, _text))
+    # JAX's name, for reading. Not by __getattr__, which would make every read twice as slow.
+    setattr(Config, "jax_" + _name, property(operator.attrgetter(_name)))
 Config.key = _intern_key({})
 config = Config()
 

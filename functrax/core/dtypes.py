@@ -212,6 +212,7 @@ _of_python: dict[Any, Any] = {
     float: float_dtype,
     complex: complex_dtype,
 }
+_OF_NUMPY = (np.ndarray, np.generic)
 #: Python's own number types: their values are weakly typed, except bool.
 PYTHON_SCALARS = frozenset(_of_python)
 # Words that name a kind and no width mean the default width, as the Python types do.
@@ -225,7 +226,9 @@ for _dtype in NUMBERS:
 
 def default_of_kind(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the default dtype of the same kind of number: float32 for bfloat16."""
-    return dtype if is_bool(dtype) else _weak_defaults[_node(dtype, True)]()
+    if is_bool(dtype):
+        return dtype
+    return uint_dtype() if is_unsigned(dtype) else _weak_defaults[_node(dtype, True)]()
 
 
 def python_scalar_dtype(kind: type) -> np.dtype[Any]:
@@ -269,7 +272,7 @@ def _read_dtype(dtype: Any, call: str) -> Any:
         return dtype
     own = getattr(dtype, "dtype", None) if isinstance(dtype, type) else None
     try:
-        if dtype is None or (not isinstance(dtype, type) and hasattr(dtype, "shape")):
+        if dtype is None or (not isinstance(dtype, type | np.dtype) and hasattr(dtype, "shape")):
             raise TypeError
         found = np.dtype(own if isinstance(own, np.dtype) else dtype).newbyteorder("=")
     except (TypeError, ValueError):
@@ -286,6 +289,12 @@ def _read_dtype(dtype: Any, call: str) -> Any:
     return supported
 
 
+#: The limits of a dtype, by NumPy's attributes; these take an np.dtype of the right kind.
+finfo = functools.cache(ml_dtypes.finfo)
+iinfo = functools.cache(ml_dtypes.iinfo)
+_limits = {dtype: (int(iinfo(dtype).min), int(iinfo(dtype).max)) for dtype in SIGNED + UNSIGNED}
+
+
 def check_fits(value: Any, dtype: np.dtype[Any], call: str) -> None:
     """Refuse integers that an integer dtype cannot hold; other values and dtypes pass.
 
@@ -299,33 +308,30 @@ def check_fits(value: Any, dtype: np.dtype[Any], call: str) -> None:
     """
     if dtype not in _integers:
         return
-    info = iinfo(dtype)
-    if isinstance(value, np.ndarray | np.generic):
-        low, high = _integer_range(value, info)
+    least, greatest = _limits[dtype]
+    if isinstance(value, _OF_NUMPY):
+        low, high = _range_of(value, least, greatest)
     else:
         low = high = int(value)
-    if low < info.min or high > info.max:
-        got = str(low if low < info.min else high)
-        expected = f"integers from {info.min} to {info.max}, which {dtype.name} holds"
+    if low < least or high > greatest:
+        got = str(low if low < least else high)
+        expected = f"integers from {least} to {greatest}, which {dtype.name} holds"
         raise IntegerOverflowError(call, expected, got, fix=_wider(low, high))
 
 
-def _integer_range(values: Any, info: Any) -> tuple[int, int]:
+def _range_of(values: Any, least: int, greatest: int) -> tuple[int, int]:
     """Return the least and greatest of integer values; (0, 0) where nothing can be out of range."""
-    if values.dtype not in _integers or not values.size:
+    own = _limits.get(values.dtype.newbyteorder("="))
+    if own is None or not values.size or (least <= own[0] and own[1] <= greatest):
         return 0, 0
-    own = iinfo(values.dtype)
-    if info.min <= own.min and own.max <= info.max:
-        return 0, 0
-    if own.bits < 8:  # NumPy has no min and max for ml_dtypes' integers
+    if own[1] < 16:  # NumPy has no min and max for ml_dtypes' integers
         values = values.astype(np.int8)
     return int(values.min()), int(values.max())
 
 
 def _wider(low: int, high: int) -> str:
-    for dtype in (*SIGNED, *UNSIGNED):
-        info = iinfo(dtype)
-        if dtype.itemsize >= 4 and info.min <= low and high <= info.max:
+    for dtype in (int32, int64, uint32, uint64):
+        if _limits[dtype][0] <= low and high <= _limits[dtype][1]:
             return f'Ask for dtype="{dtype.name}", which holds it.'
     return "No integer dtype holds it; ask for a floating-point one."
 
@@ -413,7 +419,9 @@ def promote(
         >>> promote((float16, float32), (False, True))
         (dtype('float16'), False)
     """
-    key = (dtypes, weak, config.trace_key())
+    if len(dtypes) == 2 and dtypes[0] is dtypes[1] and not (weak[0] or weak[1]):
+        return dtypes[0], False
+    key = (dtypes, weak, config.key)
     found = _promoted.get(key)
     return found if found is not None else _promoted.setdefault(key, _promote(dtypes, weak, call))
 
@@ -472,16 +480,13 @@ def dtype_and_weak(x: Any, call: str = "result_type") -> tuple[Any, bool]:
     aval = getattr(x, "aval", None)
     if aval is not None:
         return aval.dtype, aval.weak_type
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, _OF_NUMPY):
         return default_of(canonicalize(x.dtype, call)), False
     if isinstance(x, int | float | complex):  # a subclass, such as an enumeration
         return _of_python[next(base for base in kind.__mro__ if base in _of_python)](), False
     if x is None:
         return float_dtype(), False
-    described = hasattr(x, "shape") and hasattr(x, "dtype")  # a type of array, such as a struct
-    return canonicalize(x.dtype if described else x, call), False
-
-
-#: The limits of a dtype, by NumPy's attributes; these take an np.dtype of the right kind.
-finfo = functools.cache(ml_dtypes.finfo)
-iinfo = functools.cache(ml_dtypes.iinfo)
+    # A description of an array, such as ShapeDtypeStruct; np.dtype and its types have shapes too.
+    if not isinstance(x, type | np.dtype) and hasattr(x, "shape") and hasattr(x, "dtype"):
+        return canonicalize(x.dtype, call), False
+    return canonicalize(x, call), False

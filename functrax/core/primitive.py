@@ -10,6 +10,8 @@ transpose      ``(cotangents, *operands, **params) -> one cotangent or None per 
 batch          ``(axis, operands, dims, **params) -> (results, dims_out)``; a dim is None where the operand is not mapped
 lower          ``(b, *operands, **params) -> value or tuple of values``; b is the builder, with b.in_types, b.out_types
 partial        higher-order only: ``(trace, operands, unknown, params) -> results``; split known from unknown
+evaluate       calls of Python functions only: ``(*operands, **params) -> results`` when there is no trace
+stage          calls of Python functions only: ``(trace, operands, params) -> results``; write the equation
 axis_names     collectives and higher-order only: ``(params) -> frozenset`` of the named axes it refers to
 lowers_keys    whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by ``batch``
 =============  ====================================================================================================
@@ -74,11 +76,13 @@ class Primitive:
         "axis_names",
         "batch",
         "declared",
+        "evaluate",
         "jvp",
         "lower",
         "lowers_keys",
         "name",
         "partial",
+        "stage",
         "transpose",
     )
 
@@ -92,6 +96,8 @@ class Primitive:
         batch: Rule | Refusal,
         lower: Rule | Refusal,
         partial: Rule | None = None,
+        evaluate: Rule | None = None,
+        stage: Rule | None = None,
         axis_names: Callable[[dict[str, Any]], frozenset[str]] | None = None,
         lowers_keys: bool = False,
         declared: str = "",
@@ -105,6 +111,8 @@ class Primitive:
         setter(self, "batch", batch)
         setter(self, "lower", lower)
         setter(self, "partial", partial)
+        setter(self, "evaluate", evaluate)
+        setter(self, "stage", stage)
         setter(self, "axis_names", axis_names)
         setter(self, "lowers_keys", lowers_keys)
         setter(self, "declared", declared)
@@ -116,6 +124,8 @@ class Primitive:
     batch: Any
     lower: Any
     partial: Rule | None
+    evaluate: Rule | None
+    stage: Rule | None
     axis_names: Callable[[dict[str, Any]], frozenset[str]] | None
     lowers_keys: bool
     declared: str

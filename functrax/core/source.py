@@ -41,24 +41,38 @@ class Source(NamedTuple):
 
     def position(self) -> tuple[int, int]:
         """Return line and column, decoded from the code object's table."""
-        for index, (line, _, column, _) in enumerate(self.code.co_positions()):
-            if 2 * index == self.lasti:
-                return line or self.code.co_firstlineno, column or 0
-        return self.code.co_firstlineno, 0
+        line, _, column, _ = _positions(self.code)[self.lasti // 2]
+        return line or self.code.co_firstlineno, column or 0
 
     def __str__(self) -> str:
         """Print as ``train.py:41``."""
         return f"{os.path.basename(self.filename)}:{self.line}"
 
 
-_internal: dict[CodeType, bool] = {}
+_Position = tuple[int | None, int | None, int | None, int | None]
+_tables: dict[int, tuple[CodeType, list[_Position]]] = {}
+"""Decoded tables by the id of the code object, which is kept alive: a long function has many equations, and hashing a code
+object itself takes time in proportion to its length."""
+
+
+def _positions(code: CodeType) -> list[_Position]:
+    found = _tables.get(id(code))
+    if found is None:
+        if len(_tables) >= 64:
+            _tables.clear()
+        found = _tables[id(code)] = code, list(code.co_positions())
+    return found[1]
+
+
+_internal: dict[str, bool] = {}
 
 
 def is_internal(code: CodeType) -> bool:
     """Tell whether a code object is functrax's own (cached)."""
-    known = _internal.get(code)
+    name = code.co_filename
+    known = _internal.get(name)
     if known is None:
-        known = _internal[code] = is_internal_file(code.co_filename)
+        known = _internal[name] = is_internal_file(name)
     return known
 
 
@@ -68,7 +82,7 @@ def current_source(scope: str, depth: int = 2) -> Source | None:
     internal = _internal
     while frame is not None:
         code = frame.f_code
-        known = internal.get(code)
+        known = internal.get(code.co_filename)
         if known is None:
             known = is_internal(code)
         if not known:

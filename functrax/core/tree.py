@@ -409,13 +409,15 @@ def broadcast_prefix(
         [1, 1, 2]
     """
     flat, treedef = flatten(prefix, is_leaf)
+    if len(flat) == 1 and treedef.num_nodes == 1:
+        return flat * len(flatten(full)[0])
     try:
         subtrees = treedef.flatten_up_to(full)
     except (ValueError, TypeError):
         if first_mismatch(treedef, full, ()) is None:
             raise
         raise prefix_error(prefix, full, call, name, is_leaf) from None
-    counts = [structure(subtree).num_leaves for subtree in subtrees]
+    counts = [len(flatten(subtree)[0]) for subtree in subtrees]
     return [leaf for leaf, count in zip(flat, counts, strict=True) for _ in range(count)]
 
 

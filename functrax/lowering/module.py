@@ -34,7 +34,7 @@ class _Writer:
         self.functions: dict[Jaxpr, str] = {}
         self.outlined: dict[Any, str] = {}
         self.names: set[str] = {"main"}
-        self.locations: dict[tuple[Source | None, str], Any] = {}
+        self.locations: dict[tuple[int, int, str, str], Any] = {}
 
     def function(
         self, jaxpr: Jaxpr, name: str, *, public: bool = False, argument_attributes: Sequence[Any] | None = None
@@ -86,16 +86,15 @@ class _Writer:
     def location(self, eqn: Equation) -> Any:
         """Return the MLIR location of an equation: the user's line under ``scope/primitive``."""
         source = eqn.source
-        key = (source, eqn.primitive.name)
+        if source is None:
+            return self.context.unknown
+        # By id: hashing a code object takes time in proportion to its length.
+        key = (id(source.code), source.lasti, source.scope, eqn.primitive.name)
         found = self.locations.get(key)
         if found is None:
-            if source is None:
-                found = self.context.unknown
-            else:
-                name = f"{source.scope}/{eqn.primitive.name}" if source.scope else eqn.primitive.name
-                line, column = source.position()
-                found = self.context.location(source.filename, line, column, name)
-            self.locations[key] = found
+            name = f"{source.scope}/{eqn.primitive.name}" if source.scope else eqn.primitive.name
+            line, column = source.position()
+            found = self.locations[key] = self.context.location(source.filename, line, column, name)
         return found
 
     def call(self, jaxpr: Jaxpr, operands: Sequence[Any], name: str) -> list[Any]:

@@ -40,7 +40,7 @@ def check_keys(call: str, aval: ShapedArray) -> None:
         raise errors.KeyTypeError(call, "an array of PRNG keys", repr(aval), fix=fix)
 
 
-# random_wrap and random_unwrap ---------------------------------------------------------------------
+# random_wrap and random_unwrap --------------------------------------------------------------------
 
 
 def random_wrap(words: Any, dtype: Any = THREEFRY) -> Value:
@@ -114,7 +114,7 @@ random_unwrap_p = declare(
     lowers_keys=True,
 )
 
-# random_seed ---------------------------------------------------------------------------------------
+# random_seed --------------------------------------------------------------------------------------
 
 
 def random_seed(seeds: Any, dtype: Any = THREEFRY) -> Value:
@@ -152,7 +152,7 @@ random_seed_p = declare(
     lowers_keys=True,
 )
 
-# random_split --------------------------------------------------------------------------------------
+# random_split -------------------------------------------------------------------------------------
 
 
 def random_split(keys: Any, shape: tuple[int, ...]) -> Value:
@@ -200,7 +200,7 @@ random_split_p = declare(
     lowers_keys=True,
 )
 
-# random_fold_in ------------------------------------------------------------------------------------
+# random_fold_in -----------------------------------------------------------------------------------
 
 
 def random_fold_in(keys: Any, data: Any) -> Value:
@@ -247,7 +247,7 @@ random_fold_in_p = declare(
     lowers_keys=True,
 )
 
-# random_bits ---------------------------------------------------------------------------------------
+# random_bits --------------------------------------------------------------------------------------
 
 
 def random_bits(keys: Any, bit_width: int, shape: tuple[int, ...]) -> Value:

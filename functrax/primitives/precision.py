@@ -113,3 +113,36 @@ _WORDS = {
     "highest": Precision.HIGHEST,
     "float32": Precision.HIGHEST,
 }
+
+
+def canonical_precision(precision: Any, call: str) -> Canonical:
+    """Return a `precision=` argument as a hashable parameter, with the configured default put in.
+
+    Args:
+        precision: None, a word, a `Precision`, a pair of these (left and right operand), a
+            `DotAlgorithmPreset` or its name, or a `DotAlgorithm`.
+        call: the user's function, for the error message.
+
+    Returns:
+        None (XLA's default), a pair of `Precision`, a preset or an algorithm.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    if precision is None:
+        default = config.default_matmul_precision
+        return None if default is None else canonical_precision(default, call)
+    if isinstance(precision, DotAlgorithm | DotAlgorithmPreset):
+        return None if precision is DotAlgorithmPreset.DEFAULT else precision
+    if isinstance(precision, str) and precision in DotAlgorithmPreset.__members__:
+        return canonical_precision(DotAlgorithmPreset[precision], call)
+    pair = precision if isinstance(precision, tuple | list) else (precision, precision)
+    found = [_WORDS.get(one) if isinstance(one, str) else one for one in pair]
+    if len(found) != 2 or not all(isinstance(one, Precision) for one in found):
+        raise errors.ArgumentError(
+            call,
+            f"precision to be None, a lax.Precision or one of {', '.join(map(repr, _WORDS))}, a pair "
+            "of these, or a lax.DotAlgorithm or lax.DotAlgorithmPreset",
+            repr(precision),
+        )
+    return found[0], found[1]

@@ -12,6 +12,11 @@ from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, lt
+from functrax.primitives.gather import (
+    GatherDimensionNumbers,
+    GatherScatterMode,
+    ScatterDimensionNumbers,
+)
 from functrax.primitives.rules import (
     Dim,
     declare_linear,
@@ -23,7 +28,7 @@ from functrax.primitives.rules import (
     zeros,
 )
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import canonical_axis, squeeze
+from functrax.primitives.shape import squeeze
 
 # slice ------------------------------------------------------------------------------------------
 
@@ -189,7 +194,8 @@ def start_values(
     triples = zip(items, shape, allow_negative, strict=True)
     starts = [from_start(call, i, size) if wrap else _integer(call, i) for i, size, wrap in triples]
     wide = [i.aval.dtype for i in starts if i.aval.dtype.itemsize == 8]
-    return [convert(i, wide[0] if wide else dtypes.int32) for i in starts]
+    dtype = wide[0] if wide else dtypes.int32
+    return [i if i.aval.dtype == dtype else convert(i, dtype) for i in starts]
 
 
 def _unpacked(call: str, indices: Any) -> list[Any]:
@@ -198,10 +204,12 @@ def _unpacked(call: str, indices: Any) -> list[Any]:
     vector = as_value(indices, call)
     if vector.aval.ndim != 1:
         raise errors.ShapeError(call, "start indices along one axis", f"{vector.aval!r}")
-    return [index_in_dim(vector, i, 0, False) for i in range(vector.aval.shape[0])]
+    return [squeeze(slice(vector, (i,), (i + 1,)), (0,)) for i in range(vector.aval.shape[0])]
 
 
 def _integer(call: str, index: Any) -> Value:
+    if isinstance(index, int | np.integer):
+        return scalar(int(index), dtypes.int32 if abs(index) < 2**31 else dtypes.int64)
     value = as_value(index, call)
     if value.aval.shape or not dtypes.is_integer(value.aval.dtype):
         raise errors.DtypeError(call, "integer scalars as start indices", f"{value.aval!r}")
@@ -212,7 +220,7 @@ def from_start(call: str, index: Any, size: int) -> Value:
     """Count a negative index (an integer scalar or array) from the end: i + size where i < 0."""
     if isinstance(index, int | np.integer):
         index = int(index)
-        return scalar(index + size if index < 0 else index, _index_dtype(size))
+        return _integer(call, index + size if index < 0 else index)
     value = as_value(index, call)
     if not dtypes.is_integer(value.aval.dtype):
         raise errors.DtypeError(call, "integer indices", f"{value.aval!r}")
@@ -222,10 +230,6 @@ def from_start(call: str, index: Any, size: int) -> Value:
         return value
     offset = scalar(size, value.aval.dtype)
     return select_n(lt(value, scalar(0, value.aval.dtype)), value, add(value, offset))
-
-
-def _index_dtype(size: int) -> Any:
-    return dtypes.int32 if size < 2**31 else dtypes.int64
 
 
 def _check_starts(call: str, starts: Sequence[ShapedArray], rank: int) -> None:
@@ -272,19 +276,150 @@ def _dynamic_slice_batch(
         zero = scalar(0, starts[0].aval.dtype if starts else dtypes.int32)
         sizes = _insert(slice_sizes, dim, operand.aval.shape[dim])
         return bind(dynamic_slice_p, operand, *_insert(starts, dim, zero), slice_sizes=sizes), [dim]
-    operand = operand if dim is None else move_batch_axis(axis, operand, dim)
-    window = range(len(slice_sizes))
-    gathered = bind(
+    numbers, sizes = GatherDimensionNumbers.windows(len(slice_sizes), dim is not None), slice_sizes
+    if dim is not None:
+        operand, sizes = move_batch_axis(axis, operand, dim), (1, *slice_sizes)
+    results = bind(
         registry["gather"],
         operand,
-        _stacked_starts(axis, starts, dims[1:]),
-        dimension_numbers=registry["gather"].numbers(  # type: ignore[attr-defined]
-            window, dim is not None
-        ),
-        slice_sizes=slice_sizes if dim is None else (1, *slice_sizes),
+        _stacked(axis, starts, dims[1:]),
+        dimension_numbers=numbers,
+        slice_sizes=sizes,
         unique_indices=False,
         indices_are_sorted=False,
-        mode=None,
+        mode=GatherScatterMode.CLIP,
         fill_value=None,
     )
-    return gathered, [0]
+    return results, [0]
+
+
+def _stacked(axis: BatchAxis, starts: Sequence[Value], dims: Sequence[Dim]) -> Value:
+    """Return start indices of which some are mapped as one array of shape (axis.size, rank)."""
+    columns = [
+        reshape(move_batch_axis(axis, i, d), (axis.size, 1))
+        for i, d in zip(starts, dims, strict=True)
+    ]
+    if len(columns) == 1:
+        return columns[0]
+    return bind(registry["concatenate"], *columns, dimension=1)[0]
+
+
+def _dynamic_slice_lower(b: Any, x: Any, *starts: Any, slice_sizes: Any) -> Any:
+    return b.dynamic_slice(x, starts, b.out_types[0])
+
+
+dynamic_slice_p = declare_linear(
+    "dynamic_slice",
+    positions=(0,),
+    abstract_eval=_dynamic_slice_abstract,
+    transpose=_dynamic_slice_transpose,
+    batch=_dynamic_slice_batch,
+    lower=_dynamic_slice_lower,
+)
+
+# dynamic_update_slice ---------------------------------------------------------------------------
+
+
+def dynamic_update_slice(
+    operand: Any,
+    update: Any,
+    start_indices: Any,
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Value:
+    """Return an array with a block of it replaced, at a place known only at run time.
+
+    Args:
+        operand: array of any dtype.
+        update: array of the same rank and dtype, nowhere larger.
+        start_indices: one integer scalar per axis, or a 1-d integer array of them. They are moved
+            (clamped) so that the block lies within the array.
+        allow_negative_indices: whether negative indices count from the end; per axis, or for all.
+
+    Returns:
+        An array of the operand's shape.
+
+    Raises:
+        ShapeError: if the block does not fit the array or the indices are not one per axis.
+        DtypeError: if the dtypes differ.
+
+    Source: StableHLO specification, "dynamic_update_slice".
+    """
+    operand, update = matched("dynamic_update_slice", operand, update)
+    shape = operand.aval.shape
+    starts = start_values("dynamic_update_slice", shape, start_indices, allow_negative_indices)
+    return bind(dynamic_update_slice_p, operand, update, *starts)[0]
+
+
+def _dynamic_update_slice_abstract(
+    operand: ShapedArray, update: ShapedArray, *starts: ShapedArray
+) -> tuple[ShapedArray]:
+    call = "dynamic_update_slice"
+    _check_starts(call, starts, operand.ndim)
+    if operand.dtype != update.dtype:
+        raise errors.DtypeError(
+            call,
+            "an array and an update of one dtype",
+            short_types((operand, update)),
+            fix="Convert the update with `.astype(...)`.",
+        )
+    if operand.ndim != update.ndim or any(
+        small > large for small, large in zip(update.shape, operand.shape, strict=True)
+    ):
+        raise errors.ShapeError(
+            call, "an update that fits into the array", short_types((operand, update))
+        )
+    varying = operand.varying.union(update.varying, *(i.varying for i in starts))
+    return (operand.update(weak_type=operand.weak_type and update.weak_type, varying=varying),)
+
+
+def _dynamic_update_slice_transpose(
+    cotangents: Sequence[Value], operand: Any, update: Any, *starts: Value
+) -> list[Value | None]:
+    """Send the block to the update, and the rest, with zeros in its place, to the operand."""
+    (ct,) = cotangents
+    kept: Value | None = None
+    taken: Value | None = None
+    if is_linear(operand):
+        kept = bind(dynamic_update_slice_p, ct, zeros(update.aval), *starts)[0]
+    if is_linear(update):
+        taken = bind(dynamic_slice_p, ct, *starts, slice_sizes=update.aval.shape)[0]
+    return [kept, taken, *[None] * len(starts)]
+
+
+def _dynamic_update_slice_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim]
+) -> Any:
+    operand, update, *starts = operands
+    dim = dims[0] if dims[0] is not None else 0
+    operand = move_batch_axis(axis, operand, dims[0], dim)
+    if all(d is None for d in dims[2:]):
+        update = move_batch_axis(axis, update, dims[1], dim)
+        zero = scalar(0, starts[0].aval.dtype if starts else dtypes.int32)
+        results = bind(dynamic_update_slice_p, operand, update, *_insert(starts, dim, zero))
+        return results, [dim]
+    results = bind(
+        registry["scatter"],
+        move_batch_axis(axis, operand, dim),
+        _stacked(axis, starts, dims[2:]),
+        move_batch_axis(axis, update, dims[1]),
+        dimension_numbers=ScatterDimensionNumbers.windows(len(starts)),
+        indices_are_sorted=True,
+        unique_indices=True,
+        mode=GatherScatterMode.CLIP,
+    )
+    return results, [0]
+
+
+def _dynamic_update_slice_lower(b: Any, x: Any, update: Any, *starts: Any) -> Any:
+    return b.dynamic_update_slice(x, update, starts, b.out_types[0])
+
+
+dynamic_update_slice_p = declare_linear(
+    "dynamic_update_slice",
+    positions=(0, 1),
+    abstract_eval=_dynamic_update_slice_abstract,
+    transpose=_dynamic_update_slice_transpose,
+    batch=_dynamic_update_slice_batch,
+    lower=_dynamic_update_slice_lower,
+)

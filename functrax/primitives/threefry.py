@@ -10,23 +10,19 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.config import config
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import NO_AXES, ShapedArray, short_types
 from functrax.primitives.rules import (
     Dim,
     broadcast_shape,
-    check_kind,
     elementwise_batch,
-    move_batch_axis,
 )
 
 THREEFRY = dtypes.KeyType("fry", (2,))
@@ -35,7 +31,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-# The hash as StableHLO -----------------------------------------------------------------------------
+# The hash as StableHLO ----------------------------------------------------------------------------
 
 
 class _Pair(NamedTuple):
@@ -85,7 +81,7 @@ def _words(b: Any, keys: Any, outer: tuple[int, ...], aval: ShapedArray) -> _Pai
 
 
 def _index(b: Any, aval: ShapedArray, outer: int) -> _Pair:
-    """Number the elements of the axes behind `outer` in row-major order, as 64 bits in two words."""
+    """Number the elements of the axes behind `outer` in row-major order, in two words."""
     wide = math.prod(aval.shape[outer:]) > 2**32
     kind = aval.update(dtype=dtypes.uint64) if wide else aval
     index, stride = None, 1
@@ -141,7 +137,7 @@ def _first(b: Any, x: Any, aval: ShapedArray, count: int, start: int = 0) -> Any
     return b.slice(x, out, [*zeros, start], limit, [1] * aval.ndim)
 
 
-# What keys are made of, and what is made of them -----------------------------------------------------
+# What keys are made of, and what is made of them --------------------------------------------------
 
 
 def write_seed(b: Any, seeds: Any, kind: ShapedArray) -> Any:
@@ -194,7 +190,7 @@ def write_bits(b: Any, keys: Any, outer: tuple[int, ...], width: int, out: Shape
 def write_bits_in_halves(
     b: Any, keys: Any, outer: tuple[int, ...], width: int, out: ShapedArray
 ) -> Any:
-    """Hash 0, 1, ... in two halves, and cut or join the words (``threefry_partitionable=False``)."""
+    """Hash 0, 1, ... in two halves; cut or join words (``threefry_partitionable=False``)."""
     u32 = out.update(dtype=dtypes.uint32)
     size = math.prod(out.shape[len(outer) :])
     count = -(-width * size // 32)
@@ -222,7 +218,7 @@ def _cut(b: Any, words: Any, flat: ShapedArray, width: int, out: ShapedArray) ->
     return b.reshape(b.convert(shifted, parts.update(dtype=out.dtype)), _whole(flat, width, out))
 
 
-# threefry2x32 --------------------------------------------------------------------------------------
+# threefry2x32 -------------------------------------------------------------------------------------
 
 
 def threefry2x32(key_high: Any, key_low: Any, high: Any, low: Any) -> tuple[Value, Value]:

@@ -8,6 +8,7 @@ from typing import Any
 from functrax.core.jaxpr import Jaxpr
 from functrax.lowering.module import Lowered, lower_jaxpr, physical_type
 from functrax.lowering.passes import optimize
+from functrax.runtime.cache import compile_cached
 from functrax.runtime.devices import Device
 from functrax.xla.executable import Executable
 from functrax.xla.options import compile_options
@@ -49,6 +50,6 @@ def compile_lowered(lowered: Lowered, device: Device, overrides: dict[str, Any] 
     start = time.perf_counter()
     options = compile_options((device.raw,), overrides=overrides)
     out_types = [physical_type(var.aval) for var in lowered.jaxpr.outvars]
-    executable = device.client.compile(lowered.module, options, out_types)
+    executable = compile_cached(device.client, lowered.module, options, out_types)
     timings.compile += time.perf_counter() - start
     return executable

@@ -1,7 +1,7 @@
 """A traced program ready to run: compiled once per device, arguments checked, results wrapped."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrax import errors
@@ -69,16 +69,42 @@ class Program:
         self.results = None if all(computed) else forwarded
         self.out_types = tuple(v.aval for v in body.outvars)
 
+    def launcher(self, device: Device) -> Callable[[Sequence[Any]], list[Value]]:
+        """Return the quickest way to run the program, already compiled for `device`, again and again.
+
+        It is `run` with everything looked up beforehand; arguments it was not made for go to the general way.
+        """
+        if self.donated or self.results is not None or device.has_peers:
+            return self.run
+        run = self.compiled[device].run
+        constants = self.constants[device]
+        kept = self.kept
+        out_types = self.out_types
+        general = self._run_general
+        (out_type,) = out_types if len(out_types) == 1 else (None,)
+
+        def launch(values: Sequence[Any]) -> list[Value]:
+            try:
+                if kept is None:
+                    buffers = [x.buffer for x in values]
+                else:
+                    buffers = [values[i].buffer for i in kept]
+                results = run(constants + buffers if constants else buffers)
+            except (AttributeError, TypeError, errors.FunctraxError):
+                return general(values)
+            if out_type is not None:
+                return [DeviceArray(out_type, results[0], device)]
+            return [DeviceArray(a, b, device) for a, b in zip(out_types, results, strict=True)]
+
+        return launch
+
     def run(self, values: Sequence[Any]) -> list[Value]:
         """Launch the program on arrays and literals; the results may not be there yet."""
         try:
             device = values[0].device
-            executable = self.compiled[device]
+            run = self.compiled[device].run
             passed = values if self.kept is None else [values[i] for i in self.kept]
-            buffers = [x.buffer for x in passed]
-            if self.consts:
-                buffers = self.constants[device] + buffers
-            results = executable(buffers)
+            results = run([*self.constants[device], *[x.buffer for x in passed]])
         except (IndexError, AttributeError, KeyError, TypeError, errors.FunctraxError):
             # No arguments, a literal, a first run, an array elsewhere or without memory: look closer.
             return self._run_general(values)

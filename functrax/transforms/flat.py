@@ -9,7 +9,9 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Array, Value, as_value
-from functrax.core.types import ShapedArray
+from functrax.core.types import Literal, ShapedArray
+from functrax.runtime.devices import default_device
+from functrax.runtime.dispatch import literal_array
 
 
 class ShapeDtypeStruct:
@@ -69,6 +71,11 @@ def abstractify(x: Any, call: str) -> ShapedArray:
     if not hasattr(x, "aval") and hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, np.ndarray):
         return ShapedArray(tuple(x.shape), dtypes.canonicalize(x.dtype))
     return as_value(x, call).aval
+
+
+def as_array(value: Value) -> Array:
+    """Return a value that users may hold: literals become arrays."""
+    return literal_array(value, default_device()) if type(value) is Literal else value
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -12,16 +12,14 @@ from functrax.core import dtypes, tree
 from functrax.core.jaxpr import eval_jaxpr
 from functrax.core.primitive import BatchAxis
 from functrax.core.trace import Array, Value, as_value, bind
-from functrax.core.types import Literal, ShapedArray
+from functrax.core.types import ShapedArray
 from functrax.primitives.convert import convert_element_type
 from functrax.primitives.elementwise import add, eq
 from functrax.primitives.rules import full, has_tangent, move_batch_axis, zeros
 from functrax.primitives.shape import iota_p, reshape
 from functrax.primitives.slice import slice
-from functrax.runtime.devices import default_device
-from functrax.runtime.dispatch import literal_array
 from functrax.transforms.batch import batch_flat
-from functrax.transforms.flat import FlatFunction, abstractify, argument_names, check_callable, function_name
+from functrax.transforms.flat import FlatFunction, abstractify, as_array, argument_names, check_callable, function_name
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.partial import linearize_flat, record_flat
 from functrax.transforms.transpose import backward_pass
@@ -29,11 +27,6 @@ from functrax.transforms.transpose import backward_pass
 P = ParamSpec("P")
 
 # Arguments and results --------------------------------------------------------------------------------------------
-
-
-def as_array(value: Value) -> Array:
-    """Return a value that users may hold: literals become arrays."""
-    return literal_array(value, default_device()) if type(value) is Literal else value
 
 
 def _values(call: str, leaves: Sequence[Any]) -> list[Array]:

@@ -19,6 +19,7 @@ from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Tracer, Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, is_linear
+from functrax.runtime.array import DeviceArray
 from functrax.runtime.compile import timings
 from functrax.runtime.dispatch import check_operands
 from functrax.runtime.program import Program
@@ -178,6 +179,8 @@ def clear_caches() -> None:
     transpose_jaxpr.cache_clear()
 
 
+_LEAF = tree.structure(0)
+
 # The transform ----------------------------------------------------------------------------------------------------------
 
 
@@ -194,19 +197,23 @@ class JitFunction(Generic[P, R]):
         self._simple = not options.has_static
         self._traces = _cache_of(function)
         self._programs: dict[Any, Any] = {}
+        self._ready: dict[Any, Any] = {}
+        self._arrays_only = True
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the compiled program for these arguments, making it first if need be."""
         if state.trace is None and self._simple:
-            leaves, in_tree = tree.flatten((args, kwargs))
             try:
-                key = (in_tree, config.trace_key(), *[x.aval for x in leaves])
-                found = self._programs.get(key)
-                if found is not None:
-                    program, out_tree = found
-                    return out_tree.unflatten(program.run(leaves))
-            except (AttributeError, TypeError):
-                pass  # arguments that are not arrays yet, or not valid: below
+                if self._arrays_only and not kwargs:
+                    launch, unflatten = self._ready[(config.trace_key(), *[x.aval for x in args])]
+                    results = launch(args)
+                else:
+                    leaves, in_tree = tree.flatten((args, kwargs))
+                    launch, unflatten = self._ready[(in_tree, config.trace_key(), *[x.aval for x in leaves])]
+                    results = launch(leaves)
+                return results[0] if unflatten is None else unflatten(results)
+            except (AttributeError, KeyError, TypeError):
+                pass  # a first call, arguments that are not arrays yet, or not valid: below
         try:
             return self._call(args, kwargs)
         except Exception as error:
@@ -239,7 +246,24 @@ class JitFunction(Generic[P, R]):
             program = Program(traced.jaxpr, traced.consts, donated=donated, keep_unused=self.keep_unused)
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
-        return out_tree.unflatten(program.run(values))
+        results = program.run(values)
+        if static is None:
+            self._prepare(key, args, kwargs, program, out_tree, values)
+        return out_tree.unflatten(results)
+
+    def _prepare(
+        self, key: Any, args: Any, kwargs: Any, program: Program, out_tree: Any, values: Sequence[Value]
+    ) -> None:
+        """Let the next call with the same types go straight to the executable."""
+        if not values or any(type(x) is not DeviceArray for x in values):
+            return
+        device = values[0].device
+        launch = program.launcher(device) if device in program.compiled else program.run
+        unflatten = None if out_tree == _LEAF else out_tree.unflatten
+        self._arrays_only = self._arrays_only and not kwargs and len(args) == len(values) and all(
+            x is y for x, y in zip(args, values, strict=True)
+        )
+        self._ready[key[1:] if self._arrays_only else key] = (launch, unflatten)
 
     def _value(self, leaf: Any, index: int, in_tree: Any) -> Value:
         try:
@@ -285,6 +309,7 @@ class JitFunction(Generic[P, R]):
         """Forget this function's traces and programs."""
         self._traces.clear()
         self._programs.clear()
+        self._ready.clear()
 
 
 def jit(

@@ -40,10 +40,6 @@ class RecordTrace(StageTrace):
             return super().process(primitive, operands, params)
         return primitive.partial(self, operands, unknown, params)
 
-    def record(self, primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]) -> Any:
-        """Record the operation whatever its operands are."""
-        return super().process(primitive, tuple(operands), params)
-
 
 def linearize_flat(
     function: Callable[..., Sequence[Value]], primals: Sequence[Value], active: Sequence[bool], *, name: str

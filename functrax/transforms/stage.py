@@ -64,6 +64,12 @@ class StageTrace(Trace):
 
     def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
         """Append an equation and return the tracers of its results."""
+        if primitive.stage is not None:
+            return primitive.stage(self, operands, params)
+        return self.record(primitive, operands, params)
+
+    def record(self, primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]) -> list["StageTracer"]:
+        """Append the equation whatever the primitive is."""
         invars: list[Atom] = []
         types: list[ShapedArray] = []
         for operand in operands:

@@ -12,8 +12,7 @@ from functrax.core.primitive import BatchAxis
 from functrax.core.trace import Value, as_value
 from functrax.primitives.rules import Dim, move_batch_axis
 from functrax.transforms.batch import batch_flat
-from functrax.transforms.flat import FlatFunction, argument_names, check_callable, function_name
-from functrax.transforms.grad import as_array
+from functrax.transforms.flat import FlatFunction, argument_names, as_array, check_callable, function_name
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from functrax.errors import DtypeError
+from functrax.errors import DonatedError, DtypeError
 from functrax.xla._native import JaxRuntimeError, hlo, jax
 from functrax.xla.failure import translate
 from functrax.xla.isolation import no_jax
@@ -51,12 +51,10 @@ def raw_sharding(
         spec: which part of the array each device holds; all of it by default.
         memory_kind: ``"device"``, ``"pinned_host"``, ``"unpinned_host"`` or None, the default one.
     """
-    key = (tuple(devices), spec, memory_kind)
+    key = (tuple(devices), spec or _replicated, memory_kind)
     found = _shardings.get(key)
     if found is None:
-        found = jax.GSPMDSharding(
-            jax.DeviceList(key[0]), spec or _replicated, memory_kind=memory_kind
-        )
+        found = jax.GSPMDSharding(jax.DeviceList(key[0]), key[1], memory_kind=memory_kind)
         _shardings[key] = found
     return found
 
@@ -143,7 +141,9 @@ def put_sharded(
 
 
 def _native_order(part: NDArray | RawBuffer) -> NDArray | RawBuffer:
-    if isinstance(part, np.ndarray) and not part.dtype.isnative:
+    if not isinstance(part, np.ndarray):
+        _check_live(part, "device_put")
+    elif not part.dtype.isnative:
         return part.astype(part.dtype.newbyteorder("="))
     return part
 
@@ -163,7 +163,7 @@ def _part_from_each_other(parts: list[Any]) -> None:
 
 
 def _put_failure(error: Exception, array: Any) -> BaseException:
-    if isinstance(error, JaxRuntimeError):
+    if isinstance(error, JaxRuntimeError) and "dtype" not in str(error):
         return translate(error, "device_put")
     return DtypeError(
         "array",
@@ -186,12 +186,12 @@ def to_numpy(buffer: RawBuffer, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     Raises:
         FunctraxError: the computation failed, or the buffer was deleted or donated.
     """
-    if dtype.isbuiltin == 1 and buffer.platform() == "cpu":
+    if dtype.isbuiltin == 1:
         try:
             return np.asarray(memoryview(buffer))
-        except BufferError:
-            block_until_ready((buffer,), "array")  # it failed, and this says why
-            raise
+        except BufferError:  # deleted, failed, or not on the CPU
+            pass
+    _check_live(buffer, "array")
     try:
         with no_jax():
             if buffer.aval is None:
@@ -201,19 +201,32 @@ def to_numpy(buffer: RawBuffer, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
         raise translate(error, "array") from None
 
 
+def _check_live(buffer: RawBuffer, call: str) -> None:
+    """Refuse a deleted buffer, where jaxlib 0.10 would read through a null pointer."""
+    if buffer.is_deleted():
+        raise DonatedError(
+            call,
+            "a live array",
+            "one that was deleted, or donated to a call",
+            fix="Use the result of the call that took the array, or do not donate it.",
+        )
+
+
 def with_type(
     buffer: RawBuffer,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     sharding: RawSharding | None = None,
 ) -> RawBuffer:
-    """Return the same memory under another type and sharding; by default it keeps its device."""
+    """Return a buffer that knows its type, of one that does not; by default it keeps its device."""
+    _check_live(buffer, "array")
     sharding = sharding or single_device_sharding(device_of(buffer))
     return buffer._rewrap_with_aval_and_sharding(Aval(shape, dtype), sharding)
 
 
 def shards(buffer: RawBuffer) -> list[RawBuffer]:
     """Return the one-device buffers of this process that an array consists of."""
+    _check_live(buffer, "addressable_shards")
     with no_jax():
         return buffer._arrays
 
@@ -233,6 +246,7 @@ def device_of(buffer: RawBuffer) -> RawDevice:
 
 def copy_to_device(buffer: RawBuffer, device: RawDevice) -> RawBuffer:
     """Return a copy of a one-device buffer on a device (the same or another, of any platform)."""
+    _check_live(buffer, "device_put")
     copied = jax.batched_copy_array_to_devices_with_sharding(
         [buffer],
         [jax.DeviceList((device,))],
@@ -244,6 +258,8 @@ def copy_to_device(buffer: RawBuffer, device: RawDevice) -> RawBuffer:
 
 def copy_to_host_async(buffers: Sequence[RawBuffer]) -> None:
     """Start copying one-device buffers to the host, where `to_numpy` will find them."""
+    for buffer in buffers:
+        _check_live(buffer, "copy_to_host_async")
     if hasattr(jax, "batched_copy_to_host_async"):
         jax.batched_copy_to_host_async(list(buffers))
         return
@@ -266,6 +282,7 @@ def block_until_ready(buffers: Sequence[RawBuffer], call: str = "block_until_rea
 
 def is_ready(buffer: RawBuffer) -> bool:
     """Tell whether a buffer holds its value (or its failure) already."""
+    _check_live(buffer, "is_ready")
     return buffer.is_ready()
 
 
@@ -282,7 +299,8 @@ def is_deleted(buffer: RawBuffer) -> bool:
 def unsafe_pointer(buffer: RawBuffer) -> int:
     """Return the address of a one-device buffer's memory."""
     try:
-        return buffer.unsafe_buffer_pointer()
+        with no_jax():
+            return buffer.unsafe_buffer_pointer()
     except JaxRuntimeError as error:
         raise translate(error, "unsafe_buffer_pointer") from None
 

@@ -118,6 +118,15 @@ class Client:
     ) -> Executable:
         return Executable(raw, options.devices, out_types, out_shardings)
 
+    def describe_devices(self) -> str:
+        """Return what jaxlib tells of the devices; the newer ones list a CPU's features."""
+        try:
+            topology = jax.get_topology_for_devices(self.devices)
+            serialize = getattr(topology, "serialize", bytes)
+            return f"{topology.fingerprint()} {serialize()}"
+        except JaxRuntimeError:  # a plug-in that cannot say
+            return ""
+
     def heap_profile(self) -> bytes:
         """Return which buffers are alive, made where, in pprof's format."""
         return self.raw.heap_profile()

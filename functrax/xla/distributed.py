@@ -1,9 +1,13 @@
 """Several processes as one: the coordination service, and what rides on it.
 
 A process that dies takes the others with it: when the service misses its heartbeat, the C++ client
-of every survivor ends its process (SIGABRT), and no Python code sees that coming.
+of every survivor ends its process (SIGABRT), and no Python code sees that coming. The same happens
+to those that joined when others did not within `init_timeout`.
 """
 
+import contextlib
+import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +29,7 @@ class ProcessGroup:
             for ever, so this is for processes that compute in a child.
 
     Raises:
-        DeviceError: the service cannot start, or not all processes joined in time.
+        DeviceError: the service cannot start, or cannot be reached.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class ProcessGroup:
         self.num_processes = num_processes
         self.process_id = process_id
         self._service: Any = None
+        expected = f"{num_processes} processes to join at {address} within {init_timeout} s"
         try:
             if process_id == 0:
                 self._service = jax.get_distributed_runtime_service(
@@ -52,6 +57,8 @@ class ProcessGroup:
                     shutdown_timeout=shutdown_timeout,
                     recoverable=recoverable,
                 )
+            else:
+                _wait_for_service(address, init_timeout, expected)
             self.client: Any = jax.get_distributed_runtime_client(
                 address,
                 process_id,
@@ -63,7 +70,6 @@ class ProcessGroup:
             )
             self.client.connect()
         except JaxRuntimeError as error:
-            expected = f"{num_processes} processes to join at {address} within {init_timeout} s"
             raise _failure("distributed.initialize", expected, error) from None
 
     def cpu_options(self, hostname: str | None = None) -> dict[str, Any]:
@@ -161,6 +167,21 @@ class ProcessGroup:
 
 def _bind_address(address: str) -> str:
     return f"[::]:{address.rpartition(':')[2]}"  # on every interface, however others name this host
+
+
+def _wait_for_service(address: str, seconds: float, expected: str) -> None:
+    """Wait until somebody listens: where nobody does, the C++ client ends this process."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+            return
+        if time.monotonic() > deadline:
+            fix = "Start process 0 first, and check the address and the firewall."
+            got = "nobody who listens there"
+            raise DeviceError("distributed.initialize", expected, got, fix=fix)
+        time.sleep(0.1)
 
 
 def _milliseconds(seconds: float) -> int:

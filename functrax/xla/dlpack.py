@@ -1,6 +1,8 @@
 """Sharing arrays with other libraries through DLPack, without copying where that can be."""
 
 import ctypes
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -8,7 +10,16 @@ import numpy as np
 
 from functrax.errors import ArgumentError, DtypeError
 from functrax.xla._native import JaxRuntimeError, jax
-from functrax.xla.buffers import RawBuffer, RawDevice, device_of, single_device_sharding, with_type
+from functrax.xla.buffers import (
+    NDArray,
+    RawBuffer,
+    RawDevice,
+    copy_to_device,
+    device_of,
+    put,
+    single_device_sharding,
+    with_type,
+)
 from functrax.xla.failure import translate
 from functrax.xla.isolation import no_jax
 
@@ -44,7 +55,38 @@ class _DLTensor(ctypes.Structure):
         ("bits", ctypes.c_uint8),
         ("lanes", ctypes.c_uint16),
         ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """What a capsule holds; strides in bytes. The memory is there as long as the capsule."""
+
+    address: int
+    on_cpu: bool
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def is_row_major(self) -> bool:
+        expected = self.dtype.itemsize
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != expected:
+                return 0 in self.shape
+            expected *= size
+        return True
+
+    def view(self) -> NDArray:
+        """Return the values on the CPU, of any strides."""
+        if 0 in self.shape:
+            return np.zeros(self.shape, self.dtype)
+        reach = [(n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True)]
+        below = sum(-one for one in reach if one < 0)
+        above = sum(one for one in reach if one > 0) + self.dtype.itemsize
+        memory: Any = (ctypes.c_char * (below + above)).from_address(self.address - below)
+        return np.ndarray(self.shape, self.dtype, memory, below, self.strides)
 
 
 def to_dlpack(buffer: RawBuffer, stream: int | None = None) -> Any:
@@ -97,28 +139,51 @@ def from_dlpack(
         DtypeError: functrax has no such dtype.
     """
     capsule = source.__dlpack__() if hasattr(source, "__dlpack__") else source
-    shape, dtype = _read_type(capsule)
+    tensor = _read(capsule)
+    row_major = tensor.is_row_major()
+    if tensor.on_cpu and copy is not False and (copy or not row_major):
+        return put(tensor.view(), device), tensor.shape, tensor.dtype
+    if not row_major:
+        # jaxlib would keep the layout, and programs, which expect rows, would read it wrongly.
+        got = f"shape {tensor.shape} with strides of {tensor.strides} bytes"
+        fix = "Make it contiguous first, or allow a copy."
+        raise ArgumentError("from_dlpack", "an array stored by rows", got, fix=fix)
+    buffer = with_type(
+        _take_over(capsule, device, copy),
+        tensor.shape,
+        tensor.dtype,
+        single_device_sharding(device),
+    )
+    if copy:
+        buffer = copy_to_device(buffer, device)
+    return buffer, tensor.shape, tensor.dtype
+
+
+def _take_over(capsule: Any, device: RawDevice, copy: bool | None) -> RawBuffer:
     try:
         with no_jax():
-            buffer = jax.dlpack_managed_tensor_to_buffer(capsule, device, None, copy)
+            return jax.dlpack_managed_tensor_to_buffer(capsule, device, None, copy)
     except (JaxRuntimeError, ValueError, TypeError) as error:
         raise ArgumentError("from_dlpack", f"an array on {device}", str(error)) from None
-    return with_type(buffer, shape, dtype, single_device_sharding(device)), shape, dtype
 
 
-def _read_type(capsule: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _read(capsule: Any) -> _Tensor:
     """Read what jaxlib does not tell: a buffer made from a capsule does not know its own type."""
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     try:
-        address = get_pointer(capsule, b"dltensor")
+        raw = _DLTensor.from_address(get_pointer(capsule, b"dltensor"))
     except (ValueError, ctypes.ArgumentError) as error:
-        raise ArgumentError(
-            "from_dlpack", "a fresh DLPack capsule", f"{capsule!r}: {error}"
-        ) from None
-    tensor = _DLTensor.from_address(address)
-    dtype = _DTYPES.get((tensor.code, tensor.bits)) if tensor.lanes == 1 else None
+        got = f"{capsule!r}: {error}"
+        raise ArgumentError("from_dlpack", "a fresh DLPack capsule", got) from None
+    dtype = _DTYPES.get((raw.code, raw.bits)) if raw.lanes == 1 else None
     if dtype is None:
-        got = f"DLPack type code {tensor.code} of {tensor.bits} bits, {tensor.lanes} lanes"
+        got = f"DLPack type code {raw.code} of {raw.bits} bits, {raw.lanes} lanes"
         raise DtypeError("from_dlpack", "a dtype that XLA can compute with", got)
-    return tuple(tensor.shape[: tensor.ndim]), dtype
+    shape = tuple(raw.shape[: raw.ndim])
+    if raw.strides:
+        strides = tuple(stride * dtype.itemsize for stride in raw.strides[: raw.ndim])
+    else:  # none means: by rows
+        strides = tuple(math.prod(shape[i + 1 :]) * dtype.itemsize for i in range(len(shape)))
+    address = (raw.data or 0) + raw.byte_offset
+    return _Tensor(address, raw.device_type == CPU, shape, strides, dtype)

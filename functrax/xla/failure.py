@@ -56,7 +56,7 @@ def _classify(text: str, code: str | None, call: str) -> FunctraxError:
             text,
             fix="Use a smaller batch or dtype, donate arguments, or checkpoint the program.",
         )
-    if "deleted or donated" in text or "has been deleted" in text or "Array is null" in text:
+    if "deleted" in text:
         return DonatedError(
             call,
             "live arrays",

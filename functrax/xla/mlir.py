@@ -203,8 +203,10 @@ def module_text(module: Module, source: bool = False) -> str:
 
 
 def module_bytes(module: Module) -> bytes:
-    """Return the module as bytecode without locations: equal programs give equal bytes."""
+    """Return the module as bytecode without locations and name: equal programs, equal bytes."""
     bare = module.operation.clone()
+    if "sym_name" in bare.attributes:
+        del bare.attributes["sym_name"]
     _strip_locations(module.context).run(bare)
     return _bytecode(bare)
 

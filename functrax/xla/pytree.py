@@ -344,8 +344,9 @@ register_node(
 def _explain_flatten(call: str, tree: Any, error: Exception) -> None:
     """Raise a better error for a tree that C++ could not take apart, if the fault is the tree's."""
     if isinstance(error, SystemError) and isinstance(error.__cause__, RecursionError):
-        cure = "Take the reference from the tree to itself out of it."
-        raise TreeError(call, "a tree of finite depth", "one that contains itself", fix=cure)
+        got = "one that contains itself, or is nested deeper than Python recurses"
+        cure = "If it contains itself, take that reference out."
+        raise TreeError(call, "a tree of finite depth", got, fix=cure) from None
     found = None if isinstance(error, FunctraxError) else _unsortable(tree, "")
     if found is not None:
         path, keys = found

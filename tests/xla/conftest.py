@@ -87,13 +87,13 @@ def read():
 
 @pytest.fixture
 def python():
-    """python(code, **environment) runs a program in a process of its own; returns what it prints."""
+    """python(code) runs a program in a process of its own and returns what it prints."""
 
-    def run(code, *arguments, **environment):
+    def run(code):
         result = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+            [sys.executable, "-c", textwrap.dedent(code)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *sys.path]))},
             capture_output=True,
             text=True,
             timeout=120,

@@ -80,7 +80,9 @@ def test_a_constant_keeps_its_values(dtype, compile_on_cpu, context, read):
 
         def body(attribute=attribute, shape=shape):
             kind = context.tensor_type(shape, dtype)
-            constant = mlir.operation(context, "stablehlo.constant", [kind], [], {"value": attribute})
+            constant = mlir.operation(
+                context, "stablehlo.constant", [kind], [], {"value": attribute}
+            )
             return constant.results
 
         (result,) = compile_on_cpu([], [(shape, dtype)], body)([])
@@ -128,9 +130,7 @@ def test_one_host_array_for_two_different_shards_cannot_be_copied(cpu):
     sharding = buffers.raw_sharding(devices, buffers.hlo_sharding("{devices=[2]<=[2]}"))
     aval = buffers.Aval((6,), array.dtype)
     with pytest.raises(RuntimeError, match="bad_function_call"):
-        buffers._put(
-            aval, sharding, [array, array], devices, True, False, buffers._COPY, True
-        )
+        buffers._put(aval, sharding, [array, array], devices, True, False, buffers._COPY, True)
 
 
 def test_zero_copy_shares_the_host_array(device):

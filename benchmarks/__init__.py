@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks of functrax and JAX."""

@@ -1,0 +1,191 @@
+"""One measurement in a fresh process: ``python -m benchmarks.measure LIBRARY KIND [NAME]`` prints one JSON object.
+
+Kinds: ``program NAME`` (trace, lower, compile, run and sizes of one program), ``dispatch`` (warm and eager calls),
+``start`` (import and first result), ``cached`` (first GPT step with a warm cache), ``growth`` (trace and lower against size).
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+START = time.perf_counter(), time.process_time()
+
+
+def load(name: str) -> Any:
+    """Import a library and return it."""
+    if name == "functrax":
+        import functrax
+
+        return functrax
+    import jax
+    import jax.numpy
+    import jax.tree
+
+    return jax
+
+
+def per_call(function: Callable[[], Any], seconds: float = 0.3) -> float:
+    """Return microseconds per call: the best of several rounds."""
+    function()
+    count = 1
+    while True:
+        start = time.perf_counter()
+        for _ in range(count):
+            function()
+        spent = time.perf_counter() - start
+        if spent > seconds / 6:
+            break
+        count *= 2
+    best = spent / count
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(count):
+            function()
+        best = min(best, (time.perf_counter() - start) / count)
+    return best * 1e6
+
+
+def count_equations(jaxpr: Any) -> int:
+    """Count equations, those of nested programs included."""
+    inner = getattr(jaxpr, "jaxpr", jaxpr)
+    total = 0
+    for eqn in inner.eqns:
+        total += 1
+        for value in eqn.params.values():
+            for item in value if isinstance(value, tuple | list) else (value,):
+                if hasattr(item, "eqns"):
+                    total += count_equations(item)
+    return total
+
+
+def measure_program(lib: Any, name: str) -> dict[str, float]:
+    """Measure one program from tracing to running."""
+    from benchmarks.programs import PROGRAMS
+
+    lib.jit(lambda x: x + 1)(1.0)  # start the client
+    function, arguments = PROGRAMS[name](lib)
+    arguments = lib.tree.map(lib.numpy.asarray, arguments)
+    jitted = lib.jit(function)
+    start = time.perf_counter()
+    traced = jitted.trace(*arguments)
+    trace = time.perf_counter() - start
+    start = time.perf_counter()
+    lowered = traced.lower()
+    lower = time.perf_counter() - start
+    text = lowered.as_text()
+    start = time.perf_counter()
+    compiled = lowered.compile()
+    compile_time = time.perf_counter() - start
+    lib.block_until_ready(compiled(*arguments))
+    runs = []
+    deadline = time.perf_counter() + 2.0
+    while len(runs) < 3 or (time.perf_counter() < deadline and len(runs) < 200):
+        start = time.perf_counter()
+        lib.block_until_ready(compiled(*arguments))
+        runs.append(time.perf_counter() - start)
+    return {
+        "trace": trace,
+        "lower": lower,
+        "compile": compile_time,
+        "run": sorted(runs)[len(runs) // 2],
+        "equations": count_equations(traced.jaxpr),
+        "operations": len(re.findall(r"= (?:stablehlo|chlo)\.", text)),
+    }
+
+
+def measure_dispatch(lib: Any) -> dict[str, float]:
+    """Measure warm jit calls and eager operations, in microseconds."""
+    import numpy as np
+
+    jnp = lib.numpy
+    x = jnp.ones(4)
+    many = {f"k{i}": jnp.ones(4) for i in range(300)}
+    small = np.ones(8, np.float32)
+    square = jnp.ones((16, 16))
+    scalar = jnp.float32(1.5)
+    one = lib.jit(lambda x: x + 1)
+    ten = lib.jit(lambda *xs: xs[0] + xs[9])
+    tree_in = lib.jit(lambda tree: tree["k0"] + tree["k1"])
+    tree_out = lib.jit(lambda tree: {k: v + 1 for k, v in tree.items()})
+    grad = lib.grad(lambda x: jnp.sum(jnp.sin(x) * x))
+    return {
+        "jit 1": per_call(lambda: one(x)),
+        "jit 10": per_call(lambda: ten(*[x] * 10)),
+        "jit tree in": per_call(lambda: tree_in(many)),
+        "jit tree in out": per_call(lambda: tree_out(many)),
+        "x + y": per_call(lambda: x + x),
+        "sin": per_call(lambda: jnp.sin(x)),
+        "matmul": per_call(lambda: square @ square),
+        "x[0]": per_call(lambda: x[0]),
+        "x[1:3]": per_call(lambda: x[1:3]),
+        "reshape": per_call(lambda: x.reshape(2, 2)),
+        "zeros": per_call(lambda: jnp.zeros((3, 4))),
+        "at set": per_call(lambda: x.at[1].set(2.0)),
+        "grad": per_call(lambda: grad(x)),
+        "asarray": per_call(lambda: jnp.asarray(small)),
+        "device_put": per_call(lambda: lib.device_put(small)),
+        "float": per_call(lambda: float(scalar)),
+    }
+
+
+def measure_start(name: str) -> dict[str, float]:
+    """Measure the CPU time of the import, and the time from the start of the import to the first jit result."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    lib = load(name)
+    imported = time.process_time() - cpu
+    float(lib.jit(lambda x: x * 2 + 1)(1.0))
+    return {"import": imported, "first result": time.perf_counter() - wall}
+
+
+def measure_cached(name: str) -> dict[str, float]:
+    """Measure the time from start to the first GPT step, with whatever cache the environment sets up."""
+    lib = load(name)
+    from benchmarks.programs import PROGRAMS
+
+    function, arguments = PROGRAMS["gpt"](lib)
+    lib.block_until_ready(lib.jit(function)(*arguments))
+    return {"first step": time.perf_counter() - START[0]}
+
+
+def measure_growth(lib: Any) -> dict[str, float]:
+    """Measure trace + lower for 500 to 8,000 operations, and the exponent between."""
+    import math
+
+    from benchmarks.programs import straight_line
+
+    lib.jit(lambda x: x + 1)(1.0)
+    times = {}
+    for operations in (500, 8000):
+        best = math.inf
+        for _ in range(3):
+            function, arguments = straight_line(lib, operations)
+            start = time.perf_counter()
+            lib.jit(function).trace(*arguments).lower()
+            best = min(best, time.perf_counter() - start)
+        times[operations] = best
+    exponent = math.log(times[8000] / times[500]) / math.log(8000 / 500)
+    return {"500": times[500], "8000": times[8000], "exponent": exponent}
+
+
+def main() -> None:
+    """Measure what the command line says."""
+    library, kind, *rest = sys.argv[1:]
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("FUNCTRAX_PLATFORMS", "cpu")
+    if kind == "start":
+        result = measure_start(library)
+    elif kind == "cached":
+        result = measure_cached(library)
+    else:
+        lib = load(library)
+        measure: Any = {"program": measure_program, "dispatch": measure_dispatch, "growth": measure_growth}[kind]
+        result = measure(lib, *rest)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Parameters of equations that are records: how they are written in a printed program, and read back.
+
+A parameter is a number, a string, None, a dtype, a type, a program, a tuple of these, or a value of a
+class that says so with `param_type`: an enumeration, a NamedTuple, or a frozen dataclass. Anything
+else, such as the function of a custom rule, prints as ``<function name>`` and cannot be read back.
+"""
+
+import enum
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from functrax.core.jaxpr import Jaxpr
+
+C = TypeVar("C", bound=type[Any])
+
+#: The classes that printed programs name, by that name.
+param_types: dict[str, type[Any]] = {"frozenset": frozenset, "complex": complex}
+
+
+def param_type(cls: C) -> C:
+    """Let values of a class be parameters that programs print as ``Name(field=value)`` or ``Name.MEMBER``.
+
+    Args:
+        cls: an enumeration, or a class whose constructor takes the fields in ``__match_args__``, as
+            those of NamedTuples and dataclasses do.
+
+    Returns:
+        The class, so that this decorates it.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> @param_type
+        ... class Window(NamedTuple):
+        ...     size: int
+        ...     stride: int = 1
+        >>> param_types.pop("Window") is Window
+        True
+    """
+    param_types[cls.__name__] = cls
+    return cls
+
+
+def fields_of(value: Any) -> list[tuple[str, Any]] | None:
+    """Return the fields of a record and their values, or None if the value is not one.
+
+    Example:
+        >>> from functrax.core.primitive import BatchAxis
+        >>> fields_of(BatchAxis(3)), fields_of((3, None))
+        ([('size', 3), ('name', None)], None)
+    """
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return None
+    if kind.__name__ not in param_types and not hasattr(kind, "_fields"):
+        return None
+    names: tuple[str, ...] = getattr(kind, "__match_args__", ())
+    return [(name, getattr(value, name)) for name in names] if names else None
+
+
+def programs_in(value: Any) -> Iterator[Jaxpr]:
+    """Yield the programs in a parameter, those inside tuples and records too."""
+    if isinstance(value, Jaxpr):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from programs_in(item)
+    elif type(value).__name__ in param_types:
+        for _, item in fields_of(value) or ():
+            yield from programs_in(item)

@@ -1,0 +1,502 @@
+"""What an index means: NumPy's rules, as a plan that depends on shapes only, not on values.
+
+An index like ``x[2, :, ids]`` is read in two steps. `read_index` splits it into its *structure*,
+hashable and free of array values, and the *places* it names: integers, known now or at run time.
+`plan_for` turns structure and shape into a `Plan`, made once. So one compiled program serves
+``x[0]``, ``x[1]`` and all the rest.
+"""
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.trace import Array, Tracer, Value, as_value, describe
+from functrax.core.types import Literal
+
+NEW_AXIS = -1
+BLOCK = -2
+
+
+class Mode(NamedTuple):
+    """How an index treats places outside of the array, and negative ones.
+
+    Attributes:
+        name: None (fixed places must exist), "clip", "fill", "drop" or "promise_in_bounds".
+        wraps: whether negative places count from the end.
+        writes: whether the index is written to.
+    """
+
+    name: str | None = None
+    wraps: bool = True
+    writes: bool = False
+
+
+READ = Mode()
+
+
+class Axis(NamedTuple):
+    """What an index does along one axis of the array.
+
+    Attributes:
+        size: the size of the axis.
+        kind: "slice", "scalar" (one place; the axis is dropped) or "point" (places of the block).
+        count: how many elements a slice takes.
+        step: the slice's step, not 0.
+        placed: whether the place is an operand; else it is 0.
+        wraps: whether that operand may be negative and then counts from the end.
+        guarded: whether that operand may lie outside of the axis.
+    """
+
+    size: int
+    kind: str
+    count: int
+    step: int = 1
+    placed: bool = False
+    wraps: bool = False
+    guarded: bool = False
+
+    @property
+    def span(self) -> int:
+        """The distance from the first to the last element taken, plus one."""
+        return (self.count - 1) * abs(self.step) + 1 if self.count else 0
+
+
+class Plan:
+    """The meaning of an index for one shape; equal plans are one object.
+
+    Attributes:
+        axes: one entry per axis of the array.
+        layout: the axes of the result, in order: an axis of the array, `NEW_AXIS` or `BLOCK`.
+        block: the common shape of the index arrays, or None if there are none.
+        unique: whether no two places are the same.
+        ordered: whether the places are in ascending order.
+        checked: whether all places are known to exist.
+        shape: the shape of the result.
+    """
+
+    __slots__ = ("axes", "block", "checked", "layout", "ordered", "shape", "unique")
+
+    def __init__(
+        self,
+        axes: tuple[Axis, ...],
+        layout: tuple[int, ...],
+        block: tuple[int, ...] | None,
+        unique: bool,
+        ordered: bool,
+    ) -> None:
+        """Derive the rest."""
+        self.axes = axes
+        self.layout = layout
+        self.block = block
+        self.unique = unique
+        self.ordered = ordered
+        self.checked = not any(axis.guarded for axis in axes)
+        shape: list[int] = []
+        for entry in layout:
+            shape.extend(
+                (block or ()) if entry == BLOCK else (1,) if entry < 0 else (axes[entry].count,)
+            )
+        self.shape = tuple(shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the result."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+Part = tuple[Any, ...]
+"""One entry of an index without its values: ``("int",)``, ``("array", shape, ...)``, and so on."""
+
+
+def read_index(index: Any, call: str) -> tuple[tuple[Part, ...], list[Any]]:
+    """Split an index into its structure and the integers or integer arrays it names.
+
+    Args:
+        index: what stands in the brackets.
+        call: the user's function, for messages.
+
+    Returns:
+        The structure, and the places in the order of the structure.
+
+    Raises:
+        ArgumentError, DtypeError: if it is not a valid index.
+        TracerIndexError: if a mask or the bound of a slice is traced.
+    """
+    if isinstance(index, list):
+        raise errors.ArgumentError(
+            call,
+            "an index of integers, slices, arrays, or a tuple of them",
+            "a list",
+            fix="Write `x[jnp.array(indices)]` for several places of one axis, `x[tuple(indices)]` "
+            "for one place in several axes.",
+        )
+    parts: list[Part] = []
+    places: list[Any] = []
+    for item in index if isinstance(index, tuple) else (index,):
+        kind = type(item)
+        if kind is int:
+            parts.append(("int", item))
+            places.append(item)
+        elif kind is slice:
+            parts.append(_read_slice(item, call))
+        elif item is None:
+            parts.append(("new",))
+        elif item is Ellipsis:
+            parts.append(("rest",))
+        else:
+            part, found = _read_other(item, call)
+            parts.append(part)
+            places.extend(found)
+    return tuple(parts), places
+
+
+def _read_slice(item: slice, call: str) -> Part:
+    bounds = (item.start, item.stop, item.step)
+    try:
+        start, stop, step = (b if b is None or type(b) is int else operator.index(b) for b in bounds)
+    except errors.TracerIndexError as error:
+        raise errors.TracerIndexError(
+            call,
+            "slices with fixed bounds, for the shape of the result depends on them",
+            error.got,
+            fix="Use `lax.dynamic_slice(x, starts, sizes)` for a fixed size at a traced place, or "
+            "mark the bound static.",
+        ) from None
+    except (TypeError, errors.FunctraxError):
+        raise errors.ArgumentError(call, "slices of integers", f"{item!r}") from None
+    if step == 0:
+        raise errors.ArgumentError(call, "slices with a step other than 0", f"{item!r}")
+    return ("slice", start, stop, step)
+
+
+def _read_other(item: Any, call: str) -> tuple[Part, list[Any]]:
+    if isinstance(item, Literal):
+        item = item.value
+    if isinstance(item, list):
+        item = _array_of_list(item, call)
+    if isinstance(item, bool | np.bool_):
+        return ("flag", bool(item)), []
+    if isinstance(item, int | np.integer):
+        return ("int", int(item)), [int(item)]
+    if isinstance(item, str | bytes | float | complex | dict | set):
+        raise _not_an_index(item, call)
+    if not isinstance(item, Array | np.ndarray):
+        item = _converted(item, call)
+    if dtypes.is_bool(item.dtype):
+        return _read_mask(item, call)
+    if not dtypes.is_integer(item.dtype):
+        raise errors.DtypeError(
+            call,
+            "integer or boolean index arrays",
+            describe(item) if isinstance(item, Array) else f"one of dtype {item.dtype}",
+            fix="Convert it with `.astype(int)`.",
+        )
+    if isinstance(item, Array):
+        return (("array", item.shape, False) if item.ndim else ("scalar",)), [item]
+    if not item.ndim:
+        return ("int", int(item)), [int(item)]
+    return ("array", item.shape, True), [item]
+
+
+def _array_of_list(item: list[Any], call: str) -> Any:
+    if any(isinstance(entry, Array) for entry in item):
+        fix = "Write `jnp.stack([...])`."
+        raise errors.ArgumentError(call, "lists of numbers in an index", "a list of arrays", fix=fix)
+    try:
+        return np.asarray(item) if item else np.zeros(0, np.int32)
+    except ValueError:
+        raise _not_an_index(item, call) from None
+
+
+def _converted(item: Any, call: str) -> Any:
+    if hasattr(item, "__index__"):
+        return np.asarray(operator.index(item))
+    try:
+        return as_value(item, call)
+    except errors.ArgumentError:
+        raise _not_an_index(item, call) from None
+
+
+def _not_an_index(item: Any, call: str) -> errors.FunctraxError:
+    text = f"{item!r} of type {type(item).__name__}"
+    kinds = "an index of integers, slices, None, ..., or integer or boolean arrays"
+    return errors.ArgumentError(call, kinds, text)
+
+
+def _read_mask(mask: Any, call: str) -> tuple[Part, list[Any]]:
+    """Turn a boolean array into the places where it is True."""
+    known = mask.concrete() if isinstance(mask, Tracer) else mask
+    if known is None:
+        raise errors.TracerIndexError(
+            call,
+            "boolean index arrays with known values, for the shape of the result depends on them",
+            describe(mask),
+            fix="Use `jnp.where(mask, x, other)`, `x.at[mask].set(scalar)`, or "
+            "`jnp.nonzero(mask, size=n)`.",
+        )
+    values = np.asarray(known)
+    if not values.ndim:
+        return ("flag", bool(values)), []
+    found = [places.astype(np.int32) for places in np.nonzero(values)]
+    return ("mask", values.shape, len(found[0])), list(found)
+
+
+# Planning ---------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=8192)
+def plan_for(
+    parts: tuple[Part, ...], shape: tuple[int, ...], mode: Mode, call: str
+) -> tuple[Plan, tuple[int | None, ...]]:
+    """Return the plan of an index for a shape, and where the places come from.
+
+    Args:
+        parts: the structure that `read_index` returned.
+        shape: of the array.
+        mode: how places outside of the array are treated.
+        call: the user's function, for messages.
+
+    Returns:
+        The plan; and per place of the plan its fixed value, or None to take the next one that
+        `read_index` found and that is not an integer.
+
+    Raises:
+        BoundsError: if there are too many entries, or a fixed place does not exist.
+        ShapeError: if the index arrays do not have a common shape.
+    """
+    parts = _with_rest(parts, shape, call)
+    advanced = any(part[0] in ("array", "mask", "flag") for part in parts)
+    advanced = advanced or (mode.name == "fill" and any(p[0] == "scalar" for p in parts))
+    if mode.name == "fill" and not mode.writes and not advanced:
+        advanced = _leaves(parts, shape, mode)
+    reader = _Reader(shape, mode, call, advanced)
+    for part in parts:
+        reader.read(part)
+    return reader.finish(parts), tuple(reader.places)
+
+
+def _consumed(part: Part) -> int:
+    if part[0] == "mask":
+        return len(part[1])
+    return 0 if part[0] in ("new", "rest", "flag") else 1
+
+
+def _with_rest(parts: tuple[Part, ...], shape: tuple[int, ...], call: str) -> tuple[Part, ...]:
+    """Replace the ellipsis, or complete the end, by full slices, behind a mark that separates."""
+    count = sum(map(_consumed, parts))
+    rests = [position for position, part in enumerate(parts) if part[0] == "rest"]
+    if count > len(shape):
+        raise errors.BoundsError(
+            call, f"at most {len(shape)} indices for an array of shape {shape}", f"{count}"
+        )
+    if len(rests) > 1:
+        raise errors.BoundsError(call, "at most one ellipsis (...)", f"{len(rests)}")
+    full = (("slice", None, None, None),) * (len(shape) - count)
+    if not rests:
+        return parts + full
+    return (*parts[: rests[0] + 1], *full, *parts[rests[0] + 1 :])
+
+
+def _leaves(parts: Sequence[Part], shape: tuple[int, ...], mode: Mode) -> bool:
+    """Tell whether a fixed place lies outside of the array."""
+    axis = 0
+    for part in parts:
+        if part[0] == "int":
+            low = -shape[axis] if mode.wraps else 0
+            if not low <= part[1] < shape[axis]:
+                return True
+        axis += _consumed(part)
+    return False
+
+
+class _Reader:
+    """Goes through the entries of an index from left to right."""
+
+    def __init__(self, shape: tuple[int, ...], mode: Mode, call: str, advanced: bool) -> None:
+        self.shape = shape
+        self.mode = mode
+        self.call = call
+        self.advanced = advanced
+        self.axes: list[Axis] = []
+        self.layout: list[int] = []
+        self.places: list[int | None] = []
+        self.blocks: list[tuple[int, ...]] = []
+        self.separated: bool | None = None  # None: no index array yet
+        self.joined = True
+
+    def read(self, part: Part) -> None:
+        """Add one entry."""
+        kind = part[0]
+        if kind == "slice":
+            self._slice(part)
+        elif kind == "new":
+            self.layout.append(NEW_AXIS)
+        elif self.advanced and kind != "rest":
+            self._point(part)
+            return
+        elif kind != "rest":
+            self._scalar(part, "scalar")
+        if self.separated is not None:
+            self.separated = True
+
+    def _slice(self, part: Part) -> None:
+        number = len(self.axes)
+        size = self.shape[number]
+        taken = range(*slice(*part[1:]).indices(size))
+        count, step = len(taken), taken.step
+        if count <= 1:
+            step = 1
+        low = min(taken[0], taken[-1]) if count else 0
+        axis = Axis(size, "slice", count, step)
+        placed = axis.span < size and count > 0
+        self.axes.append(axis._replace(placed=placed))
+        if placed:
+            self.places.append(low)
+        self.layout.append(number)
+
+    def _scalar(self, part: Part, kind: str) -> None:
+        size = self.shape[len(self.axes)]
+        if part[0] == "scalar":
+            axis = Axis(size, kind, 1, 1, True, self.mode.wraps, True)
+            self.places.append(None)
+        else:
+            place, guarded = self._fixed(part[1], size)
+            axis = Axis(size, kind, 1, 1, size != 1 or guarded, False, guarded)
+            if axis.placed:
+                self.places.append(place)
+        self.axes.append(axis)
+
+    def _fixed(self, place: int, size: int) -> tuple[int, bool]:
+        """Return a fixed place counted from the start, and whether it may lie outside."""
+        name = self.mode.name
+        wrapped = place + size if place < 0 and self.mode.wraps else place
+        if 0 <= wrapped < size:
+            return wrapped, False
+        if name is None or not size:
+            raise errors.BoundsError(
+                self.call,
+                f"an index from {-size} to {size - 1} into axis {len(self.axes)} of an array of "
+                f"shape {self.shape}"
+                if size
+                else f"no index into axis {len(self.axes)}, which is empty, of shape {self.shape}",
+                f"{place}",
+                fix="Use `x.at[i].get(mode=...)` or `.set(..., mode=...)` with \"clip\", \"fill\" or "
+                '"drop" to allow places outside.',
+            )
+        if name in ("fill", "drop"):
+            limit = 2**31 - 1
+            return min(max(wrapped, -limit), limit), True
+        return min(max(wrapped, 0), size - 1), False
+
+    def _point(self, part: Part) -> None:
+        """Add an entry that belongs to the block of index arrays."""
+        if self.separated is None:
+            self.layout.append(BLOCK)
+            self.separated = False
+        elif self.separated:
+            self.joined = False
+        kind = part[0]
+        if kind in ("int", "scalar"):
+            self._scalar(part, "point")
+            return
+        if kind == "flag":
+            self.blocks.append((1,) if part[1] else (0,))
+            return
+        if kind == "mask":
+            self._mask(part)
+            return
+        self.blocks.append(part[1])
+        size = self.shape[len(self.axes)]
+        known = part[2]
+        explicit = self.mode.name is not None
+        guarded = explicit or not known
+        self.axes.append(Axis(size, "point", 1, 1, True, self.mode.wraps and not known, guarded))
+        self.places.append(None)
+
+    def _mask(self, part: Part) -> None:
+        first = len(self.axes)
+        expected = self.shape[first : first + len(part[1])]
+        if part[1] != expected:
+            raise errors.BoundsError(
+                self.call,
+                f"a boolean index of shape {expected} for axis {first} of an array of shape "
+                f"{self.shape}",
+                f"one of shape {part[1]}",
+            )
+        self.blocks.append((part[2],))
+        for size in expected:
+            self.axes.append(Axis(size, "point", 1, 1, True))
+            self.places.append(None)
+
+    def finish(self, parts: Sequence[Part]) -> Plan:
+        """Return the plan."""
+        if not self.advanced:
+            return _interned(tuple(self.axes), tuple(self.layout), None, True, True)
+        try:
+            block = np.broadcast_shapes(*self.blocks)
+        except ValueError:
+            shapes = " and ".join(map(str, self.blocks))
+            raise errors.ShapeError(
+                self.call, "index arrays of one shape (after broadcasting)", f"shapes {shapes}"
+            ) from None
+        layout = self.layout
+        if not self.joined:
+            layout = [BLOCK, *(entry for entry in layout if entry != BLOCK)]
+        one_mask = sum(part[0] in ("mask", "array") for part in parts) == 1
+        from_mask = one_mask and any(part[0] == "mask" for part in parts)
+        unique = from_mask or not any(part[0] in ("mask", "array") for part in parts)
+        points = all(axis.kind == "point" or axis.step == 1 for axis in self.axes)
+        return _interned(tuple(self.axes), tuple(layout), block, unique, unique and points)
+
+
+_plans: dict[Any, Plan] = {}
+
+
+def _interned(*fields: Any) -> Plan:
+    found = _plans.get(fields)
+    if found is None:
+        found = _plans.setdefault(fields, Plan(*fields))
+    return found
+
+
+def merge_places(
+    fixed: Sequence[int | None], found: Sequence[Any], plan: Plan, mode: Mode, call: str
+) -> list[Any]:
+    """Return the places of a plan: fixed ones, and the arrays and traced scalars of the index.
+
+    NumPy arrays are checked and counted from the start here, on the host.
+
+    Raises:
+        BoundsError: if a NumPy array holds a place that does not exist.
+    """
+    given = (place for place in found if type(place) is not int)
+    placed = [number for number, axis in enumerate(plan.axes) if axis.placed]
+    return [
+        _on_host(next(given), plan.axes[number], number, mode, call) if place is None else place
+        for number, place in zip(placed, fixed, strict=True)
+    ]
+
+
+def _on_host(place: Any, axis: Axis, number: int, mode: Mode, call: str) -> Value:
+    if not isinstance(place, np.ndarray):
+        return place
+    wide = place.astype(np.int64)
+    if mode.wraps:
+        wide = np.where(wide < 0, wide + axis.size, wide)
+    if mode.name is None and wide.size and not (wide.min() >= 0 and wide.max() < axis.size):
+        worst = place[(wide < 0) | (wide >= axis.size)].flat[0]
+        raise errors.BoundsError(
+            call,
+            f"indices from {-axis.size} to {axis.size - 1} into axis {number}",
+            f"{worst}",
+            fix="Pass `mode=` to `x.at[...]` to allow places outside.",
+        )
+    limit = 2**31 - 1
+    return as_value(np.clip(wide, -limit, limit).astype(np.int32), call)

@@ -1,0 +1,268 @@
+"""What every function of this package does first: operands of one dtype, with axes that line up.
+
+Python's numbers become weak literals of the dtype that they meet, kept for the next time; nothing is
+written into a traced program for them.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.primitive import registry
+from functrax.core.trace import Array, Value, as_value, bind, describe
+from functrax.core.types import Literal, ShapedArray
+from functrax.primitives.convert import convert
+from functrax.runtime.devices import default_device
+from functrax.runtime.dispatch import literal_array
+
+#: What an operator takes beside arrays; for anything else it returns NotImplemented.
+ACCEPTED = (bool, int, float, complex, np.ndarray, np.generic)
+
+#: (number, its Python type, dtype) -> Literal; -0.0 is not in it, for it equals 0.0.
+literals: dict[Any, Literal] = {}
+
+
+# ---- Python's numbers
+
+
+def literal(value: Any, dtype: Any, call: str) -> Literal:
+    """Return a Python number as a weak literal of a dtype that it promotes to.
+
+    Raises:
+        IntegerOverflowError: if an integer does not fit the dtype.
+    """
+    made = Literal(_as_kind(value, dtype, call), ShapedArray((), dtype, not dtypes.is_bool(dtype)))
+    kind = type(value)
+    if kind is int or (kind is float and (value or math.copysign(1.0, value) > 0)):
+        if len(literals) > 4096:
+            literals.clear()
+        literals[value, kind, dtype] = made
+    return made
+
+
+def _as_kind(value: Any, dtype: Any, call: str) -> Any:
+    """Return a Python number as the Python type of a dtype's kind."""
+    if dtypes.is_bool(dtype):
+        return bool(value)
+    if dtypes.is_integer(dtype):
+        dtypes.check_fits(value, dtype, call)
+        return int(value)
+    if dtypes.is_complex(dtype):
+        return complex(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise errors.IntegerOverflowError(
+            call, f"a number that {dtypes.short_name(dtype)} holds", f"an integer of {value.bit_length()} bits"
+        ) from None
+    if (dtype.itemsize < 4 or abs(number) > 3e38) and math.isfinite(number):
+        with np.errstate(all="ignore"):
+            rounded = float(np.asarray(number).astype(dtype))
+        return number if math.isfinite(rounded) else rounded
+    return number
+
+
+def is_python_scalar(x: Any) -> bool:
+    """Tell whether a value is a weakly typed number of Python's (or a bool), not one of NumPy's."""
+    return isinstance(x, bool | int | float | complex) and not isinstance(x, np.generic)
+
+
+def operand(x: Any, call: str) -> Value:
+    """Return anything array-like as an operand of `bind`.
+
+    Raises:
+        ArgumentError: if it is not array-like; lists are not (`jnp.array` takes them).
+    """
+    if hasattr(x, "aval"):
+        return x
+    if isinstance(x, np.generic):
+        return _numpy_scalar(x, call)
+    return as_value(x, call)
+
+
+def _numpy_scalar(x: np.generic, call: str) -> Value:
+    """Return a NumPy scalar as a literal: strong, 32 bits wide if it was wider."""
+    dtype = dtypes.default_of(dtypes.canonicalize(x.dtype, call))
+    number = x.item()
+    if not isinstance(number, bool | int | float | complex):
+        return as_value(x, call)
+    return Literal(_as_kind(number, dtype, call), ShapedArray((), dtype))
+
+
+def to_array(x: Value) -> Array:
+    """Return what users may hold: literals become arrays."""
+    return literal_array(x, default_device()) if type(x) is Literal else x
+
+
+def array_operand(x: Any, call: str) -> Array:
+    """Return anything array-like as an array or tracer."""
+    return x if isinstance(x, Array) else to_array(operand(x, call))
+
+
+# ---- one dtype
+
+
+def cast(x: Value, dtype: Any, weak_type: bool = False) -> Value:
+    """Return an operand with a dtype; a literal is rewritten, not converted by the program.
+
+    An operand of the dtype is returned as it is, weak or not: operations take care of weakness.
+    """
+    aval = x.aval
+    if aval.dtype is dtype or aval.dtype == dtype:
+        return x
+    if type(x) is Literal:
+        return Literal(_as_kind(x.value, dtype, "convert"), ShapedArray((), dtype, weak_type))
+    return convert(x, dtype, weak_type)
+
+
+def strong(x: Value) -> Value:
+    """Return a value that does not yield in promotion."""
+    if not x.aval.weak_type:
+        return x
+    if type(x) is Literal:
+        return Literal(x.value, x.aval.strong())
+    return convert(x, x.aval.dtype, False)
+
+
+def to_inexact(dtype: Any) -> Any:
+    """Return the dtype in which a function like ``sin`` takes a number: integers become floats.
+
+    They become the default float, or float64 for 64-bit integers, which are only there if asked for.
+    """
+    if dtypes.is_inexact(dtype) or dtypes.is_extended(dtype):
+        return dtype
+    return dtypes.float64 if dtype.itemsize == 8 else dtypes.float_dtype()
+
+
+def inexact(x: Any, call: str) -> Value:
+    """Return an operand of floating or complex dtype."""
+    x = operand(x, call)
+    return cast(x, to_inexact(x.aval.dtype), x.aval.weak_type)
+
+
+def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
+    """Return operands brought to their common dtype; shapes stay as they are.
+
+    Args:
+        call: the user's function.
+        *operands: anything array-like.
+        to_float: whether integers become floats.
+
+    Raises:
+        TypePromotionError: if there is no common dtype.
+    """
+    kinds: list[Any] = []
+    weak: list[bool] = []
+    values: list[Any] = []
+    for x in operands:
+        if is_python_scalar(x):
+            kind = type(x) if type(x) in dtypes.PYTHON_SCALARS else _base(x)
+            kinds.append(dtypes.python_scalar_dtype(kind))
+            weak.append(kind is not bool)
+        else:
+            x = operand(x, call)
+            kinds.append(x.aval.dtype)
+            weak.append(x.aval.weak_type)
+        values.append(x)
+    dtype, is_weak = dtypes.promote(tuple(kinds), tuple(weak), call)
+    if to_float:
+        dtype = to_inexact(dtype)
+    return [
+        cast(x, dtype, is_weak) if hasattr(x, "aval") else literal(x, dtype, call) for x in values
+    ]
+
+
+def _base(x: Any) -> type:
+    """Return which of Python's numbers a subclass, such as an enumeration, is."""
+    return next(kind for kind in type(x).__mro__ if kind in dtypes.PYTHON_SCALARS)
+
+
+# ---- axes that line up
+
+
+def align(call: str, *operands: Value) -> list[Value]:
+    """Return operands whose shapes broadcast without further ado: scalars, or axes of equal number.
+
+    Raises:
+        ShapeError: showing the shapes, if they do not broadcast.
+    """
+    rank = max(x.aval.ndim for x in operands)
+    if all(x.aval.ndim in (0, rank) for x in operands):
+        return list(operands)
+    broadcast_shapes(call, [x.aval.shape for x in operands])
+    return [x if x.aval.ndim in (0, rank) else raise_rank(x, rank) for x in operands]
+
+
+def raise_rank(x: Value, rank: int) -> Value:
+    """Put axes of size 1 in front."""
+    missing = rank - x.aval.ndim
+    shape = (1,) * missing + x.aval.shape
+    dims = tuple(range(missing, rank))
+    return bind(registry["broadcast_in_dim"], x, shape=shape, broadcast_dimensions=dims)[0]
+
+
+def broadcast_shapes(call: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape that shapes broadcast to, by NumPy's rule.
+
+    Raises:
+        ShapeError: showing the shapes.
+    """
+    first = shapes[0]
+    if all(shape == first for shape in shapes):
+        return first
+    rank = max(map(len, shapes))
+    result = [1] * rank
+    for shape in shapes:
+        for axis, size in enumerate(shape, rank - len(shape)):
+            if size != 1 and result[axis] not in (1, size):
+                raise errors.ShapeError(
+                    call,
+                    "shapes that broadcast together",
+                    ", ".join(map(str, shapes)),
+                    fix="Sizes of trailing axes must be equal, or 1.",
+                )
+            if size != 1:
+                result[axis] = size
+    return tuple(result)
+
+
+# ---- arguments
+
+
+def refuse_out(call: str, out: Any) -> None:
+    """Refuse NumPy's ``out=``: arrays are immutable.
+
+    Raises:
+        ArgumentError: if it is given.
+    """
+    if out is not None:
+        raise errors.ArgumentError(
+            call, "out=None", describe(out), fix="Arrays are immutable: use the result."
+        )
+
+
+def shape_of(call: str, shape: Any) -> tuple[int, ...]:
+    """Return a shape argument as a tuple: an int, or a sequence of ints, none negative.
+
+    Raises:
+        ArgumentError: if it is neither; TracerIndexError: if a size is traced.
+    """
+    if type(shape) is tuple and all([type(size) is int and size >= 0 for size in shape]):
+        return shape
+    try:
+        found = (shape.__index__(),) if hasattr(shape, "__index__") else tuple(s.__index__() for s in shape)
+    except AttributeError:
+        found = (-1,)
+    except TypeError as error:
+        if isinstance(error, errors.TracerError):
+            raise
+        found = (-1,)
+    if any(size < 0 for size in found):
+        raise errors.ArgumentError(
+            call, "a shape of non-negative integers", f"{shape!r}"
+        )
+    return found

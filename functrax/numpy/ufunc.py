@@ -1,0 +1,218 @@
+"""How elementwise functions are made from table rows: promotion in front of one primitive.
+
+The common case, two arrays of one type, is one comparison by identity before `bind`; a Python number
+beside an array is one look-up.
+"""
+
+from collections.abc import Callable
+from math import copysign
+from typing import Any
+
+from functrax.core import dtypes
+from functrax.core.primitive import Primitive
+from functrax.core.trace import Array, Value, bind
+from functrax.numpy.operands import (
+    ACCEPTED,
+    align,
+    cast,
+    inexact,
+    literal,
+    literals,
+    operand,
+    promote,
+    to_inexact,
+)
+
+Unary = Callable[[Any], Array]
+Binary = Callable[[Any, Any], Array]
+
+_REFLECTED = (Array, *ACCEPTED)
+
+ALL = frozenset(dtypes.NUMBERS)
+NUMBERS = ALL - {dtypes.bool_}
+INEXACT = frozenset(dtypes.FLOATS + dtypes.COMPLEXES)
+REAL = NUMBERS - frozenset(dtypes.COMPLEXES)
+ORDERED = ALL - frozenset(dtypes.COMPLEXES)
+
+
+def document(
+    function: Any, name: str, summary: str, arguments: str, returns: str, example: tuple[str, str]
+) -> None:
+    """Give a function made from a row its name and docstring."""
+    function.__name__ = function.__qualname__ = name
+    call, result = example
+    shown = f"\n\n    Example:\n        >>> jnp.{call}\n        {result}" if call else ""
+    function.__doc__ = (
+        f"{summary}\n\n    Args:\n{arguments}\n\n    Returns:\n        {returns}{shown}\n    "
+    )
+
+
+_UNARY_ARGUMENTS = "        x: array of any shape, or a number{kinds}."
+_BINARY_ARGUMENTS = (
+    "        x1: array or number{kinds}.\n"
+    "        x2: the same; dtypes are promoted and shapes broadcast."
+)
+
+
+def unary(
+    name: str,
+    primitive: Primitive,
+    summary: str,
+    *,
+    direct: frozenset[Any] = ALL,
+    to_float: bool = False,
+    otherwise: Callable[[Value], Value] | None = None,
+    kinds: str = "",
+    returns: str = "An array of the same shape.",
+    example: tuple[str, str] = ("", ""),
+) -> Unary:
+    """Make an elementwise function of one array.
+
+    Args:
+        name: its name.
+        primitive: what it applies.
+        summary: the first line of its docstring.
+        direct: the dtypes that the primitive takes as they are.
+        to_float: whether integers are converted to floats first.
+        otherwise: what is done with an operand of another dtype, after that conversion.
+        kinds: a remark on dtypes for the docstring.
+        returns: what it returns, for the docstring.
+        example: a call and its printed result, for the docstring.
+    """
+
+    def function(x: Any, /) -> Array:
+        aval = getattr(x, "aval", None)
+        if aval is not None and aval.dtype in direct:
+            return bind(primitive, x)[0]
+        x = inexact(x, name) if to_float else operand(x, name)
+        if otherwise is not None and x.aval.dtype not in direct:
+            return otherwise(x)
+        return bind(primitive, x)[0]
+
+    document(function, name, summary, _UNARY_ARGUMENTS.format(kinds=kinds), returns, example)
+    return function
+
+
+class Operation:
+    """An elementwise operation on two arrays: the function, and Python's operators made from it.
+
+    Args:
+        name: the function's name.
+        primitive: what it applies.
+        summary: the first line of its docstring.
+        direct: the dtypes that the primitive takes as they are.
+        to_float: whether integers are converted to floats first.
+        otherwise: what is done with promoted operands of other dtypes.
+        kinds: a remark on dtypes for the docstring.
+        example: a call and its printed result, for the docstring.
+    """
+
+    __slots__ = ("direct", "function", "general", "primitive")
+
+    def __init__(
+        self,
+        name: str,
+        primitive: Primitive,
+        summary: str,
+        *,
+        direct: frozenset[Any] = ALL,
+        to_float: bool = False,
+        otherwise: Callable[[Value, Value], Value] | None = None,
+        kinds: str = "",
+        example: tuple[str, str] = ("", ""),
+    ) -> None:
+        self.primitive = primitive
+        self.direct = direct
+
+        def general(x1: Any, x2: Any) -> Array:
+            x1, x2 = align(name, *_promote_two(name, x1, x2, to_float))
+            if otherwise is not None and x1.aval.dtype not in direct:
+                return otherwise(x1, x2)
+            return bind(primitive, x1, x2)[0]
+
+        def function(x1: Any, x2: Any, /) -> Array:
+            aval = getattr(x1, "aval", None)
+            if aval is not None and getattr(x2, "aval", None) is aval and aval.dtype in direct:
+                return bind(primitive, x1, x2)[0]
+            return general(x1, x2)
+
+        returns = "An array of the common shape."
+        document(function, name, summary, _BINARY_ARGUMENTS.format(kinds=kinds), returns, example)
+        self.general = general
+        self.function = function
+
+    def operator(self, name: str) -> Callable[[Any, Any], Any]:
+        """Return the method for ``self OP other``, which leaves foreign types to the other side."""
+        primitive, direct, general = self.primitive, self.direct, self.general
+
+        def method(self: Any, other: Any) -> Any:
+            aval = self.aval
+            found = getattr(other, "aval", None)
+            if found is aval:
+                if aval.dtype in direct:
+                    return bind(primitive, self, other)[0]
+            elif found is None:
+                kind = type(other)
+                if kind is float or kind is int:
+                    number = literals.get((other, kind, aval.dtype))
+                    if number is not None and aval.dtype in direct and (other or not _negative(other)):
+                        return bind(primitive, self, number)[0]
+                elif not isinstance(other, ACCEPTED) and not hasattr(other, "__jax_array__"):
+                    return NotImplemented
+            return general(self, other)
+
+        return _named(method, name)
+
+    def reflected(self, name: str) -> Callable[[Any, Any], Any]:
+        """Return the method for ``other OP self``."""
+        primitive, direct, general = self.primitive, self.direct, self.general
+
+        def method(self: Any, other: Any) -> Any:
+            aval = self.aval
+            kind = type(other)
+            if kind is float or kind is int:
+                number = literals.get((other, kind, aval.dtype))
+                if number is not None and aval.dtype in direct and (other or not _negative(other)):
+                    return bind(primitive, number, self)[0]
+            elif not isinstance(other, _REFLECTED) and not hasattr(other, "__jax_array__"):
+                return NotImplemented
+            return general(other, self)
+
+        return _named(method, name)
+
+
+def _negative(zero: float) -> bool:
+    """Tell -0.0, which equals 0.0 as a key."""
+    return copysign(1.0, zero) < 0
+
+
+def _named(method: Any, name: str) -> Any:
+    method.__name__ = name
+    method.__qualname__ = f"Array.{name}"
+    return method
+
+
+def _promote_two(call: str, x1: Any, x2: Any, to_float: bool) -> list[Value]:
+    """Promote two operands; equal dtypes, and a Python number beside an array, are quick."""
+    left, right = getattr(x1, "aval", None), getattr(x2, "aval", None)
+    if left is not None and right is not None:
+        if left.dtype is right.dtype and not to_float:
+            return [x1, x2]
+    elif left is not None and type(x2) in dtypes.PYTHON_SCALARS:
+        return _with_number(call, x1, x2, to_float)
+    elif right is not None and type(x1) in dtypes.PYTHON_SCALARS:
+        return _with_number(call, x2, x1, to_float)[::-1]
+    return promote(call, x1, x2, to_float=to_float)
+
+
+def _with_number(call: str, x: Value, number: Any, to_float: bool) -> list[Value]:
+    """Promote an array and a Python number."""
+    aval = x.aval
+    kind = type(number)
+    own = dtypes.python_scalar_dtype(kind)
+    dtype, weak = dtypes.promote((aval.dtype, own), (aval.weak_type, kind is not bool), call)
+    if to_float:
+        dtype = to_inexact(dtype)
+    if dtype is not aval.dtype:
+        x = cast(x, dtype, weak)
+    return [x, literal(number, dtype, call)]

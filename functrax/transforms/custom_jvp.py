@@ -1,0 +1,238 @@
+"""`custom_jvp`: a function with its own forward-mode rule."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from functrax import errors
+from functrax.core import tree
+from functrax.core.jaxpr import Jaxpr
+from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
+from functrax.core.trace import Value, as_value, bind, current, state
+from functrax.core.types import ShapedArray
+from functrax.primitives.rules import Dim, Tangent, move_batch_axis
+from functrax.transforms.batch import batch_flat, batch_jaxpr
+from functrax.transforms.calls import (
+    Flat,
+    JaxprFunction,
+    as_program,
+    checked_leaves,
+    merge_nondiff,
+    positional,
+    split_nondiff,
+    user_tangent,
+)
+from functrax.transforms.flat import FlatFunction, check_callable, function_name
+from functrax.transforms.stage import StageTrace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The primitive: operands are captured values, then arguments. The function is Python (`function`) while it is called from
+# Python, and a program (`jaxpr`) once it is staged; `rule` maps flat primals and tangents to flat results and tangents.
+
+
+def _evaluate(*operands: Value, function: Flat, **_: Any) -> Sequence[Value]:
+    return function(*operands)
+
+
+def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]) -> Any:
+    if "jaxpr" in params:
+        return trace.record(custom_jvp_call_p, operands, params)
+    jaxpr, consts = as_program(trace, params["function"], operands, params["name"])
+    staged = {"jaxpr": jaxpr, "rule": params["rule"], "num_consts": len(consts), "name": params["name"]}
+    return trace.record(custom_jvp_call_p, [*consts, *operands], staged)
+
+
+def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedArray, ...]:
+    return jaxpr.out_avals
+
+
+def _jvp(
+    primals: Sequence[Value], tangents: Sequence[Tangent], *, rule: Any, name: str, num_consts: int = 0, **_: Any
+) -> Any:
+    """Apply the user's rule."""
+    if any(tangent is not None for tangent in tangents[:num_consts]):
+        raise errors.CustomRuleError(
+            name,
+            "a custom_jvp function to depend on differentiated values through its arguments only",
+            f"{name!r}, which closes over one",
+            fix="Pass the value as an argument.",
+        )
+    return rule(primals[num_consts:], tangents[num_consts:])
+
+
+def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any) -> Any:
+    count = params.get("num_consts", 0)
+    rule = functools.partial(_batched_rule, params["rule"], axis, tuple(dims[count:]))
+    if "jaxpr" in params:
+        jaxpr: Jaxpr = params["jaxpr"]
+        outs = (True,) * len(jaxpr.outvars)
+        mapped, consts, _ = batch_jaxpr(jaxpr, axis, tuple(dims), outs)
+        changed = {"jaxpr": mapped, "num_consts": count + len(consts), "rule": rule, "name": params["name"]}
+        results = bind(custom_jvp_call_p, *consts, *operands, **changed)
+    else:
+        function = functools.partial(_batched_function, params["function"], axis, tuple(dims))
+        results = bind(custom_jvp_call_p, *operands, function=function, rule=rule, name=params["name"])
+    return results, [0] * len(results)
+
+
+def _batched_function(function: Flat, axis: BatchAxis, dims: Sequence[Dim], *values: Value) -> list[Value]:
+    results, out_dims = batch_flat(function, axis, values, dims)
+    return [move_batch_axis(axis, r, d) for r, d in zip(results, out_dims, strict=True)]
+
+
+def _batched_rule(
+    rule: Any, axis: BatchAxis, dims: Sequence[Dim], primals: Sequence[Value], tangents: Sequence[Tangent]
+) -> tuple[list[Value], list[Tangent]]:
+    """Map the rule: tangents have their primals' mapped axes."""
+    has = [tangent is not None for tangent in tangents]
+    present: list[bool] = []
+
+    def run(*values: Value) -> list[Value]:
+        given = iter(values[len(primals) :])
+        outs, tangents_out = rule(values[: len(primals)], [next(given) if h else None for h in has])
+        present.extend(t is not None for t in tangents_out)
+        return [*outs, *(t for t in tangents_out if t is not None)]
+
+    values = [*primals, *(t for t in tangents if t is not None)]
+    all_dims = [*dims, *(d for d, h in zip(dims, has, strict=True) if h)]
+    results, out_dims = batch_flat(run, axis, values, all_dims)
+    placed = [move_batch_axis(axis, r, d) for r, d in zip(results, out_dims, strict=True)]
+    given = iter(placed[len(present) :])
+    return placed[: len(present)], [next(given) if p else None for p in present]
+
+
+def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str, **_: Any) -> list[Any]:
+    return b.lower_jaxpr(jaxpr, operands, name)
+
+
+def _partial(trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]) -> Any:
+    """Record what the function does: a recorded program is not differentiated again."""
+    function = JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
+    with current(trace):
+        return function(*operands)
+
+
+custom_jvp_call_p = declare(
+    "custom_jvp_call",
+    abstract_eval=_abstract_eval,
+    jvp=_jvp,
+    transpose=NOT_LINEAR,
+    batch=_batch,
+    lower=_lower,
+    partial=_partial,
+    evaluate=_evaluate,
+    stage=_stage,
+    axis_names=lambda params: params["jaxpr"].axis_names if "jaxpr" in params else frozenset(),
+    lowers_keys=True,
+)
+
+
+class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's)
+    """A function whose derivative is given by a rule instead of being derived.
+
+    Args:
+        fun: a function of pytrees of arrays.
+        nondiff_argnums: positions of arguments that are not differentiated and need not be arrays; the rule receives
+            them first.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> @functrax.custom_jvp
+        ... def f(x):
+        ...     return jnp.sin(x)
+        >>> @f.defjvp
+        ... def f_jvp(primals, tangents):
+        ...     (x,), (t,) = primals, tangents
+        ...     return f(x), 2.0 * t
+        >>> float(functrax.grad(f)(0.5))
+        2.0
+    """
+
+    def __init__(self, fun: Callable[P, R], nondiff_argnums: Sequence[int] = ()) -> None:
+        """Wrap a function; give the rule with `defjvp`."""
+        check_callable(fun, "custom_jvp")
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.nondiff_argnums = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.jvp: Callable[..., Any] | None = None
+
+    def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
+        """Set the rule ``jvp(primals, tangents) -> (output, output tangent)`` and return it (so it can decorate).
+
+        Args:
+            jvp: the rule; it must be linear in the tangents. With `nondiff_argnums`, these arguments come first.
+            symbolic_zeros: must be False.
+        """
+        check_callable(jvp, "custom_jvp.defjvp")
+        if symbolic_zeros:
+            raise errors.ArgumentError("custom_jvp.defjvp", "symbolic_zeros=False", "True")
+        self.jvp = jvp
+        return jvp
+
+    def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
+        """Set one rule per argument, ``jvp(tangent, output, *primals) -> output tangent``; None where it is zero."""
+        if self.nondiff_argnums:
+            raise errors.ArgumentError("custom_jvp.defjvps", "no nondiff_argnums", f"{self.nondiff_argnums}")
+
+        def jvp(primals: Any, tangents: Any) -> Any:
+            out = self(*primals)
+            parts = [rule(t, out, *primals) for rule, t in zip(jvps, tangents, strict=True) if rule is not None]
+            if not parts:
+                return out, tree.map(lambda x: x * 0, out)
+            total = parts[0]
+            for part in parts[1:]:
+                total = tree.map(lambda a, b: a + b, total, part)
+            return out, total
+
+        self.jvp = jvp
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function; transforms will find its rule."""
+        name = function_name(self.fun)
+        if self.jvp is None:
+            raise errors.ArgumentError(name, "a rule set by `defjvp`", "none", fix=f"Decorate it with `@{name}.defjvp`.")
+        if state.trace is None:
+            return self.fun(*args, **kwargs)
+        whole = positional(self.fun, args, kwargs, name)
+        nondiff = [i % len(whole) for i in self.nondiff_argnums]
+        fixed, free = split_nondiff(whole, nondiff)
+        leaves, in_tree = tree.flatten((tuple(free), {}))
+        values = [as_value(x, name) for x in leaves]
+
+        def run(*free_args: Any) -> Any:
+            return self.fun(*merge_nondiff(fixed, free_args, nondiff))
+
+        function = FlatFunction(functools.update_wrapper(run, self.fun), in_tree, name)
+        rule = functools.partial(self._flat_rule, name, function, fixed)
+        results = bind(custom_jvp_call_p, *values, function=function, rule=rule, name=name)
+        return function.out_tree.unflatten(results)
+
+    def _flat_rule(
+        self, name: str, function: FlatFunction, fixed: Sequence[Any], primals: Sequence[Value], tangents: Sequence[Tangent]
+    ) -> tuple[list[Value], list[Tangent]]:
+        """Call the user's rule on pytrees and check what it returns."""
+        in_tree = function.in_tree
+        primal_args, _ = in_tree.unflatten(primals)
+        tangent_args, _ = in_tree.unflatten([user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)])
+        rule: Any = self.jvp
+        result = rule(*fixed, primal_args, tangent_args)
+        if not (isinstance(result, tuple | list) and len(result) == 2):
+            raise errors.CustomRuleError(
+                name, "the jvp rule to return a pair (output, output tangent)", f"{type(result).__name__}"
+            )
+        leaves, out_tree = tree.flatten(result[0])
+        if function.out_tree is None:
+            function.out_tree = out_tree
+        elif out_tree != function.out_tree:
+            raise errors.CustomRuleError(
+                name, f"an output of the function's structure {function.out_tree} from the jvp rule", f"{out_tree}"
+            )
+        outs = [as_value(x, name) for x in leaves]
+        avals = [out.aval for out in outs]
+        return outs, checked_leaves(name, "an output tangent", result[1], out_tree, avals)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind like a method."""
+        return self if instance is None else functools.partial(self, instance)
