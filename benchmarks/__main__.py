@@ -21,11 +21,16 @@ def run(library: str, *arguments: str, cache: str | None = None) -> dict[str, fl
     """Measure once in a fresh process."""
     environment = dict(os.environ)
     if cache is None:
-        environment |= {"FUNCTRAX_ENABLE_COMPILATION_CACHE": "0", "JAX_ENABLE_COMPILATION_CACHE": "0"}
+        environment |= {
+            "FUNCTRAX_ENABLE_COMPILATION_CACHE": "0",
+            "JAX_ENABLE_COMPILATION_CACHE": "0",
+        }
     else:
         environment["FUNCTRAX_COMPILATION_CACHE_DIR"] = cache
     command = [sys.executable, "-m", "benchmarks.measure", library, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=1200, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -43,7 +48,9 @@ def alternate(rounds: int, *arguments: str) -> Samples:
 
 
 def rows(title: str, samples: Samples) -> Iterator[dict[str, Any]]:
-    """Yield one row per measure: both medians, their ratio, and the ratio's range over the rounds."""
+    """Yield one row per measure: both medians, their ratio, and the ratio's range over the
+    rounds.
+    """
     for name, by_library in samples.items():
         ours, theirs = by_library["functrax"], by_library["jax"]
         ratios = [a / b for a, b in zip(ours, theirs, strict=True) if b]
@@ -52,7 +59,9 @@ def rows(title: str, samples: Samples) -> Iterator[dict[str, Any]]:
             "measure": name,
             "functrax": statistics.median(ours),
             "jax": statistics.median(theirs),
-            "ratio": statistics.median(ours) / statistics.median(theirs) if statistics.median(theirs) else 0.0,
+            "ratio": statistics.median(ours) / statistics.median(theirs)
+            if statistics.median(theirs)
+            else 0.0,
             "low": min(ratios, default=0.0),
             "high": max(ratios, default=0.0),
         }
@@ -83,13 +92,22 @@ def main() -> None:
     """Run the chosen benchmarks and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     choices = ["start", "dispatch", "growth", "cached", *PROGRAMS]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(choices)}; all by default")
-    parser.add_argument("--rounds", type=int, default=5, help="fresh processes per library (default 5)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which to run: {', '.join(choices)}; all by default",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="fresh processes per library (default 5)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the rows there too")
     options = parser.parse_args()
     unknown = set(options.names) - set(choices)
     if unknown:
-        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; choose from {', '.join(choices)}")
+        parser.error(
+            f"unknown benchmark {', '.join(sorted(unknown))}; choose from {', '.join(choices)}"
+        )
     print("| program | measure | functrax | JAX | functrax/JAX | range |")
     print("|---|---|---|---|---|---|", flush=True)
     collected: list[dict[str, Any]] = []

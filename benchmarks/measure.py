@@ -1,7 +1,10 @@
-"""One measurement in a fresh process: ``python -m benchmarks.measure LIBRARY KIND [NAME]`` prints one JSON object.
+"""One measurement in a fresh process: ``python -m benchmarks.measure LIBRARY KIND [NAME]`` prints
+one JSON object.
 
-Kinds: ``program NAME`` (trace, lower, compile, run and sizes of one program), ``dispatch`` (warm and eager calls),
-``start`` (import and first result), ``cached`` (first GPT step with a warm cache), ``growth`` (trace and lower against size).
+Kinds: ``program NAME`` (trace, lower, compile, run and sizes of one program), ``dispatch`` (warm
+    and eager calls),
+``start`` (import and first result), ``cached`` (first GPT step with a warm cache), ``growth``
+(trace and lower against size).
 """
 
 import json
@@ -133,7 +136,9 @@ def measure_dispatch(lib: Any) -> dict[str, float]:
 
 
 def measure_start(name: str) -> dict[str, float]:
-    """Measure the CPU time of the import, and the time from the start of the import to the first jit result."""
+    """Measure the CPU time of the import, and the time from the start of the import to the first
+    jit result.
+    """
     wall, cpu = time.perf_counter(), time.process_time()
     lib = load(name)
     imported = time.process_time() - cpu
@@ -142,7 +147,9 @@ def measure_start(name: str) -> dict[str, float]:
 
 
 def measure_cached(name: str) -> dict[str, float]:
-    """Measure the time from start to the first GPT step, with whatever cache the environment sets up."""
+    """Measure the time from start to the first GPT step, with whatever cache the environment sets
+    up.
+    """
     lib = load(name)
     from benchmarks.programs import PROGRAMS
 
@@ -182,7 +189,11 @@ def main() -> None:
         result = measure_cached(library)
     else:
         lib = load(library)
-        measure: Any = {"program": measure_program, "dispatch": measure_dispatch, "growth": measure_growth}[kind]
+        measure: Any = {
+            "program": measure_program,
+            "dispatch": measure_dispatch,
+            "growth": measure_growth,
+        }[kind]
         result = measure(lib, *rest)
     print(json.dumps(result))
 

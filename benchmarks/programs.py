@@ -1,9 +1,11 @@
 """The benchmarked programs, written once against the names that functrax and JAX share.
 
-Each entry of `PROGRAMS` takes the library (the module ``functrax`` or ``jax``) and returns ``(function, arguments)``: a pure
-function that is not jitted yet, and NumPy arguments. What is measured of it is decided in `measure.py`.
+Each entry of `PROGRAMS` takes the library (the module ``functrax`` or ``jax``) and returns
+``(function, arguments)``: a pure function that is not jitted yet, and NumPy arguments. What is
+measured of it is decided in `measure.py`.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +45,7 @@ def with_moments(params: Any, *batch: Any) -> tuple[Any, ...]:
     return params, zeros(params), zeros(params), np.float32(0), *batch
 
 
-# MLP ----------------------------------------------------------------------------------------------------------------
+# MLP ----------------------------------------------------------------------------------------------
 
 MLP_SIZES = (784, 512, 512, 10)
 
@@ -51,7 +53,7 @@ MLP_SIZES = (784, 512, 512, 10)
 def _mlp_params(sizes: tuple[int, ...]) -> list[dict[str, np.ndarray]]:
     return [
         {"w": _normal((n, m), i), "b": np.zeros(m, np.float32)}
-        for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))
+        for i, (n, m) in enumerate(itertools.pairwise(sizes))
     ]
 
 
@@ -79,7 +81,7 @@ def mlp_step(lib: Any) -> Program:
     return step, (_mlp_params(MLP_SIZES), _normal((128, 784), 9, 1.0), y)
 
 
-# ResNet -------------------------------------------------------------------------------------------------------------
+# ResNet -------------------------------------------------------------------------------------------
 
 STAGES = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
 
@@ -138,7 +140,7 @@ def resnet_loss(lib: Any) -> Program:
     return loss, (params, _normal((16, 32, 32, 3), 5, 1.0), y)
 
 
-# GPT ----------------------------------------------------------------------------------------------------------------
+# GPT ----------------------------------------------------------------------------------------------
 
 LAYERS, WIDTH, HEADS, LENGTH, VOCABULARY = 12, 128, 4, 64, 256
 
@@ -203,7 +205,7 @@ def gpt_loss(lib: Any) -> Program:
     return loss, (params, tokens)
 
 
-# Compositions of transforms -------------------------------------------------------------------------------------------
+# Compositions of transforms -----------------------------------------------------------------------
 
 
 def per_example_gradients(lib: Any) -> Program:
@@ -227,7 +229,9 @@ def mlp_hessian(lib: Any) -> Program:
 
 
 def nested_vmap(lib: Any) -> Program:
-    """All pairwise kernel values of two sets of points, by vmap in vmap, summed and differentiated."""
+    """All pairwise kernel values of two sets of points, by vmap in vmap, summed and
+    differentiated.
+    """
     jnp = lib.numpy
 
     def kernel(x: Any, y: Any) -> Any:

@@ -1,10 +1,12 @@
 """Every error a user can cause, in one form.
 
-A message reads ``[call] expected WHAT; got WHAT (file:line). CURE`` so that it answers, in this order: which functrax
-function was called, what it needed, what arrived, where in the user's own code, and what to do about it. The location is
+A message reads ``[call] expected WHAT; got WHAT (file:line). CURE`` so that it answers, in this
+order: which functrax function was called, what it needed, what arrived, where in the user's own
+    code, and what to do about it. The location is
 found by walking out of this package; pass ``where=`` when the line that matters is another one.
 
-Classes also derive from the built-in exception that NumPy or JAX would raise, so ``except TypeError`` keeps working.
+Classes also derive from the built-in exception that NumPy or JAX would raise, so ``except
+TypeError`` keeps working.
 """
 
 import os
@@ -21,7 +23,7 @@ def is_internal_file(filename: str) -> bool:
 
 def user_frame(frame: FrameType | None = None) -> FrameType | None:
     """Return the innermost frame that is not functrax's own, or None when there is none."""
-    frame = frame or sys._getframe(1)
+    frame = frame or sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None and is_internal_file(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
@@ -29,7 +31,7 @@ def user_frame(frame: FrameType | None = None) -> FrameType | None:
 
 def user_location() -> str | None:
     """Return ``file.py:line`` of the user's code that is running now, or None."""
-    frame = user_frame(sys._getframe(1))
+    frame = user_frame(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
     if frame is None:
         return None
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
@@ -39,7 +41,8 @@ class FunctraxError(Exception):
     """The base of every error that functrax raises on purpose.
 
     Args:
-        call: the function the user called, without package (``"grad"``, ``"jit"``, ``"dot_general"``).
+        call: the function the user called, without package (``"grad"``, ``"jit"``,
+            ``"dot_general"``).
         expected: what it needs, as a noun phrase that follows "expected".
         got: what arrived instead (shapes, dtypes, path), or None if there is nothing to show.
         where: ``file:line`` that matters; the innermost user line when not given.
@@ -80,7 +83,12 @@ class FunctraxError(Exception):
 
 
 def _rebuild(
-    kind: type[FunctraxError], call: str, expected: str, got: str | None, where: str | None, fix: str | None
+    kind: type[FunctraxError],
+    call: str,
+    expected: str,
+    got: str | None,
+    where: str | None,
+    fix: str | None,
 ) -> FunctraxError:
     return kind(call, expected, got, where=where or "", fix=fix)
 
@@ -102,7 +110,8 @@ class DtypeError(FunctraxError, TypeError):
 class ArgumentError(FunctraxError, TypeError, ValueError):
     """An argument has a value, name, number or combination that the function does not take.
 
-    Example: ``jit(f, static_argnums=7)`` for a function of two arguments. Cure: as the message says.
+    Example: ``jit(f, static_argnums=7)`` for a function of two arguments. Cure: as the message
+        says.
     """
 
 
@@ -116,7 +125,8 @@ class TreeError(FunctraxError, TypeError, ValueError):
 class AxesError(FunctraxError, ValueError, TypeError):
     """``in_axes``/``out_axes`` do not fit the arguments, or mapped sizes differ.
 
-    Example: ``vmap(f)(zeros(3), zeros(4))``. Cure: give the axis of each argument, or None to broadcast it.
+    Example: ``vmap(f)(zeros(3), zeros(4))``. Cure: give the axis of each argument, or None to
+        broadcast it.
     """
 
 
@@ -130,7 +140,8 @@ class AxisNameError(FunctraxError, NameError):
 class TracerError(FunctraxError, TypeError):
     """A traced value was used where Python needs a concrete one.
 
-    Example: ``if x > 0:`` on an argument ``x`` of a jitted function. Cure: ``jnp.where``, or a static argument.
+    Example: ``if x > 0:`` on an argument ``x`` of a jitted function. Cure: ``jnp.where``, or a
+        static argument.
     """
 
 
@@ -149,7 +160,8 @@ class TracerArrayError(TracerError):
 class LeakedTracerError(FunctraxError, RuntimeError):
     """A traced value was used after the transformation that made it ended.
 
-    Example: a jitted function that appends its argument to a global list. Cure: return the value instead.
+    Example: a jitted function that appends its argument to a global list. Cure: return the value
+        instead.
     """
 
 
@@ -163,7 +175,8 @@ class HashError(FunctraxError, TypeError, ValueError):
 class MissingRuleError(FunctraxError, NotImplementedError):
     """A primitive has no rule for a transform.
 
-    Example: ``grad`` through a user primitive declared without ``jvp``. Cure: add the rule to its declaration.
+    Example: ``grad`` through a user primitive declared without ``jvp``. Cure: add the rule to its
+        declaration.
     """
 
 
@@ -184,7 +197,8 @@ class BoundsError(FunctraxError, IndexError, ValueError):
 class DonatedError(FunctraxError, RuntimeError, ValueError):
     """An array was used after its buffer was donated to a call, or deleted.
 
-    Example: ``y = step(x)`` with ``donate_argnums=0``, then ``x + 1``. Cure: use the result, or do not donate.
+    Example: ``y = step(x)`` with ``donate_argnums=0``, then ``x + 1``. Cure: use the result, or do
+        not donate.
     """
 
 
@@ -198,7 +212,8 @@ class IntegerOverflowError(FunctraxError, OverflowError):
 class KeyTypeError(FunctraxError, TypeError):
     """A PRNG key arrived where numbers are expected, or the reverse.
 
-    Example: ``random.key(0) + 1``. Cure: ``random.key_data(key)`` for the bits, ``random.key(seed)`` for a key.
+    Example: ``random.key(0) + 1``. Cure: ``random.key_data(key)`` for the bits,
+        ``random.key(seed)`` for a key.
     """
 
 
@@ -212,7 +227,8 @@ class ConfigError(FunctraxError, AttributeError, ValueError):
 class DeviceError(FunctraxError, RuntimeError):
     """A platform or device is not known, not present, or cannot start.
 
-    Example: ``functrax.devices("tpu")`` on a laptop. Cure: install the extra named, or choose another platform.
+    Example: ``functrax.devices("tpu")`` on a laptop. Cure: install the extra named, or choose
+        another platform.
     """
 
 
@@ -240,7 +256,9 @@ class InternalError(FunctraxError, AssertionError):
 
 
 class CacheWarning(UserWarning):
-    """The persistent compilation cache had an entry it could not use, or a folder it could not write."""
+    """The persistent compilation cache had an entry it could not use, or a folder it could not
+    write.
+    """
 
 
 def filter_traceback(error: BaseException) -> BaseException:

@@ -1,0 +1,1 @@
+"""What a traced program is: types, tracers, jaxprs."""

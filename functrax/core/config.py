@@ -10,7 +10,6 @@ stands for all of them in the keys of caches.
 """
 
 import contextlib
-import difflib
 import operator
 import os
 import threading
@@ -328,6 +327,8 @@ def _resolve(name: str, call: str) -> str:
     short = _ALIASES.get(short, short)
     if short in OPTIONS or short in IGNORED or short in REFUSED:
         return short
+    import difflib  # here, because it takes milliseconds and only an error needs it
+
     close = difflib.get_close_matches(short, OPTIONS, n=3)
     known = "config.values() has all of them."
     cure = f"Did you mean {' or '.join(map(repr, close))}?" if close else known

@@ -77,6 +77,12 @@ class TypePromotionError(DtypeError, ValueError):
 
 _key_types: dict[str, KeyType] = {}
 
+
+def key_type(printed: str) -> KeyType | None:
+    """Return the key type that jaxprs print so (``key<fry>``), or None if no generator has it."""
+    return _key_types.get(printed.removeprefix("key<").removesuffix(">"))
+
+
 bool_ = np.dtype(np.bool_)
 int2, int4 = np.dtype(ml_dtypes.int2), np.dtype(ml_dtypes.int4)
 uint2, uint4 = np.dtype(ml_dtypes.uint2), np.dtype(ml_dtypes.uint4)
@@ -306,9 +312,11 @@ def check_fits(value: Any, dtype: np.dtype[Any], call: str) -> None:
     Raises:
         IntegerOverflowError: if an integer is too small or too large.
     """
-    if dtype not in _integers:
+    if (limits := _limits.get(dtype)) is None:
         return
-    least, greatest = _limits[dtype]
+    least, greatest = limits
+    if type(value) is int and least <= value <= greatest:
+        return
     if isinstance(value, _OF_NUMPY):
         low, high = _range_of(value, least, greatest)
     else:

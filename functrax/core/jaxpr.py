@@ -59,7 +59,11 @@ class Equation:
     def replace(self, invars: Sequence[Atom], params: dict[str, Any] | None = None) -> "Equation":
         """Return the equation with other operands (and params)."""
         return Equation(
-            self.primitive, invars, self.outvars, self.params if params is None else params, self.source
+            self.primitive,
+            invars,
+            self.outvars,
+            self.params if params is None else params,
+            self.source,
         )
 
     def __repr__(self) -> str:
@@ -72,7 +76,8 @@ class Equation:
 class Jaxpr:
     """A program: equations from ``constvars`` and ``invars`` to ``outvars``.
 
-    Jaxprs that are parameters of equations have no constvars: what they captured is passed as an argument.
+    Jaxprs that are parameters of equations have no constvars: what they captured is passed as an
+    argument.
 
     Attributes:
         constvars: variables bound to captured arrays.
@@ -216,7 +221,9 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Value], *args: Value) -> list[Valu
     return [env[v] if type(v) is Var else v for v in jaxpr.outvars]
 
 
-def dce(jaxpr: Jaxpr, used: Sequence[bool] | None = None, keep_invars: bool = True) -> tuple[Jaxpr, list[bool]]:
+def dce(
+    jaxpr: Jaxpr, used: Sequence[bool] | None = None, keep_invars: bool = True
+) -> tuple[Jaxpr, list[bool]]:
     """Remove the equations whose results nobody uses.
 
     Args:
@@ -227,7 +234,11 @@ def dce(jaxpr: Jaxpr, used: Sequence[bool] | None = None, keep_invars: bool = Tr
     Returns:
         The smaller program, and for each invar whether it is used.
     """
-    outvars = [v for v, keep in zip(jaxpr.outvars, used, strict=True) if keep] if used is not None else jaxpr.outvars
+    outvars = (
+        [v for v, keep in zip(jaxpr.outvars, used, strict=True) if keep]
+        if used is not None
+        else jaxpr.outvars
+    )
     live = {v for v in outvars if type(v) is Var}
     kept: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):

@@ -1,7 +1,7 @@
-"""Parameters of equations that are records: how they are written in a printed program, and read back.
+"""Parameters of equations that are records: how a printed program names them, and their fields.
 
-A parameter is a number, a string, None, a dtype, a type, a program, a tuple of these, or a value of a
-class that says so with `param_type`: an enumeration, a NamedTuple, or a frozen dataclass. Anything
+A parameter is a number, a string, None, a dtype, a type, a program, a tuple of these, or a value of
+a class that says so with `param_type`: an enumeration, a NamedTuple, or a frozen dataclass. Anything
 else, such as the function of a custom rule, prints as ``<function name>`` and cannot be read back.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from functrax.core.jaxpr import Jaxpr
+from functrax.errors import ArgumentError
 
 C = TypeVar("C", bound=type[Any])
 
@@ -18,7 +19,7 @@ param_types: dict[str, type[Any]] = {"frozenset": frozenset, "complex": complex}
 
 
 def param_type(cls: C) -> C:
-    """Let values of a class be parameters that programs print as ``Name(field=value)`` or ``Name.MEMBER``.
+    """Let values of a class be parameters, printed as ``Name(field=value)`` or ``Name.MEMBER``.
 
     Args:
         cls: an enumeration, or a class whose constructor takes the fields in ``__match_args__``, as
@@ -26,6 +27,9 @@ def param_type(cls: C) -> C:
 
     Returns:
         The class, so that this decorates it.
+
+    Raises:
+        ArgumentError: if a class of another module has the name.
 
     Example:
         >>> from typing import NamedTuple
@@ -36,6 +40,8 @@ def param_type(cls: C) -> C:
         >>> param_types.pop("Window") is Window
         True
     """
+    if param_types.setdefault(cls.__name__, cls).__module__ != cls.__module__:
+        raise ArgumentError("param_type", "a new name of a class", repr(cls.__name__))
     param_types[cls.__name__] = cls
     return cls
 
@@ -51,7 +57,7 @@ def fields_of(value: Any) -> list[tuple[str, Any]] | None:
     kind = type(value)
     if isinstance(value, enum.Enum):
         return None
-    if kind.__name__ not in param_types and not hasattr(kind, "_fields"):
+    if param_types.get(kind.__name__) is not kind and not hasattr(kind, "_fields"):
         return None
     names: tuple[str, ...] = getattr(kind, "__match_args__", ())
     return [(name, getattr(value, name)) for name in names] if names else None

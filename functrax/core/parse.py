@@ -16,7 +16,6 @@ A program that is read is checked like one that was traced, so it runs, or there
 
 import ast
 import difflib
-import enum
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar, overload
@@ -32,7 +31,7 @@ from functrax.errors import JaxprError
 
 T = TypeVar("T")
 
-_FLOAT = r"(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|inf\b|nan\b)"
+_FLOAT = r"(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|inf|nan)"
 _TOKENS = re.compile(
     rf"""
       (?P<space>   (?:\s+|\#[^\n]*)+ )
@@ -40,7 +39,7 @@ _TOKENS = re.compile(
     | (?P<complex> \([-+]?{_FLOAT}[-+]{_FLOAT}j\) )
     | (?P<type>    ~?[A-Za-z]\w*(?:<\w+>)?\[[\d,]*\](?:\{{[^{{}}\n]*\}})? )
     | (?P<key>     key<\w+> )
-    | (?P<number>  [-+]?{_FLOAT} )
+    | (?P<number>  [-+]?{_FLOAT}(?!\w) )
     | (?P<program> @\w+ )
     | (?P<name>    [^\W\d]\w* )
     | (?P<mark>    [][{{}}();.,:=] )
@@ -72,15 +71,15 @@ def parse(text: str, consts: Sequence[Any] | None = None) -> Jaxpr | ClosedJaxpr
     """Read a printed program.
 
     Args:
-        text: what `show`, or `repr` of a jaxpr, returned. Equations have no source lines afterwards.
+        text: what `show`, or `repr` of a jaxpr, returned. Source lines are not read back.
         consts: the values of the constants, which stand before the semicolon, as arrays.
 
     Returns:
         The program; with `consts`, closed over them.
 
     Raises:
-        JaxprError: if the text is malformed, with line and column; if the program is ill-typed; if it
-            holds a Python object, as calls of functions with custom rules do.
+        JaxprError: if the text is malformed, with line and column; if the program is ill-typed; if
+            it holds a Python object, as calls of functions with custom rules do.
 
     Example:
         >>> import functrax
@@ -155,12 +154,6 @@ class _Parser:
             if not self.skip(text):
                 self.fail(repr(text))
 
-    def name(self, expected: str) -> Token:
-        """Read a name that is no keyword."""
-        if self.token.kind != "name" or self.token.text in KEYWORDS:
-            self.fail(expected)
-        return self.take()
-
     def here(self, token: Token | None = None) -> str:
         """Say where a token is."""
         start = (token or self.token).start
@@ -194,44 +187,216 @@ class _Parser:
         """Read ``{ lambda consts; arguments. let equations in (results) }``."""
         variables: dict[str, Var] = {}
         self.expect("{", "lambda")
-        constvars = self.binders(variables, ";")
-        invars = self.binders(variables, ".")
+        constvars = self.define(self.binders(";"), variables)
+        invars = self.define(self.binders("."), variables)
         self.expect("let")
         eqns: list[Equation] = []
-        while not self.at("in"):
+        while not self.skip("in"):
             eqns.append(self.equation(variables))
-        self.expect("in", "(")
+        self.expect("(")
         outvars = self.items(lambda: self.atom(variables))
         self.expect("}")
         return Jaxpr(constvars, invars, outvars, eqns, name)
 
-    def binders(self, variables: dict[str, Var], end: str) -> list[Var]:
+    def binders(self, end: str) -> list[tuple[Token, Var]]:
         """Read ``a:f32[] b:f32[]`` up to a mark."""
-        found: list[Var] = []
+        found: list[tuple[Token, Var]] = []
         while not self.skip(end):
-            name = self.name(f"a variable or {end!r}")
+            if self.token.kind != "name" or self.token.text in KEYWORDS:
+                self.fail(f"a variable or {end!r}")
+            name = self.take()
+            self.expect(":")
+            found.append((name, Var(self.type())))
+        return found
+
+    def define(self, binders: list[tuple[Token, Var]], variables: dict[str, Var]) -> list[Var]:
+        """Make variables known by their names."""
+        for name, var in binders:
             if name.text in variables:
                 self.fail("a new variable", name)
-            self.expect(":")
-            var = Var(self.type())
-            found.append(var)
             if name.text != "_":
                 variables[name.text] = var
-        return found
+        return [var for _, var in binders]
 
     def equation(self, variables: dict[str, Var]) -> Equation:
         """Read ``results = primitive[params] operands``."""
-        if self.at("("):
-            self.expect("(", ")", "=")
-            defined: dict[str, Var] = {}
-            outvars: list[Var] = []
+        results: list[tuple[Token, Var]] = []
+        if self.skip("("):
+            self.expect(")", "=")
+        elif self.token.kind == "name":
+            results = self.binders("=")
         else:
-            defined = dict.fromkeys(variables)  # type: ignore[arg-type]
-            outvars = self.binders(defined, "=")
+            self.fail("an operand, an equation or 'in'")
         primitive = self.primitive()
         params = self.params() if self.skip("[") else {}
         invars: list[Atom] = []
         while self.starts_atom():
             invars.append(self.atom(variables))
-        variables.update((k, v) for k, v in defined.items() if v is not None)
-        return Equation(primitive, invars, outvars, params, None)
+        return Equation(primitive, invars, self.define(results, variables), params, None)
+
+    def primitive(self) -> Primitive:
+        """Read the name of a primitive."""
+        token = self.take()
+        name = ast.literal_eval(token.text) if token.kind == "string" else token.text
+        if name not in registry:
+            self.fail("the name of a primitive", token, _did_you_mean(name, registry))
+        return registry[name]
+
+    def params(self) -> dict[str, Any]:
+        """Read ``name=value ... ]``."""
+        params: dict[str, Any] = {}
+        while not self.skip("]"):
+            if self.token.kind != "name" or self.token.text in params:
+                self.fail("the name of a new parameter, or ']'")
+            key = self.take().text
+            self.expect("=")
+            params[key] = self.value()
+        return params
+
+    def starts_atom(self) -> bool:
+        """Tell whether an operand is next, and not the next equation."""
+        token, following = self.tokens[self.next : self.next + 2] or (self.token, self.token)
+        if token.kind == "name" and token.text not in KEYWORDS:
+            return following.text != ":"
+        return token.kind in ("number", "complex") or token.text in ("True", "False")
+
+    def atom(self, variables: dict[str, Var]) -> Atom:
+        """Read a variable, or a literal with its type."""
+        token = self.take()
+        if token.kind in ("number", "complex") or token.text in ("True", "False"):
+            self.expect(":")
+            aval = self.type()
+            return Literal(self.number(token, aval), aval)
+        if token.text not in variables:
+            self.fail("a variable that is defined before", token)
+        return variables[token.text]
+
+    def number(self, token: Token, aval: ShapedArray) -> Any:
+        """Return the value of a literal of a type."""
+        dtype = aval.dtype
+        try:
+            if dtypes.is_complex(dtype):
+                return complex(token.text)
+            if dtypes.is_floating(dtype):
+                return float(token.text)
+            if dtypes.is_integer(dtype):
+                return int(token.text)
+            return {"True": True, "False": False}[token.text]
+        except (ValueError, KeyError):
+            self.fail(f"a value of type {aval!r}", token)
+
+    def type(self) -> ShapedArray:
+        """Read a type."""
+        token = self.take()
+        found = _TYPE.fullmatch(token.text) if token.kind == "type" else None
+        if found is None:
+            self.fail("a type, such as 'f32[3]'", token)
+        weak, dtype, sizes, axes = found.groups()
+        shape = tuple(int(size) for size in sizes.split(",") if size)
+        varying = frozenset(axes.split(",")) if axes else NO_AXES
+        return ShapedArray(shape, self.dtype(dtype, token), bool(weak), varying)
+
+    def dtype(self, name: str, token: Token) -> Any:
+        """Return the dtype that is printed so in types."""
+        dtype = _short_dtypes.get(name) or dtypes.key_type(name)
+        if dtype is None:
+            self.fail("a dtype", token, _did_you_mean(name, _short_dtypes))
+        return dtype
+
+    # Parameters
+
+    def items(self, read: Callable[[], T]) -> list[T]:
+        """Read what stands between commas up to ``)``."""
+        found: list[T] = []
+        while not self.skip(")"):
+            found.append(read())
+            if not self.skip(",") and not self.at(")"):
+                self.fail("',' or ')'")
+        return found
+
+    def value(self) -> Any:
+        """Read a parameter or a part of one."""
+        token = self.take()
+        if token.text == "(":
+            return tuple(self.items(self.value))
+        if token.text == "{" or token.kind == "type":
+            self.next -= 1
+            return self.type() if token.kind == "type" else self.program("")
+        reader = {
+            "number": self.plain_number,
+            "complex": lambda token: complex(token.text),
+            "string": lambda token: ast.literal_eval(token.text),
+            "key": lambda token: self.dtype(token.text, token),
+            "program": self.defined_program,
+            "name": self.named_value,
+            "opaque": self.refuse_object,
+        }.get(token.kind)
+        if reader is None:
+            self.fail("a value", token)
+        return reader(token)
+
+    def plain_number(self, token: Token) -> int | float:
+        """Return the value of a number without a type."""
+        return int(token.text) if _INTEGER.fullmatch(token.text) else float(token.text)
+
+    def defined_program(self, token: Token) -> Jaxpr:
+        """Return a program by its name."""
+        if token.text not in self.programs:
+            fix = _did_you_mean(token.text, self.programs)
+            self.fail("a program that is defined before", token, fix)
+        return self.programs[token.text]
+
+    def named_value(self, token: Token) -> Any:
+        """Return what a word stands for: a constant, a dtype, a record, a member, or itself."""
+        if token.text in _constants:
+            return _constants[token.text]
+        if token.text in DTYPES:
+            return DTYPES[token.text]
+        if token.text in KEYWORDS:
+            self.fail("a value", token)
+        if self.skip("("):
+            return self.record(token)
+        return self.member(token) if self.skip(".") else token.text
+
+    def record(self, token: Token) -> Any:
+        """Read the fields of a record and make it."""
+        kind = self.class_of(token)
+        fields = self.items(self.field)
+        try:
+            return kind(*[v for k, v in fields if not k], **{k: v for k, v in fields if k})
+        except (TypeError, ValueError) as error:
+            self.fail(f"the fields of {token.text}", token, f"{error}.")
+
+    def field(self) -> tuple[str, Any]:
+        """Read ``name=value``, or a value, whose name is then empty."""
+        if self.token.kind == "name" and self.tokens[self.next + 1].text == "=":
+            name = self.take().text
+            self.expect("=")
+            return name, self.value()
+        return "", self.value()
+
+    def member(self, token: Token) -> Any:
+        """Read the member of an enumeration."""
+        kind = self.class_of(token)
+        name = self.take()
+        members = getattr(kind, "__members__", {})
+        if name.text not in members:
+            self.fail(f"a member of {token.text}", name, _did_you_mean(name.text, members))
+        return members[name.text]
+
+    def class_of(self, token: Token) -> Any:
+        """Return the class of parameters that has a name."""
+        if token.text not in param_types:
+            fix = _did_you_mean(token.text, param_types)
+            self.fail("the name of a class of parameters", token, fix)
+        return param_types[token.text]
+
+    def refuse_object(self, token: Token) -> NoReturn:
+        """Raise for what stands for a Python object."""
+        fix = "It stands for a Python object, which text cannot hold: keep the jaxpr itself."
+        self.fail("a value", token, fix)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else None

@@ -2,19 +2,25 @@
 
 Calling conventions, the same for every primitive:
 
-=============  ====================================================================================================
-abstract_eval  ``(*types, **params) -> tuple of types``; checks shapes and dtypes and raises the user's error
-jvp            ``(primals, tangents, **params) -> (results, tangents_out)``; a tangent is None where it is zero
-transpose      ``(cotangents, *operands, **params) -> one cotangent or None per operand``; operands in which the equation
-               is linear arrive as `Linear`, the others as values; a cotangent is None where it is zero
-batch          ``(axis, operands, dims, **params) -> (results, dims_out)``; a dim is None where the operand is not mapped
-lower          ``(b, *operands, **params) -> value or tuple of values``; b is the builder, with b.in_types, b.out_types
-partial        higher-order only: ``(trace, operands, unknown, params) -> results``; split known from unknown
-evaluate       calls of Python functions only: ``(*operands, **params) -> results`` when there is no trace
-stage          calls of Python functions only: ``(trace, operands, params) -> results``; write the equation
-axis_names     collectives and higher-order only: ``(params) -> frozenset`` of the named axes it refers to
-lowers_keys    whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by ``batch``
-=============  ====================================================================================================
+=============
+====================================================================================================
+abstract_eval  ``(*types, **params) -> tuple of types``; checks shapes and dtypes and raises the
+user's error jvp            ``(primals, tangents, **params) -> (results, tangents_out)``; a tangent
+is None where it is zero transpose      ``(cotangents, *operands, **params) -> one cotangent or None
+per operand``; operands in which the equation
+               is linear arrive as `Linear`, the others as values; a cotangent is None where it is
+               zero
+batch          ``(axis, operands, dims, **params) -> (results, dims_out)``; a dim is None where the
+operand is not mapped lower          ``(b, *operands, **params) -> value or tuple of values``; b is
+the builder, with b.in_types, b.out_types partial        higher-order only: ``(trace, operands,
+unknown, params) -> results``; split known from unknown evaluate       calls of Python functions
+only: ``(*operands, **params) -> results`` when there is no trace stage          calls of Python
+    functions only: ``(trace, operands, params) -> results``; write the equation
+axis_names     collectives and higher-order only: ``(params) -> frozenset`` of the named axes it
+refers to lowers_keys    whether ``lower`` itself takes arrays of PRNG keys, as their words; else
+they are lowered by ``batch``
+=============
+====================================================================================================
 """
 
 import sys
@@ -69,7 +75,9 @@ class Linear:
 
 
 class Primitive:
-    """One operation of the IR. Make it with `declare`; the module's table gives the form of each rule."""
+    """One operation of the IR. Make it with `declare`; the module's table gives the form of each
+    rule.
+    """
 
     __slots__ = (
         "abstract_eval",
@@ -132,7 +140,9 @@ class Primitive:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse: a primitive is declared once, with all its rules."""
-        raise errors.InternalError("Primitive", "no change after declaration", f"{self.name}.{name}")
+        raise errors.InternalError(
+            "Primitive", "no change after declaration", f"{self.name}.{name}"
+        )
 
     def __repr__(self) -> str:
         """Print the name."""
@@ -155,19 +165,19 @@ def declare(name: str, **rules: Any) -> Primitive:
     Raises:
         ArgumentError: if the name is taken.
     """
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.endswith(("primitive.py", "rules.py")):
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_code.co_filename.endswith(
+        ("primitive.py", "rules.py")
+    ):
         frame = frame.f_back
     if name in registry:
         raise errors.ArgumentError("declare", "a new primitive name", repr(name))
-    primitive = Primitive(
-        name, **rules, declared=f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    )
+    primitive = Primitive(name, **rules, declared=f"{frame.f_code.co_filename}:{frame.f_lineno}")
     registry[name] = primitive
     return primitive
 
 
-_abstract_cache: dict[Any, tuple[ShapedArray, ...]] = {}
+abstract_cache: dict[Any, tuple[ShapedArray, ...]] = {}
 
 
 def abstract_eval(
@@ -176,18 +186,18 @@ def abstract_eval(
     """Return the types of a primitive's results, cached on primitive, operand types and params."""
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     try:
-        found = _abstract_cache.get(key)
+        found = abstract_cache.get(key)
     except TypeError:  # an unhashable parameter: evaluate every time
         return primitive.abstract_eval(*types, **params)
     if found is None:
         found = primitive.abstract_eval(*types, **params)
-        _abstract_cache[key] = found
+        abstract_cache[key] = found
     return found
 
 
-def clear_abstract_cache() -> None:
+def clearabstract_cache() -> None:
     """Forget all cached abstract evaluations (they hold jaxprs alive)."""
-    _abstract_cache.clear()
+    abstract_cache.clear()
 
 
 def missing_rule(primitive: Primitive, transform: str, rule: str) -> errors.MissingRuleError:

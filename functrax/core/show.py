@@ -10,16 +10,16 @@ A short program is one line, a longer one has a line per equation::
         f:f32[] = reduce_sum[axes=(0,)] d
       in (f, e) }
 
-Constants stand before the semicolon and arguments behind it. Every variable is followed by its type
-where it is defined, every literal where it stands; names count from ``a`` in each program, and ``_``
-is a result that nobody uses. A program that several equations hold is printed once, in front.
+Constants stand before the semicolon and arguments behind it. Every variable is followed by its
+type where it is defined, every literal where it stands; names count from ``a`` in each program, and
+``_`` is a result that nobody uses. A program that several equations hold is printed once, in front.
 """
 
 import enum
 import functools
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def show_equation(jaxpr: Jaxpr, eqn: Equation) -> str:
 install_printer(show)
 
 
-# Names ----------------------------------------------------------------------------------------------
+# Names --------------------------------------------------------------------------------------------
 
 
 def letters(number: int) -> str:
@@ -133,7 +133,7 @@ def name_variables(jaxpr: Jaxpr) -> Names:
 
 
 def shared_programs(jaxpr: Jaxpr) -> dict[Jaxpr, str]:
-    """Return the programs that more than one equation holds, inner ones first, with unique names."""
+    """Return the programs that are held more than once, inner ones first, with unique names."""
     seen: dict[Jaxpr, int] = {}
     finished: list[Jaxpr] = []
 
@@ -166,7 +166,7 @@ def _unused(name: str, taken: dict[str, Any]) -> str:
     return next(new for new in (f"{name}_{i}" for i in count(1)) if new not in taken)
 
 
-# Values ---------------------------------------------------------------------------------------------
+# Values -------------------------------------------------------------------------------------------
 
 
 def format_literal(literal: Literal) -> str:
@@ -218,14 +218,21 @@ def _format_plain(value: Any) -> str | None:
     return repr(value) if isinstance(value, ShapedArray | dtypes.KeyType) else None
 
 
-def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str] | None:
-    """Split a tuple or record: how it opens, its parts with what stands before each, how it closes."""
+class _Parts(NamedTuple):
+    """How a tuple or record opens, and its parts with what stands before each."""
+
+    opening: str
+    items: list[tuple[str, Any]]
+
+
+def _parts(value: Any) -> _Parts | None:
+    """Split a tuple, set or record into its parts, or return None if the value is none of these."""
     fields = fields_of(value)
     if fields is not None:
-        return f"{type(value).__name__}(", [(f"{name}=", part) for name, part in fields], ")"
+        return _Parts(f"{type(value).__name__}(", [(f"{name}=", part) for name, part in fields])
     if isinstance(value, frozenset):
-        return "frozenset(", [("", tuple(sorted(value, key=repr)))], ")"
-    return ("(", [("", part) for part in value], ")") if isinstance(value, tuple) else None
+        return _Parts("frozenset(", [("", tuple(sorted(value, key=repr)))])
+    return _Parts("(", [("", part) for part in value]) if isinstance(value, tuple) else None
 
 
 def _format_opaque(value: Any) -> str:
@@ -238,7 +245,7 @@ def _format_opaque(value: Any) -> str:
     return f"<function {name}>" if name else f"<{type(value).__name__}>"
 
 
-# Lines ----------------------------------------------------------------------------------------------
+# Lines --------------------------------------------------------------------------------------------
 
 
 class _Printer:
@@ -318,17 +325,18 @@ class _Printer:
     def _param(self, value: Any, indent: int, prefix: str, suffix: str) -> None:
         """Write a parameter or a part of one, on lines of its own."""
         margin = " " * indent
+        has_inner = self._has_inner(value)
+        line = "" if has_inner else f"{margin}{prefix}{self._value(value)}{suffix}"
         parts = _parts(value)
-        if not self._has_inner(value):
-            self.lines.append(f"{margin}{prefix}{self._value(value)}{suffix}")
+        if line and (len(line) <= WIDTH or parts is None or parts.opening == "("):
+            self.lines.append(line)
         elif parts is None:
             self.program(value, indent, prefix, suffix)
         else:
-            opening, items, closing = parts
-            self.lines.append(f"{margin}{prefix}{opening}")
-            for name, item in items:
+            self.lines.append(f"{margin}{prefix}{parts.opening}")
+            for name, item in parts.items:
                 self._param(item, indent + 2, name, ",")
-            self.lines.append(f"{margin}{closing}{suffix}")
+            self.lines.append(f"{margin}){suffix}")
 
     def _value(self, value: Any) -> str:
         """Return a parameter or a part of one on one line."""
@@ -340,9 +348,9 @@ class _Printer:
         parts = _parts(value)
         if parts is None:
             return _format_opaque(value)
-        opening, items, closing = parts
-        comma = "," if opening == "(" and len(items) == 1 else ""
-        return opening + ", ".join(n + self._value(v) for n, v in items) + comma + closing
+        comma = "," if parts.opening == "(" and len(parts.items) == 1 else ""
+        items = ", ".join(name + self._value(item) for name, item in parts.items)
+        return f"{parts.opening}{items}{comma})"
 
     def _fill(self, words: Iterable[str], indent: int) -> None:
         self.lines.extend(fill(words, indent))
@@ -373,7 +381,7 @@ def _operands(eqn: Equation, names: Names) -> list[str]:
 
 
 def _signature(jaxpr: Jaxpr, names: Names) -> list[str]:
-    """Return the words between ``lambda`` and ``let``: ``a:f32[3];``, ``b:f32[3]``, ``c:i32[].``"""
+    """Return the words between ``lambda`` and ``let``: ``a:f32[3];``, ``b:f32[].``."""
     constants = _binders(jaxpr.constvars, names)
     arguments = _binders(jaxpr.invars, names)
     return f"{' '.join(constants)}; {' '.join(arguments)}.".split(" ")

@@ -1,7 +1,7 @@
 """Where in the user's code an equation came from, taken cheaply and decoded only when printed.
 
-Taking a location costs a walk of a few frames and one tuple; no traceback object is made. The line number is decoded from
-``(code, lasti)`` when somebody asks.
+Taking a location costs a walk of a few frames and one tuple; no traceback object is made. The line
+number is decoded from ``(code, lasti)`` when somebody asks.
 """
 
 import os
@@ -13,7 +13,9 @@ from functrax.errors import is_internal_file
 
 
 class Source(NamedTuple):
-    """The innermost user frame at the time an equation was written, and the ``named_scope`` around it."""
+    """The innermost user frame at the time an equation was written, and the ``named_scope`` around
+    it.
+    """
 
     code: CodeType
     lasti: int
@@ -51,8 +53,8 @@ class Source(NamedTuple):
 
 _Position = tuple[int | None, int | None, int | None, int | None]
 _tables: dict[int, tuple[CodeType, list[_Position]]] = {}
-"""Decoded tables by the id of the code object, which is kept alive: a long function has many equations, and hashing a code
-object itself takes time in proportion to its length."""
+"""Decoded tables by the id of the code object, which is kept alive: a long function has many
+equations, and hashing a code object itself takes time in proportion to its length."""
 
 
 def _positions(code: CodeType) -> list[_Position]:
@@ -78,7 +80,7 @@ def is_internal(code: CodeType) -> bool:
 
 def current_source(scope: str, depth: int = 2) -> Source | None:
     """Return the innermost user frame, starting `depth` frames up, or None if there is none."""
-    frame = sys._getframe(depth)
+    frame = sys._getframe(depth)  # pyright: ignore[reportPrivateUsage]
     internal = _internal
     while frame is not None:
         code = frame.f_code

@@ -1,13 +1,14 @@
-"""The dispatcher: `bind` hands an operation to the thread's current trace, or evaluates it at once when there is none.
+"""The dispatcher: `bind` hands an operation to the thread's current trace, or evaluates it at once
+when there is none.
 
-A trace is an interpreter (stage, jvp, record, batch). It knows its own tracers by identity and treats every other value as
-a constant; while one of its rules runs, the trace it was made under is current. So there are no levels to compare: the
-nesting of transforms is the chain of parents.
+A trace is an interpreter (stage, jvp, record, batch). It knows its own tracers by identity and
+treats every other value as a constant; while one of its rules runs, the trace it was made under is
+current. So there are no levels to compare: the nesting of transforms is the chain of parents.
 """
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class _State(threading.local):
 
     Attributes:
         trace: the interpreter that receives operations, or None to evaluate.
-        source: a location that new equations take instead of the running frame's (while a program is transformed).
+        source: a location that new equations take instead of the running frame's (while a program
+            is transformed).
         scope: the `named_scope` path, ``"a/b"``.
         axes: the named axes in scope, ``((name, size), ...)``, innermost last.
     """
@@ -49,13 +51,15 @@ _convert: Callable[[Any, str], Value] = _unwired
 
 
 def install_evaluator(
-    evaluate: Callable[[Primitive, tuple[Value, ...], dict[str, Any]], Any], convert: Callable[[Any, str], Value]
+    evaluate: Callable[[Primitive, tuple[Value, ...], dict[str, Any]], Any],
+    convert: Callable[[Any, str], Value],
 ) -> None:
     """Wire the eager interpreter in (called once, by ``functrax/__init__``).
 
     Args:
         evaluate: applies a primitive to concrete operands.
-        convert: makes an operand of a NumPy array or Python scalar, or raises for the function named.
+        convert: makes an operand of a NumPy array or Python scalar, or raises for the function
+            named.
     """
     global _evaluate, _convert
     _evaluate = evaluate
@@ -76,7 +80,9 @@ def as_value(x: Any, call: str) -> Value:
 
 
 def bind(primitive: Primitive, *operands: Value, **params: Any) -> Any:
-    """Apply a primitive to operands under the current trace and return the tuple (or list) of its results."""
+    """Apply a primitive to operands under the current trace and return the tuple (or list) of its
+    results.
+    """
     trace = state.trace
     if trace is None:
         return _evaluate(primitive, operands, params)
@@ -87,7 +93,8 @@ class Trace:
     """An interpreter of operations.
 
     Args:
-        parent: the trace that was current when this one was made, which runs what this one's rules compute.
+        parent: the trace that was current when this one was made, which runs what this one's rules
+            compute.
     """
 
     __slots__ = ("__weakref__", "ended", "parent")
@@ -99,13 +106,15 @@ class Trace:
 
     name = "trace"
 
-    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> Any:
         """Interpret one operation and return the sequence of its results."""
         raise NotImplementedError
 
 
 @contextlib.contextmanager
-def current(trace: Trace | None) -> Iterator[None]:
+def current(trace: Trace | None) -> Generator[None, None, None]:
     """Make a trace current for the block."""
     saved = state.trace
     state.trace = trace
@@ -116,7 +125,7 @@ def current(trace: Trace | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def named_axis(name: Any, size: int) -> Generator[None]:
+def named_axis(name: Any, size: int) -> Generator[None, None, None]:
     """Put a named axis in scope for the block."""
     saved = state.axes
     state.axes = (*saved, (name, size))
@@ -147,8 +156,9 @@ def axis_size_of(name: Any, call: str) -> int:
 class Array:
     """The public array type: what functions take, give and see while they are traced.
 
-    Concrete arrays and tracers both are instances, so ``isinstance(x, functrax.Array)`` holds inside and outside of
-    transforms. Operators and methods are those of NumPy; they are installed from one table.
+    Concrete arrays and tracers both are instances, so ``isinstance(x, functrax.Array)`` holds
+    inside and outside of transforms. Operators and methods are those of NumPy; they are installed
+    from one table.
     """
 
     __slots__ = ()
@@ -225,14 +235,20 @@ class Tracer(Array):
     def __bool__(self) -> bool:
         """Give the truth value if it is known."""
         fix = (
-            "Use `jnp.where` or `lax.cond` for a choice, `lax.while_loop` for a loop, or mark the argument static "
+            "Use `jnp.where` or `lax.cond` for a choice, `lax.while_loop` for a loop, or mark "
+            "the argument static "
             "(`static_argnums`)."
         )
-        return bool(self._concrete_for(errors.TracerBoolError, "to decide Python control flow", fix))
+        return bool(
+            self._concrete_for(errors.TracerBoolError, "to decide Python control flow", fix)
+        )
 
     def __index__(self) -> int:
         """Give the Python integer if it is known."""
-        fix = "Use `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static (`static_argnums`)."
+        fix = (
+            "Use `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static "
+            "(`static_argnums`)."
+        )
         return self._concrete_for(errors.TracerIndexError, "as a Python integer", fix).__index__()
 
     def __int__(self) -> int:
@@ -312,5 +328,6 @@ def leaked(tracer: Tracer, used: str = "in a later computation") -> errors.Leake
         tracer.trace.name,
         "values made inside a transformed function to stay inside it",
         f"{describe(tracer)}, used {used} after the transform ended",
-        fix="Return it from the function instead of storing it outside (a global, a closure, an attribute, a list).",
+        fix="Return it from the function instead of storing it outside (a global, a closure, an "
+        "attribute, a list).",
     )

@@ -11,15 +11,17 @@ NO_AXES: Final[frozenset[str]] = frozenset()
 
 
 class ShapedArray:
-    """The type of an array: shape, dtype, weak type, and the manual mesh axes along which it may vary.
+    """The type of an array: shape, dtype, weak type, and the manual mesh axes along which it may
+    vary.
 
-    Instances are interned: two types are equal exactly when they are the same object, so a tuple of types is a cheap
-    dictionary key.
+    Instances are interned: two types are equal exactly when they are the same object, so a tuple of
+    types is a cheap dictionary key.
 
     Args:
         shape: the sizes of the axes.
         dtype: a NumPy dtype, or a ``dtypes.KeyType`` for arrays of typed PRNG keys.
-        weak_type: True for values that came from Python scalars and yield to other dtypes in promotion.
+        weak_type: True for values that came from Python scalars and yield to other dtypes in
+            promotion.
         varying: names of manual mesh axes along which devices may hold different values.
 
     Example:
@@ -53,7 +55,7 @@ class ShapedArray:
 
     def update(self, **changes: Any) -> "ShapedArray":
         """Return the type with some fields changed."""
-        fields = {
+        fields: dict[str, Any] = {
             "shape": self.shape,
             "dtype": self.dtype,
             "weak_type": self.weak_type,
@@ -70,7 +72,9 @@ class ShapedArray:
         return ShapedArray, (self.shape, self.dtype, self.weak_type, self.varying)
 
     def __repr__(self) -> str:
-        """Print as in a jaxpr: ``f32[2,3]``, with ``~`` before a weak type and ``{i}`` after a varying one."""
+        """Print as in a jaxpr: ``f32[2,3]``, with ``~`` before a weak type and ``{i}`` after a
+        varying one.
+        """
         text = f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
         if self.varying:
             text += "{" + ",".join(sorted(self.varying)) + "}"

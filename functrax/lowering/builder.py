@@ -1,7 +1,8 @@
-"""The builder that lowering rules write StableHLO with: one method per operation, plain Python arguments.
+"""The builder that lowering rules write StableHLO with: one method per operation, plain Python
+arguments.
 
-A rule is called as ``lower(b, *operands, **params)``. ``b.in_types`` and ``b.out_types`` are the types of the equation;
-operands and results are opaque values.
+A rule is called as ``lower(b, *operands, **params)``. ``b.in_types`` and ``b.out_types`` are the
+types of the equation; operands and results are opaque values.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,15 @@ class Builder:
         location: where in the user's code it came from.
     """
 
-    __slots__ = ("context", "in_types", "location", "lower_jaxpr", "out_types", "outline", "platform")
+    __slots__ = (
+        "context",
+        "in_types",
+        "location",
+        "lower_jaxpr",
+        "out_types",
+        "outline",
+        "platform",
+    )
 
     def __init__(
         self,
@@ -41,9 +50,11 @@ class Builder:
         Args:
             context: the MLIR context of this thread.
             platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
-            lower_jaxpr: ``(jaxpr, operands, name) -> results``: writes a program as a function of its own and calls it.
-            outline: ``(name, params, operands, body) -> results``: writes what `body` does for the current equation as
-                a function of its own, once for each name, params and types, and calls it.
+            lower_jaxpr: ``(jaxpr, operands, name) -> results``: writes a program as a function of
+                its own and calls it.
+            outline: ``(name, params, operands, body) -> results``: writes what `body` does for the
+                current equation as a function of its own, once for each name, params and types, and
+                calls it.
         """
         self.context = context
         self.platform = platform
@@ -53,16 +64,22 @@ class Builder:
         self.out_types: tuple[ShapedArray, ...] = ()
         self.location: Any = None
 
-    # The general form ---------------------------------------------------------------------------------------------
+    # The general form -----------------------------------------------------------------------------
 
     def type(self, aval: ShapedArray) -> Any:
         """Return the MLIR type of a type; a PRNG key is its words along a trailing axis."""
         if dtypes.is_extended(aval.dtype):
-            return self.context.tensor_type((*aval.shape, *aval.dtype.key_shape), np.dtype(np.uint32))
+            return self.context.tensor_type(
+                (*aval.shape, *aval.dtype.key_shape), np.dtype(np.uint32)
+            )
         return self.context.tensor_type(aval.shape, aval.dtype)
 
     def op(
-        self, name: str, operands: Sequence[Value], out: ShapedArray, attributes: dict[str, Attribute] | None = None
+        self,
+        name: str,
+        operands: Sequence[Value],
+        out: ShapedArray,
+        attributes: dict[str, Attribute] | None = None,
     ) -> Value:
         """Append an operation with one result."""
         return mlir.operation(
@@ -77,9 +94,13 @@ class Builder:
         attributes: dict[str, Attribute] | None = None,
         regions: int = 0,
     ) -> Any:
-        """Append an operation with several results or regions and return it (``.results``, ``.regions``)."""
+        """Append an operation with several results or regions and return it (``.results``,
+        ``.regions``).
+        """
         types = [self.type(out) for out in outs]
-        return mlir.operation(self.context, name, types, operands, attributes, self.location, regions)
+        return mlir.operation(
+            self.context, name, types, operands, attributes, self.location, regions
+        )
 
     def region(
         self, region: Any, types: Sequence[ShapedArray], body: Callable[..., Sequence[Value]]
@@ -91,20 +112,24 @@ class Builder:
             mlir.return_values(self.context, list(body(*block.arguments)))
         self.in_types, self.out_types = saved
 
-    # Constants and elementwise -------------------------------------------------------------------------------------
+    # Constants and elementwise --------------------------------------------------------------------
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
         """Write a small array into the program."""
         data = np.asarray(array, dtype)
         return self.op(
-            "stablehlo.constant", (), ShapedArray(data.shape, data.dtype), {"value": self.context.constant(data)}
+            "stablehlo.constant",
+            (),
+            ShapedArray(data.shape, data.dtype),
+            {"value": self.context.constant(data)},
         )
 
     def full(self, value: Any, aval: ShapedArray) -> Value:
         """Write a constant of one repeated value."""
         data = np.broadcast_to(np.asarray(value, aval.dtype), aval.shape)
         if aval.size > 64:
-            # One element and a broadcast: the attribute of a large splat would be made from a large array.
+            # One element and a broadcast: the attribute of a large splat would be made from a
+            # large array.
             element = self.constant(np.asarray(value, aval.dtype))
             return self.broadcast(element, aval, ())
         return self.op("stablehlo.constant", (), aval, {"value": self.context.constant(data)})
@@ -121,7 +146,10 @@ class Builder:
         out = self.out_types[0]
         shape = out.shape
         if any(aval.shape != shape for aval in self.in_types):
-            operands = [self.stretch(x, aval, shape) for x, aval in zip(operands, self.in_types, strict=True)]
+            operands = [
+                self.stretch(x, aval, shape)
+                for x, aval in zip(operands, self.in_types, strict=True)
+            ]
         return self.op(name if "." in name else "stablehlo." + name, operands, out)
 
     def compare(self, direction: str, x: Value, y: Value, aval: ShapedArray) -> Value:
@@ -129,12 +157,21 @@ class Builder:
         if dtypes.is_inexact(aval.dtype):
             kind = "FLOAT"
         else:
-            kind = "UNSIGNED" if dtypes.is_unsigned(aval.dtype) or dtypes.is_bool(aval.dtype) else "SIGNED"
+            kind = (
+                "UNSIGNED"
+                if dtypes.is_unsigned(aval.dtype) or dtypes.is_bool(aval.dtype)
+                else "SIGNED"
+            )
         attributes = {
             "comparison_direction": self.context.comparison(direction),
             "compare_type": self.context.comparison_type(kind),
         }
-        return self.op("stablehlo.compare", (x, y), aval.update(dtype=np.dtype(bool), weak_type=False), attributes)
+        return self.op(
+            "stablehlo.compare",
+            (x, y),
+            aval.update(dtype=np.dtype(bool), weak_type=False),
+            attributes,
+        )
 
     def convert(self, x: Value, out: ShapedArray) -> Value:
         """Convert elements to the dtype of `out`."""
@@ -148,12 +185,15 @@ class Builder:
         """Choose elementwise by a boolean."""
         return self.op("stablehlo.select", (which, on_true, on_false), out)
 
-    # Shape ----------------------------------------------------------------------------------------------------------
+    # Shape ----------------------------------------------------------------------------------------
 
     def broadcast(self, x: Value, out: ShapedArray, dims: Indices) -> Value:
         """Place the axes of x at `dims` of the result and repeat along the others."""
         return self.op(
-            "stablehlo.broadcast_in_dim", (x,), out, {"broadcast_dimensions": self.context.i64_array(dims)}
+            "stablehlo.broadcast_in_dim",
+            (x,),
+            out,
+            {"broadcast_dimensions": self.context.i64_array(dims)},
         )
 
     def reshape(self, x: Value, out: ShapedArray) -> Value:
@@ -162,7 +202,9 @@ class Builder:
 
     def transpose(self, x: Value, out: ShapedArray, permutation: Indices) -> Value:
         """Permute axes."""
-        return self.op("stablehlo.transpose", (x,), out, {"permutation": self.context.i64_array(permutation)})
+        return self.op(
+            "stablehlo.transpose", (x,), out, {"permutation": self.context.i64_array(permutation)}
+        )
 
     def reverse(self, x: Value, out: ShapedArray, dims: Indices) -> Value:
         """Reverse the order along axes."""
@@ -176,18 +218,30 @@ class Builder:
         """Join along one axis."""
         return self.op("stablehlo.concatenate", operands, out, {"dimension": self.context.i64(dim)})
 
-    def slice(self, x: Value, out: ShapedArray, start: Indices, limit: Indices, strides: Indices) -> Value:
+    def slice(
+        self, x: Value, out: ShapedArray, start: Indices, limit: Indices, strides: Indices
+    ) -> Value:
         """Take a static slice."""
         array = self.context.i64_array
         return self.op(
             "stablehlo.slice",
             (x,),
             out,
-            {"start_indices": array(start), "limit_indices": array(limit), "strides": array(strides)},
+            {
+                "start_indices": array(start),
+                "limit_indices": array(limit),
+                "strides": array(strides),
+            },
         )
 
     def pad(
-        self, x: Value, padding_value: Value, out: ShapedArray, low: Indices, high: Indices, interior: Indices
+        self,
+        x: Value,
+        padding_value: Value,
+        out: ShapedArray,
+        low: Indices,
+        high: Indices,
+        interior: Indices,
     ) -> Value:
         """Pad (or trim, where negative) the edges and between elements."""
         array = self.context.i64_array
@@ -207,7 +261,9 @@ class Builder:
         sizes = {"slice_sizes": self.context.i64_array(out.shape)}
         return self.op("stablehlo.dynamic_slice", (x, *starts), out, sizes)
 
-    def dynamic_update_slice(self, x: Value, update: Value, starts: Sequence[Value], out: ShapedArray) -> Value:
+    def dynamic_update_slice(
+        self, x: Value, update: Value, starts: Sequence[Value], out: ShapedArray
+    ) -> Value:
         """Overwrite a slice at runtime indices, which XLA clamps."""
         return self.op("stablehlo.dynamic_update_slice", (x, update, *starts), out)
 
@@ -273,12 +329,14 @@ class Builder:
             "indices_are_sorted": self.context.bool_attr(indices_are_sorted),
             "unique_indices": self.context.bool_attr(unique_indices),
         }
-        operation = self.multi_op("stablehlo.scatter", (x, indices, updates), [out], attributes, regions=1)
+        operation = self.multi_op(
+            "stablehlo.scatter", (x, indices, updates), [out], attributes, regions=1
+        )
         element = ShapedArray((), out.dtype)
         self.region(operation.regions[0], (element, element), lambda old, new: [combine(old, new)])
         return operation.results[0]
 
-    # Contractions and reductions ------------------------------------------------------------------------------------
+    # Contractions and reductions ------------------------------------------------------------------
 
     def dot_general(
         self,
@@ -317,7 +375,9 @@ class Builder:
         batch_group_count: int,
         precision: tuple[str, ...] | None = None,
     ) -> Value:
-        """Convolve (StableHLO spec, "convolution"); dimension_numbers from ``b.context.conv_dimension_numbers``."""
+        """Convolve (StableHLO spec, "convolution"); dimension_numbers from
+        ``b.context.conv_dimension_numbers``.
+        """
         c = self.context
         attributes = {
             "dimension_numbers": dimension_numbers,
@@ -341,9 +401,13 @@ class Builder:
         dims: Indices,
         body: Callable[..., Sequence[Value]],
     ) -> list[Value]:
-        """Reduce over axes; `body` takes the scalars of both sides and returns the combined ones."""
+        """Reduce over axes; `body` takes the scalars of both sides and returns the combined
+        ones.
+        """
         attributes = {"dimensions": self.context.i64_array(dims)}
-        operation = self.multi_op("stablehlo.reduce", (*operands, *initial), outs, attributes, regions=1)
+        operation = self.multi_op(
+            "stablehlo.reduce", (*operands, *initial), outs, attributes, regions=1
+        )
         scalars = [ShapedArray((), out.dtype) for out in outs]
         self.region(operation.regions[0], (*scalars, *scalars), body)
         return list(operation.results)
@@ -370,7 +434,9 @@ class Builder:
             "window_dilations": c.i64_array(window_dilation),
             "padding": c.dense_i64_matrix(tuple(tuple(pair) for pair in padding)),
         }
-        operation = self.multi_op("stablehlo.reduce_window", (x, initial), [out], attributes, regions=1)
+        operation = self.multi_op(
+            "stablehlo.reduce_window", (x, initial), [out], attributes, regions=1
+        )
         element = ShapedArray((), out.dtype)
         self.region(operation.regions[0], (element, element), lambda a, b: [body(a, b)])
         return operation.results[0]
@@ -387,7 +453,9 @@ class Builder:
         window_strides: Indices,
         padding: Sequence[tuple[int, int]],
     ) -> Value:
-        """Add each source element to the window element that `select` picks: the gradient of pooling."""
+        """Add each source element to the window element that `select` picks: the gradient of
+        pooling.
+        """
         c = self.context
         attributes = {
             "window_dimensions": c.i64_array(window_dimensions),
@@ -395,10 +463,14 @@ class Builder:
             "padding": c.dense_i64_matrix(tuple(tuple(pair) for pair in padding)),
         }
         operands = (x, source, initial)
-        operation = self.multi_op("stablehlo.select_and_scatter", operands, [out], attributes, regions=2)
+        operation = self.multi_op(
+            "stablehlo.select_and_scatter", operands, [out], attributes, regions=2
+        )
         element = ShapedArray((), out.dtype)
         self.region(operation.regions[0], (element, element), lambda a, b: [select(a, b)])
         self.region(
-            operation.regions[1], (element, element), lambda a, b: [self.op("stablehlo.add", (a, b), element)]
+            operation.regions[1],
+            (element, element),
+            lambda a, b: [self.op("stablehlo.add", (a, b), element)],
         )
         return operation.results[0]

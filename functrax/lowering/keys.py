@@ -1,7 +1,8 @@
 """Arrays of PRNG keys in StableHLO: their words along a trailing axis.
 
-An operation that only moves elements about means the same on keys as it does, mapped over the words, on their words. So it
-is lowered through its own batch rule with the trailing axis as the mapped one, and no primitive has a second rule.
+An operation that only moves elements about means the same on keys as it does, mapped over the
+words, on their words. So it is lowered through its own batch rule with the trailing axis as the
+mapped one, and no primitive has a second rule.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,9 @@ class _WriteTrace(Trace):
         super().__init__(state.trace)
         self.builder = builder
 
-    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> list[_Written]:
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> list[_Written]:
         """Apply the lowering rule."""
         b = self.builder
         values = [b.constant(x.numpy()) if isinstance(x, Literal) else x.value for x in operands]
@@ -58,9 +61,13 @@ class _WriteTrace(Trace):
 def lower_on_words(builder: Builder, eqn: Equation, operands: Sequence[Any]) -> list[Any]:
     """Lower an equation on keys through the batch rule of its primitive."""
     trace = _WriteTrace(builder)
-    key_type: Any = next(v.aval.dtype for v in (*eqn.invars, *eqn.outvars) if dtypes.is_extended(v.aval.dtype))
+    key_type: Any = next(
+        v.aval.dtype for v in (*eqn.invars, *eqn.outvars) if dtypes.is_extended(v.aval.dtype)
+    )
     (words,) = key_type.key_shape
-    arguments = [_Written(trace, _words_type(v.aval), x) for v, x in zip(eqn.invars, operands, strict=True)]
+    arguments = [
+        _Written(trace, _words_type(v.aval), x) for v, x in zip(eqn.invars, operands, strict=True)
+    ]
     dims = [v.aval.ndim if dtypes.is_extended(v.aval.dtype) else None for v in eqn.invars]
     with current(trace):
         results, out_dims = eqn.primitive.batch(BatchAxis(words), arguments, dims, **eqn.params)

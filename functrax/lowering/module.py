@@ -9,7 +9,6 @@ import numpy as np
 from functrax.core import dtypes
 from functrax.core.jaxpr import Equation, Jaxpr, Var
 from functrax.core.primitive import Refusal, missing_rule
-from functrax.core.source import Source
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.builder import Builder
 from functrax.lowering.keys import has_keys, lower_on_words
@@ -37,14 +36,25 @@ class _Writer:
         self.locations: dict[tuple[int, int, str, str], Any] = {}
 
     def function(
-        self, jaxpr: Jaxpr, name: str, *, public: bool = False, argument_attributes: Sequence[Any] | None = None
+        self,
+        jaxpr: Jaxpr,
+        name: str,
+        *,
+        public: bool = False,
+        argument_attributes: Sequence[Any] | None = None,
     ) -> None:
         """Write a jaxpr as a function."""
         builder = self.builder
         ins = [builder.type(var.aval) for var in jaxpr.invars]
         outs = [builder.type(var.aval) for var in jaxpr.outvars]
         _, block = mlir.add_function(
-            self.context, self.module, name, ins, outs, public=public, argument_attributes=argument_attributes
+            self.context,
+            self.module,
+            name,
+            ins,
+            outs,
+            public=public,
+            argument_attributes=argument_attributes,
         )
         saved = builder.in_types, builder.out_types, builder.location
         with mlir.insert_at_end(block):
@@ -58,7 +68,7 @@ class _Writer:
         env: dict[Var, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
         for eqn in jaxpr.eqns:
             self.equation(eqn, env)
-        return [env[v] if type(v) is Var else self.literal(v) for v in jaxpr.outvars]
+        return [env[v] if isinstance(v, Var) else self.literal(v) for v in jaxpr.outvars]
 
     def equation(self, eqn: Equation, env: dict[Var, Any]) -> None:
         """Write one equation by its primitive's rule."""
@@ -67,7 +77,7 @@ class _Writer:
         if type(rule) is Refusal:
             raise missing_rule(eqn.primitive, "jit", "lower")
         builder.location = self.location(eqn)
-        operands = [env[v] if type(v) is Var else self.literal(v) for v in eqn.invars]
+        operands = [env[v] if isinstance(v, Var) else self.literal(v) for v in eqn.invars]
         builder.in_types = tuple([v.aval for v in eqn.invars])
         builder.out_types = tuple([v.aval for v in eqn.outvars])
         if not eqn.primitive.lowers_keys and has_keys(eqn):
@@ -154,7 +164,9 @@ def lower_jaxpr(
     return Lowered(writer.module, jaxpr, name)
 
 
-def donation_attributes(context: Any, jaxpr: Jaxpr, donated: Sequence[bool]) -> list[dict[str, Any]]:
+def donation_attributes(
+    context: Any, jaxpr: Jaxpr, donated: Sequence[bool]
+) -> list[dict[str, Any]]:
     """Pair donated arguments with results of the same type; XLA picks a use for the rest."""
     free: dict[ShapedArray, list[int]] = {}
     for index, var in enumerate(jaxpr.outvars):

@@ -40,7 +40,9 @@ def map_subjaxprs(jaxpr: Jaxpr, transform: Callable[[Jaxpr], Jaxpr]) -> Jaxpr:
             params = {name: _replaced(value, inner) for name, value in eqn.params.items()}
             eqn = eqn.replace(eqn.invars, params)
         eqns.append(eqn)
-    return Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name) if changed else jaxpr
+    return (
+        Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name) if changed else jaxpr
+    )
 
 
 def _replaced(value: Any, inner: dict[Jaxpr, Jaxpr]) -> Any:
@@ -62,9 +64,16 @@ def share_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     seen: dict[Any, Equation] = {}
     eqns: list[Equation] = []
     for eqn in jaxpr.eqns:
-        invars = [same.get(v, v) if type(v) is Var else v for v in eqn.invars] if same else eqn.invars
-        operands = tuple([v if type(v) is Var else _literal_key(v) for v in invars])
-        key = (eqn.primitive, operands, tuple(eqn.params.items()), tuple([v.aval for v in eqn.outvars]))
+        invars = (
+            [same.get(v, v) if type(v) is Var else v for v in eqn.invars] if same else eqn.invars
+        )
+        operands = tuple([v if isinstance(v, Var) else _literal_key(v) for v in invars])
+        key = (
+            eqn.primitive,
+            operands,
+            tuple(eqn.params.items()),
+            tuple([v.aval for v in eqn.outvars]),
+        )
         try:
             first = seen.setdefault(key, eqn)
         except TypeError:  # a parameter that cannot be hashed: keep the equation
@@ -85,4 +94,3 @@ def _literal_key(literal: Literal) -> Any:
 
 
 PASSES: tuple[Callable[[Jaxpr], Jaxpr], ...] = (remove_dead_code, share_common_subexpressions)
-

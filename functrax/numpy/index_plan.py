@@ -1,22 +1,20 @@
 """What an index means: NumPy's rules, as a plan that depends on shapes only, not on values.
 
 An index like ``x[2, :, ids]`` is read in two steps. `read_index` splits it into its *structure*,
-hashable and free of array values, and the *places* it names: integers, known now or at run time.
-`plan_for` turns structure and shape into a `Plan`, made once. So one compiled program serves
-``x[0]``, ``x[1]`` and all the rest.
+hashable and free of arrays, and the arrays. `plan_for` turns structure and shape into a `Plan` and
+the *places* along its axes: integers that are known now or at run time. Indices that differ only in
+places have the same plan, so that one compiled program serves ``x[0]``, ``x[1]`` and all the rest.
 """
 
 import functools
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from functrax import errors
-from functrax.core import dtypes
-from functrax.core.trace import Array, Tracer, Value, as_value, describe
-from functrax.core.types import Literal
+from functrax.core.trace import Value, as_value
+from functrax.numpy.index_reading import Part
 
 NEW_AXIS = -1
 BLOCK = -2
@@ -26,7 +24,8 @@ class Mode(NamedTuple):
     """How an index treats places outside of the array, and negative ones.
 
     Attributes:
-        name: None (fixed places must exist), "clip", "fill", "drop" or "promise_in_bounds".
+        name: None (fixed places must exist), "clip", "fill" (read another value, or write
+            nothing) or "promise_in_bounds".
         wraps: whether negative places count from the end.
         writes: whether the index is written to.
     """
@@ -109,145 +108,6 @@ class Plan:
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-# Reading ----------------------------------------------------------------------------------------
-
-Part = tuple[Any, ...]
-"""One entry of an index without its values: ``("int",)``, ``("array", shape, ...)``, and so on."""
-
-
-def read_index(index: Any, call: str) -> tuple[tuple[Part, ...], list[Any]]:
-    """Split an index into its structure and the integers or integer arrays it names.
-
-    Args:
-        index: what stands in the brackets.
-        call: the user's function, for messages.
-
-    Returns:
-        The structure, and the places in the order of the structure.
-
-    Raises:
-        ArgumentError, DtypeError: if it is not a valid index.
-        TracerIndexError: if a mask or the bound of a slice is traced.
-    """
-    if isinstance(index, list):
-        raise errors.ArgumentError(
-            call,
-            "an index of integers, slices, arrays, or a tuple of them",
-            "a list",
-            fix="Write `x[jnp.array(indices)]` for several places of one axis, `x[tuple(indices)]` "
-            "for one place in several axes.",
-        )
-    parts: list[Part] = []
-    places: list[Any] = []
-    for item in index if isinstance(index, tuple) else (index,):
-        kind = type(item)
-        if kind is int:
-            parts.append(("int", item))
-            places.append(item)
-        elif kind is slice:
-            parts.append(_read_slice(item, call))
-        elif item is None:
-            parts.append(("new",))
-        elif item is Ellipsis:
-            parts.append(("rest",))
-        else:
-            part, found = _read_other(item, call)
-            parts.append(part)
-            places.extend(found)
-    return tuple(parts), places
-
-
-def _read_slice(item: slice, call: str) -> Part:
-    bounds = (item.start, item.stop, item.step)
-    try:
-        start, stop, step = (b if b is None or type(b) is int else operator.index(b) for b in bounds)
-    except errors.TracerIndexError as error:
-        raise errors.TracerIndexError(
-            call,
-            "slices with fixed bounds, for the shape of the result depends on them",
-            error.got,
-            fix="Use `lax.dynamic_slice(x, starts, sizes)` for a fixed size at a traced place, or "
-            "mark the bound static.",
-        ) from None
-    except (TypeError, errors.FunctraxError):
-        raise errors.ArgumentError(call, "slices of integers", f"{item!r}") from None
-    if step == 0:
-        raise errors.ArgumentError(call, "slices with a step other than 0", f"{item!r}")
-    return ("slice", start, stop, step)
-
-
-def _read_other(item: Any, call: str) -> tuple[Part, list[Any]]:
-    if isinstance(item, Literal):
-        item = item.value
-    if isinstance(item, list):
-        item = _array_of_list(item, call)
-    if isinstance(item, bool | np.bool_):
-        return ("flag", bool(item)), []
-    if isinstance(item, int | np.integer):
-        return ("int", int(item)), [int(item)]
-    if isinstance(item, str | bytes | float | complex | dict | set):
-        raise _not_an_index(item, call)
-    if not isinstance(item, Array | np.ndarray):
-        item = _converted(item, call)
-    if dtypes.is_bool(item.dtype):
-        return _read_mask(item, call)
-    if not dtypes.is_integer(item.dtype):
-        raise errors.DtypeError(
-            call,
-            "integer or boolean index arrays",
-            describe(item) if isinstance(item, Array) else f"one of dtype {item.dtype}",
-            fix="Convert it with `.astype(int)`.",
-        )
-    if isinstance(item, Array):
-        return (("array", item.shape, False) if item.ndim else ("scalar",)), [item]
-    if not item.ndim:
-        return ("int", int(item)), [int(item)]
-    return ("array", item.shape, True), [item]
-
-
-def _array_of_list(item: list[Any], call: str) -> Any:
-    if any(isinstance(entry, Array) for entry in item):
-        fix = "Write `jnp.stack([...])`."
-        raise errors.ArgumentError(call, "lists of numbers in an index", "a list of arrays", fix=fix)
-    try:
-        return np.asarray(item) if item else np.zeros(0, np.int32)
-    except ValueError:
-        raise _not_an_index(item, call) from None
-
-
-def _converted(item: Any, call: str) -> Any:
-    if hasattr(item, "__index__"):
-        return np.asarray(operator.index(item))
-    try:
-        return as_value(item, call)
-    except errors.ArgumentError:
-        raise _not_an_index(item, call) from None
-
-
-def _not_an_index(item: Any, call: str) -> errors.FunctraxError:
-    text = f"{item!r} of type {type(item).__name__}"
-    kinds = "an index of integers, slices, None, ..., or integer or boolean arrays"
-    return errors.ArgumentError(call, kinds, text)
-
-
-def _read_mask(mask: Any, call: str) -> tuple[Part, list[Any]]:
-    """Turn a boolean array into the places where it is True."""
-    known = mask.concrete() if isinstance(mask, Tracer) else mask
-    if known is None:
-        raise errors.TracerIndexError(
-            call,
-            "boolean index arrays with known values, for the shape of the result depends on them",
-            describe(mask),
-            fix="Use `jnp.where(mask, x, other)`, `x.at[mask].set(scalar)`, or "
-            "`jnp.nonzero(mask, size=n)`.",
-        )
-    values = np.asarray(known)
-    if not values.ndim:
-        return ("flag", bool(values)), []
-    found = [places.astype(np.int32) for places in np.nonzero(values)]
-    return ("mask", values.shape, len(found[0])), list(found)
-
-
 # Planning ---------------------------------------------------------------------------------------
 
 
@@ -264,8 +124,8 @@ def plan_for(
         call: the user's function, for messages.
 
     Returns:
-        The plan; and per place of the plan its fixed value, or None to take the next one that
-        `read_index` found and that is not an integer.
+        The plan; and per place of the plan its fixed value, or None to take the next array that
+        `read_index` found.
 
     Raises:
         BoundsError: if there are too many entries, or a fixed place does not exist.
@@ -390,7 +250,7 @@ class _Reader:
                 fix="Use `x.at[i].get(mode=...)` or `.set(..., mode=...)` with \"clip\", \"fill\" or "
                 '"drop" to allow places outside.',
             )
-        if name in ("fill", "drop"):
+        if name == "fill":
             limit = 2**31 - 1
             return min(max(wrapped, -limit), limit), True
         return min(max(wrapped, 0), size - 1), False
@@ -446,9 +306,16 @@ class _Reader:
             raise errors.ShapeError(
                 self.call, "index arrays of one shape (after broadcasting)", f"shapes {shapes}"
             ) from None
+        empty = [n for n, axis in enumerate(self.axes) if axis.kind == "point" and not axis.size]
+        if empty and 0 not in block:
+            raise errors.BoundsError(
+                self.call, f"no index into axis {empty[0]}, which is empty, of shape {self.shape}"
+            )
         layout = self.layout
         if not self.joined:
             layout = [BLOCK, *(entry for entry in layout if entry != BLOCK)]
+        if block == (1,) and not any(axis.kind == "point" for axis in self.axes):
+            block, layout = None, [NEW_AXIS if entry == BLOCK else entry for entry in layout]
         one_mask = sum(part[0] in ("mask", "array") for part in parts) == 1
         from_mask = one_mask and any(part[0] == "mask" for part in parts)
         unique = from_mask or not any(part[0] in ("mask", "array") for part in parts)
@@ -476,7 +343,7 @@ def merge_places(
     Raises:
         BoundsError: if a NumPy array holds a place that does not exist.
     """
-    given = (place for place in found if type(place) is not int)
+    given = iter(found)
     placed = [number for number, axis in enumerate(plan.axes) if axis.placed]
     return [
         _on_host(next(given), plan.axes[number], number, mode, call) if place is None else place

@@ -35,7 +35,7 @@ def literal(value: Any, dtype: Any, call: str) -> Literal:
     Raises:
         IntegerOverflowError: if an integer does not fit the dtype.
     """
-    made = Literal(_as_kind(value, dtype, call), ShapedArray((), dtype, not dtypes.is_bool(dtype)))
+    made = Literal(as_kind(value, dtype, call), ShapedArray((), dtype, not dtypes.is_bool(dtype)))
     kind = type(value)
     if kind is int or (kind is float and (value or math.copysign(1.0, value) > 0)):
         if len(literals) > 4096:
@@ -44,7 +44,7 @@ def literal(value: Any, dtype: Any, call: str) -> Literal:
     return made
 
 
-def _as_kind(value: Any, dtype: Any, call: str) -> Any:
+def as_kind(value: Any, dtype: Any, call: str) -> Any:
     """Return a Python number as the Python type of a dtype's kind."""
     if dtypes.is_bool(dtype):
         return bool(value)
@@ -90,7 +90,7 @@ def _numpy_scalar(x: np.generic, call: str) -> Value:
     number = x.item()
     if not isinstance(number, bool | int | float | complex):
         return as_value(x, call)
-    return Literal(_as_kind(number, dtype, call), ShapedArray((), dtype))
+    return Literal(as_kind(number, dtype, call), ShapedArray((), dtype))
 
 
 def to_array(x: Value) -> Array:
@@ -115,7 +115,7 @@ def cast(x: Value, dtype: Any, weak_type: bool = False) -> Value:
     if aval.dtype is dtype or aval.dtype == dtype:
         return x
     if type(x) is Literal:
-        return Literal(_as_kind(x.value, dtype, "convert"), ShapedArray((), dtype, weak_type))
+        return Literal(as_kind(x.value, dtype, "convert"), ShapedArray((), dtype, weak_type))
     return convert(x, dtype, weak_type)
 
 

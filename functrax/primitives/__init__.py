@@ -1,0 +1,1 @@
+"""The primitives: one file per family, all the rules of one side by side."""

@@ -1,7 +1,8 @@
-"""Collectives over named axes: sums, means, extrema, gathers and positions along an axis that `vmap` maps.
+"""Collectives over named axes: sums, means, extrema, gathers and positions along an axis that
+`vmap` maps.
 
-Over a `vmap` axis a collective is an ordinary operation on the mapped axis, and that is what its batch rule writes. What is
-left when a program is lowered names an axis that nobody mapped.
+Over a `vmap` axis a collective is an ordinary operation on the mapped axis, and that is what its
+batch rule writes. What is left when a program is lowered names an axis that nobody mapped.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,9 @@ from functrax.primitives.rules import (
 from functrax.primitives.shape import iota_p
 
 AxisName = Any
-NOT_MAPPED_ANYWHERE = Refusal("by axis", "The axis that it names is not mapped by any transform around it.")
+NOT_MAPPED_ANYWHERE = Refusal(
+    "by axis", "The axis that it names is not mapped by any transform around it."
+)
 
 
 def _names(axis_name: AxisName) -> tuple[Any, ...]:
@@ -44,7 +47,10 @@ def _sizes(axis_name: AxisName, call: str) -> tuple[int, ...]:
 def _no_groups(axis_index_groups: Any, call: str) -> None:
     if axis_index_groups is not None:
         raise errors.ArgumentError(
-            call, "axis_index_groups=None over a vmap axis", repr(axis_index_groups), fix="Reshape into two axes instead."
+            call,
+            "axis_index_groups=None over a vmap axis",
+            repr(axis_index_groups),
+            fix="Reshape into two axes instead.",
         )
 
 
@@ -52,7 +58,7 @@ def _axes_of(params: dict[str, Any]) -> frozenset[Any]:
     return frozenset(params["axes"])
 
 
-# Reductions -------------------------------------------------------------------------------------------------------------
+# Reductions ---------------------------------------------------------------------------------------
 
 
 def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
@@ -64,7 +70,8 @@ def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
         axis_index_groups: must be None over a `vmap` axis.
 
     Returns:
-        A pytree of the same shapes, equal for all positions along the axes. A Python number is multiplied by the size.
+        A pytree of the same shapes, equal for all positions along the axes. A Python number is
+        multiplied by the size.
 
     Raises:
         AxisNameError: if a name is not bound.
@@ -104,7 +111,9 @@ def pmin(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
 def _reduced(primitive: Any, x: Any, axis_name: AxisName, groups: Any) -> Any:
     _no_groups(groups, primitive.name)
     _sizes(axis_name, primitive.name)
-    return tree.map(lambda leaf: bind(primitive, as_value(leaf, primitive.name), axes=_names(axis_name))[0], x)
+    return tree.map(
+        lambda leaf: bind(primitive, as_value(leaf, primitive.name), axes=_names(axis_name))[0], x
+    )
 
 
 def _reduction_abstract(x: ShapedArray, *, axes: tuple[Any, ...]) -> tuple[ShapedArray]:
@@ -133,7 +142,9 @@ def _reduction_batch(
     return [x], [dim]
 
 
-def _psum_transpose(cotangents: Sequence[Value], operand: Any, *, axes: tuple[Any, ...]) -> list[Tangent]:
+def _psum_transpose(
+    cotangents: Sequence[Value], operand: Any, *, axes: tuple[Any, ...]
+) -> list[Tangent]:
     """Sum the cotangents: each position's value reaches every position's result."""
     return list(bind(psum_p, cotangents[0], axes=axes))
 
@@ -167,10 +178,17 @@ pmin_p = declare(
 )
 _REDUCTIONS = {"psum": psum_p, "pmax": pmax_p, "pmin": pmin_p}
 
-# all_gather and psum_scatter, each other's transposes ------------------------------------------------------------------
+# all_gather and psum_scatter, each other's transposes ---------------------------------------------
 
 
-def all_gather(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None, axis: int = 0, tiled: bool = False) -> Any:
+def all_gather(
+    x: Any,
+    axis_name: AxisName,
+    *,
+    axis_index_groups: Any = None,
+    axis: int = 0,
+    tiled: bool = False,
+) -> Any:
     """Collect the values of all positions along a named axis.
 
     Args:
@@ -181,7 +199,8 @@ def all_gather(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None, ax
         tiled: whether to concatenate along `axis` instead of inserting it.
 
     Returns:
-        A pytree of arrays with a new axis of the named axis's size at `axis` (or that axis grown by it).
+        A pytree of arrays with a new axis of the named axis's size at `axis` (or that axis grown by
+        it).
     """
     _no_groups(axis_index_groups, "all_gather")
     (size,) = _sizes(axis_name, "all_gather")
@@ -189,12 +208,21 @@ def all_gather(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None, ax
     def one(leaf: Any) -> Value:
         value = as_value(leaf, "all_gather")
         place = axis % (value.aval.ndim + (not tiled))
-        return bind(all_gather_p, value, axes=_names(axis_name), axis_size=size, dimension=place, tiled=tiled)[0]
+        return bind(
+            all_gather_p,
+            value,
+            axes=_names(axis_name),
+            axis_size=size,
+            dimension=place,
+            tiled=tiled,
+        )[0]
 
     return tree.map(one, x)
 
 
-def _gather_abstract(x: ShapedArray, *, axes: Any, axis_size: int, dimension: int, tiled: bool) -> tuple[ShapedArray]:
+def _gather_abstract(
+    x: ShapedArray, *, axes: Any, axis_size: int, dimension: int, tiled: bool
+) -> tuple[ShapedArray]:
     shape = list(x.shape)
     if tiled:
         shape[dimension] *= axis_size
@@ -204,14 +232,23 @@ def _gather_abstract(x: ShapedArray, *, axes: Any, axis_size: int, dimension: in
 
 
 def _gather_batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, axes: Any, axis_size: int, dimension: int, tiled: bool
+    axis: BatchAxis,
+    operands: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    axes: Any,
+    axis_size: int,
+    dimension: int,
+    tiled: bool,
 ) -> Any:
     x, dim = operands[0], dims[0]
     params = {"axes": axes, "axis_size": axis_size, "tiled": tiled}
     if axis.name not in axes:
         at: Any = dim
         shifted = dimension + 1 if at <= dimension else dimension
-        return bind(all_gather_p, x, dimension=shifted, **params), [at if tiled or at < shifted else at + 1]
+        return bind(all_gather_p, x, dimension=shifted, **params), [
+            at if tiled or at < shifted else at + 1
+        ]
     x = move_batch_axis(axis, x, dim, dimension)
     if tiled:
         shape = list(x.aval.shape)
@@ -236,7 +273,12 @@ all_gather_p = declare_linear(
 
 
 def psum_scatter(
-    x: Any, axis_name: AxisName, *, scatter_dimension: int = 0, axis_index_groups: Any = None, tiled: bool = False
+    x: Any,
+    axis_name: AxisName,
+    *,
+    scatter_dimension: int = 0,
+    axis_index_groups: Any = None,
+    tiled: bool = False,
 ) -> Any:
     """Sum over a named axis and leave each position its slice of the result.
 
@@ -256,16 +298,27 @@ def psum_scatter(
     def one(leaf: Any) -> Value:
         value = as_value(leaf, "psum_scatter")
         place = scatter_dimension % value.aval.ndim
-        return bind(psum_scatter_p, value, axes=_names(axis_name), axis_size=size, dimension=place, tiled=tiled)[0]
+        return bind(
+            psum_scatter_p,
+            value,
+            axes=_names(axis_name),
+            axis_size=size,
+            dimension=place,
+            tiled=tiled,
+        )[0]
 
     return tree.map(one, x)
 
 
-def _scatter_abstract(x: ShapedArray, *, axes: Any, axis_size: int, dimension: int, tiled: bool) -> tuple[ShapedArray]:
+def _scatter_abstract(
+    x: ShapedArray, *, axes: Any, axis_size: int, dimension: int, tiled: bool
+) -> tuple[ShapedArray]:
     shape = list(x.shape)
     if shape[dimension] % axis_size or (not tiled and shape[dimension] != axis_size):
         raise errors.ShapeError(
-            "psum_scatter", f"axis {dimension} to be divided among the {axis_size} positions", f"{x!r}"
+            "psum_scatter",
+            f"axis {dimension} to be divided among the {axis_size} positions",
+            f"{x!r}",
         )
     if tiled:
         shape[dimension] //= axis_size
@@ -275,14 +328,23 @@ def _scatter_abstract(x: ShapedArray, *, axes: Any, axis_size: int, dimension: i
 
 
 def _scatter_batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, axes: Any, axis_size: int, dimension: int, tiled: bool
+    axis: BatchAxis,
+    operands: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    axes: Any,
+    axis_size: int,
+    dimension: int,
+    tiled: bool,
 ) -> Any:
     x, dim = operands[0], dims[0]
     params = {"axes": axes, "axis_size": axis_size, "tiled": tiled}
     if axis.name not in axes:
         at: Any = dim
         shifted = dimension + 1 if at <= dimension else dimension
-        return bind(psum_scatter_p, x, dimension=shifted, **params), [at if tiled or at < shifted else at - 1]
+        return bind(psum_scatter_p, x, dimension=shifted, **params), [
+            at if tiled or at < shifted else at - 1
+        ]
     x = sum_axes(x, (dim,)) if dim is not None else mul(x, scalar(axis.size, x.aval.dtype))
     if not tiled:
         return [x], [dimension]
@@ -305,7 +367,7 @@ psum_scatter_p = declare_linear(
     axis_names=_axes_of,
 )
 
-# Positions ----------------------------------------------------------------------------------------------------------------
+# Positions ----------------------------------------------------------------------------------------
 
 
 def axis_index(axis_name: AxisName) -> Value:
@@ -326,7 +388,9 @@ def _index_abstract(*, axes: tuple[Any, ...]) -> tuple[ShapedArray]:
     return (ShapedArray((), np.dtype(np.int32)),)
 
 
-def _index_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, axes: tuple[Any, ...]) -> Any:
+def _index_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, axes: tuple[Any, ...]
+) -> Any:
     return bind(iota_p, dtype=np.dtype(np.int32), shape=(axis.size,), dimension=0), [0]
 
 
@@ -339,4 +403,3 @@ axis_index_p = declare(
     lower=NOT_MAPPED_ANYWHERE,
     axis_names=_axes_of,
 )
-

@@ -1,7 +1,8 @@
 """Elementwise arithmetic and functions: one table row per primitive.
 
-A row gives the dtype kinds it takes, the derivative in each operand as ``(tangent, result, *operands) -> tangent``, and for
-linear ones how a cotangent is pulled back. ``t`` is a tangent or cotangent, ``r`` the result.
+A row gives the dtype kinds it takes, the derivative in each operand as ``(tangent, result,
+*operands) -> tangent``, and for linear ones how a cotangent is pulled back. ``t`` is a tangent or
+cotangent, ``r`` the result.
 """
 
 import math
@@ -13,7 +14,6 @@ import numpy as np
 from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE
 from functrax.core.trace import Value
-from functrax.primitives.select import select_n
 from functrax.primitives.rules import (
     binary,
     broadcast_to,
@@ -22,6 +22,7 @@ from functrax.primitives.rules import (
     scalar,
     unary,
 )
+from functrax.primitives.select import select_n
 
 FLOAT = "f"
 INEXACT = "fc"
@@ -47,7 +48,7 @@ def _to_real(dtype: Any) -> Any:
     return dtypes.to_real(dtype) if dtypes.is_complex(dtype) else dtype
 
 
-# Linear operations -------------------------------------------------------------------------------------------------
+# Linear operations --------------------------------------------------------------------------------
 
 neg_p = declare_elementwise(
     "neg", "negate", NUMBER, (lambda t, r, x: neg(t),), pulls=(lambda t, x: neg(t),)
@@ -113,17 +114,29 @@ def _conj_lower(b: Any, x: Any) -> Any:
     return b.op("stablehlo.complex", (real_part, imaginary), b.out_types[0])
 
 
-conj_p = declare_elementwise("conj", _conj_lower, "c", (lambda t, r, x: conj(t),), pulls=(lambda t, x: conj(t),))
+conj_p = declare_elementwise(
+    "conj", _conj_lower, "c", (lambda t, r, x: conj(t),), pulls=(lambda t, x: conj(t),)
+)
 
-# Functions of one number --------------------------------------------------------------------------------------------
+# Functions of one number --------------------------------------------------------------------------
 
-exp_p = declare_elementwise("exp", "exponential", INEXACT, (lambda t, r, x: mul(t, r),), pulls=NOT_LINEAR)
+exp_p = declare_elementwise(
+    "exp", "exponential", INEXACT, (lambda t, r, x: mul(t, r),), pulls=NOT_LINEAR
+)
 expm1_p = declare_elementwise(
-    "expm1", "exponential_minus_one", INEXACT, (lambda t, r, x: mul(t, add(r, _like(r, 1))),), pulls=NOT_LINEAR
+    "expm1",
+    "exponential_minus_one",
+    INEXACT,
+    (lambda t, r, x: mul(t, add(r, _like(r, 1))),),
+    pulls=NOT_LINEAR,
 )
 log_p = declare_elementwise("log", "log", INEXACT, (lambda t, r, x: div(t, x),), pulls=NOT_LINEAR)
 log1p_p = declare_elementwise(
-    "log1p", "log_plus_one", INEXACT, (lambda t, r, x: div(t, add(x, _like(x, 1))),), pulls=NOT_LINEAR
+    "log1p",
+    "log_plus_one",
+    INEXACT,
+    (lambda t, r, x: div(t, add(x, _like(x, 1))),),
+    pulls=NOT_LINEAR,
 )
 
 
@@ -133,10 +146,18 @@ def _exp2_lower(b: Any, x: Any) -> Any:
 
 
 exp2_p = declare_elementwise(
-    "exp2", _exp2_lower, INEXACT, (lambda t, r, x: mul(t, mul(r, _like(r, math.log(2.0)))),), pulls=NOT_LINEAR
+    "exp2",
+    _exp2_lower,
+    INEXACT,
+    (lambda t, r, x: mul(t, mul(r, _like(r, math.log(2.0)))),),
+    pulls=NOT_LINEAR,
 )
-sin_p = declare_elementwise("sin", "sine", INEXACT, (lambda t, r, x: mul(t, cos(x)),), pulls=NOT_LINEAR)
-cos_p = declare_elementwise("cos", "cosine", INEXACT, (lambda t, r, x: neg(mul(t, sin(x))),), pulls=NOT_LINEAR)
+sin_p = declare_elementwise(
+    "sin", "sine", INEXACT, (lambda t, r, x: mul(t, cos(x)),), pulls=NOT_LINEAR
+)
+cos_p = declare_elementwise(
+    "cos", "cosine", INEXACT, (lambda t, r, x: neg(mul(t, sin(x))),), pulls=NOT_LINEAR
+)
 tan_p = declare_elementwise(
     "tan", "tan", INEXACT, (lambda t, r, x: mul(t, add(_like(r, 1), square(r))),), pulls=NOT_LINEAR
 )
@@ -155,15 +176,31 @@ acos_p = declare_elementwise(
     pulls=NOT_LINEAR,
 )
 atan_p = declare_elementwise(
-    "atan", "chlo.atan", INEXACT, (lambda t, r, x: div(t, add(_like(x, 1), square(x))),), pulls=NOT_LINEAR
+    "atan",
+    "chlo.atan",
+    INEXACT,
+    (lambda t, r, x: div(t, add(_like(x, 1), square(x))),),
+    pulls=NOT_LINEAR,
 )
-sinh_p = declare_elementwise("sinh", "chlo.sinh", INEXACT, (lambda t, r, x: mul(t, cosh(x)),), pulls=NOT_LINEAR)
-cosh_p = declare_elementwise("cosh", "chlo.cosh", INEXACT, (lambda t, r, x: mul(t, sinh(x)),), pulls=NOT_LINEAR)
+sinh_p = declare_elementwise(
+    "sinh", "chlo.sinh", INEXACT, (lambda t, r, x: mul(t, cosh(x)),), pulls=NOT_LINEAR
+)
+cosh_p = declare_elementwise(
+    "cosh", "chlo.cosh", INEXACT, (lambda t, r, x: mul(t, sinh(x)),), pulls=NOT_LINEAR
+)
 tanh_p = declare_elementwise(
-    "tanh", "tanh", INEXACT, (lambda t, r, x: mul(t, sub(_like(r, 1), square(r))),), pulls=NOT_LINEAR
+    "tanh",
+    "tanh",
+    INEXACT,
+    (lambda t, r, x: mul(t, sub(_like(r, 1), square(r))),),
+    pulls=NOT_LINEAR,
 )
 asinh_p = declare_elementwise(
-    "asinh", "chlo.asinh", INEXACT, (lambda t, r, x: mul(t, rsqrt(add(square(x), _like(x, 1)))),), pulls=NOT_LINEAR
+    "asinh",
+    "chlo.asinh",
+    INEXACT,
+    (lambda t, r, x: mul(t, rsqrt(add(square(x), _like(x, 1)))),),
+    pulls=NOT_LINEAR,
 )
 acosh_p = declare_elementwise(
     "acosh",
@@ -174,19 +211,35 @@ acosh_p = declare_elementwise(
     pulls=NOT_LINEAR,
 )
 atanh_p = declare_elementwise(
-    "atanh", "chlo.atanh", INEXACT, (lambda t, r, x: div(t, sub(_like(x, 1), square(x))),), pulls=NOT_LINEAR
+    "atanh",
+    "chlo.atanh",
+    INEXACT,
+    (lambda t, r, x: div(t, sub(_like(x, 1), square(x))),),
+    pulls=NOT_LINEAR,
 )
 logistic_p = declare_elementwise(
-    "logistic", "logistic", INEXACT, (lambda t, r, x: mul(t, mul(r, sub(_like(r, 1), r))),), pulls=NOT_LINEAR
+    "logistic",
+    "logistic",
+    INEXACT,
+    (lambda t, r, x: mul(t, mul(r, sub(_like(r, 1), r))),),
+    pulls=NOT_LINEAR,
 )
 sqrt_p = declare_elementwise(
     "sqrt", "sqrt", INEXACT, (lambda t, r, x: mul(t, div(_like(r, 0.5), r)),), pulls=NOT_LINEAR
 )
 rsqrt_p = declare_elementwise(
-    "rsqrt", "rsqrt", INEXACT, (lambda t, r, x: mul(t, mul(_like(r, -0.5), div(r, x))),), pulls=NOT_LINEAR
+    "rsqrt",
+    "rsqrt",
+    INEXACT,
+    (lambda t, r, x: mul(t, mul(_like(r, -0.5), div(r, x))),),
+    pulls=NOT_LINEAR,
 )
 cbrt_p = declare_elementwise(
-    "cbrt", "cbrt", FLOAT, (lambda t, r, x: mul(t, div(_like(r, 1 / 3), square(r))),), pulls=NOT_LINEAR
+    "cbrt",
+    "cbrt",
+    FLOAT,
+    (lambda t, r, x: mul(t, div(_like(r, 1 / 3), square(r))),),
+    pulls=NOT_LINEAR,
 )
 
 
@@ -195,7 +248,11 @@ def _square_lower(b: Any, x: Any) -> Any:
 
 
 square_p = declare_elementwise(
-    "square", _square_lower, NUMBER, (lambda t, r, x: mul(t, mul(_like(x, 2), x)),), pulls=NOT_LINEAR
+    "square",
+    _square_lower,
+    NUMBER,
+    (lambda t, r, x: mul(t, mul(_like(x, 2), x)),),
+    pulls=NOT_LINEAR,
 )
 erf_p = declare_elementwise(
     "erf",
@@ -249,14 +306,16 @@ def _sign_lower(b: Any, x: Any) -> Any:
 
 sign_p = declare_elementwise("sign", _sign_lower, NUMBER, (_sign_tangent,), pulls=NOT_LINEAR)
 
-# Piecewise constant functions ----------------------------------------------------------------------------------------
+# Piecewise constant functions ---------------------------------------------------------------------
 
 floor_p = declare_elementwise("floor", "floor", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
 ceil_p = declare_elementwise("ceil", "ceil", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
 
 
 def _round_lower(b: Any, x: Any, *, rounding_method: int) -> Any:
-    return b.elementwise("round_nearest_even" if rounding_method == 1 else "round_nearest_afz", (x,))
+    return b.elementwise(
+        "round_nearest_even" if rounding_method == 1 else "round_nearest_afz", (x,)
+    )
 
 
 round_p = declare_elementwise("round", _round_lower, FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
@@ -271,7 +330,7 @@ is_finite_p = declare_elementwise(
     "is_finite", "is_finite", FLOAT, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR
 )
 
-# Powers ---------------------------------------------------------------------------------------------------------------
+# Powers -------------------------------------------------------------------------------------------
 
 
 def _integer_pow_tangent(t: Value, r: Value, x: Value, *, y: int) -> Value:
@@ -319,9 +378,11 @@ def _pow_exponent_tangent(t: Value, r: Value, x: Value, y: Value) -> Value:
     return mul(t, mul(log(safe), r))
 
 
-pow_p = declare_elementwise("pow", "power", NUMBER, (_pow_base_tangent, _pow_exponent_tangent), pulls=NOT_LINEAR)
+pow_p = declare_elementwise(
+    "pow", "power", NUMBER, (_pow_base_tangent, _pow_exponent_tangent), pulls=NOT_LINEAR
+)
 
-# Functions of two numbers ----------------------------------------------------------------------------------------------
+# Functions of two numbers -------------------------------------------------------------------------
 
 
 def _atan2_part(t: Value, other: Value, x: Value, y: Value) -> Value:
@@ -342,7 +403,9 @@ rem_p = declare_elementwise(
     (lambda t, r, x, y: t, lambda t, r, x, y: mul(neg(t), _truncate(div(x, y)))),
     pulls=NOT_LINEAR,
 )
-nextafter_p = declare_elementwise("nextafter", "chlo.next_after", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
+nextafter_p = declare_elementwise(
+    "nextafter", "chlo.next_after", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+)
 
 
 def _truncate(x: Value) -> Value:
@@ -351,7 +414,9 @@ def _truncate(x: Value) -> Value:
 
 def _extreme_share(t: Value, r: Value, chosen: Value, other: Value) -> Value:
     """The derivative of max or min in one operand: 1 where it is chosen, 1/2 at ties."""
-    share = select_n(eq(chosen, r), full(r.aval.shape, 0, r.aval.dtype), full(r.aval.shape, 1, r.aval.dtype))
+    share = select_n(
+        eq(chosen, r), full(r.aval.shape, 0, r.aval.dtype), full(r.aval.shape, 1, r.aval.dtype)
+    )
     half = full(r.aval.shape, 0.5, r.aval.dtype)
     return mul(t, select_n(eq(chosen, other), share, half))
 
@@ -363,23 +428,29 @@ _EXTREME = (
 max_p = declare_elementwise("max", "maximum", ANY, _EXTREME, pulls=NOT_LINEAR)
 min_p = declare_elementwise("min", "minimum", ANY, _EXTREME, pulls=NOT_LINEAR)
 
-# Bits ------------------------------------------------------------------------------------------------------------------
+# Bits ---------------------------------------------------------------------------------------------
 
 not_p = declare_elementwise("not", "not", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
 and_p = declare_elementwise("and", "and", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
 or_p = declare_elementwise("or", "or", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
 xor_p = declare_elementwise("xor", "xor", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-shift_left_p = declare_elementwise("shift_left", "shift_left", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
+shift_left_p = declare_elementwise(
+    "shift_left", "shift_left", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+)
 shift_right_arithmetic_p = declare_elementwise(
     "shift_right_arithmetic", "shift_right_arithmetic", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
 )
 shift_right_logical_p = declare_elementwise(
     "shift_right_logical", "shift_right_logical", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
 )
-population_count_p = declare_elementwise("population_count", "popcnt", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-clz_p = declare_elementwise("clz", "count_leading_zeros", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
+population_count_p = declare_elementwise(
+    "population_count", "popcnt", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+)
+clz_p = declare_elementwise(
+    "clz", "count_leading_zeros", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+)
 
-# Comparisons -----------------------------------------------------------------------------------------------------------
+# Comparisons --------------------------------------------------------------------------------------
 
 
 def _compare_lower(direction: str, b: Any, x: Any, y: Any) -> Any:
@@ -390,7 +461,9 @@ def _compare_lower(direction: str, b: Any, x: Any, y: Any) -> Any:
 
 def _declare_compare(name: str, kinds: str) -> Any:
     lower = partial(_compare_lower, name.upper())
-    return declare_elementwise(name, lower, kinds, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR)
+    return declare_elementwise(
+        name, lower, kinds, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR
+    )
 
 
 eq_p = _declare_compare("eq", ANY)
@@ -400,7 +473,7 @@ le_p = _declare_compare("le", ORDERED)
 gt_p = _declare_compare("gt", ORDERED)
 ge_p = _declare_compare("ge", ORDERED)
 
-# The functions ---------------------------------------------------------------------------------------------------------
+# The functions ------------------------------------------------------------------------------------
 
 neg = partial(unary, neg_p)
 real = partial(unary, real_p)

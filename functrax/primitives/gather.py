@@ -8,6 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.params import param_type
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -23,6 +24,7 @@ from functrax.primitives.rules import (
 Dims = tuple[int, ...]
 
 
+@param_type
 class GatherDimensionNumbers(NamedTuple):
     """Which axes of operand, indices and result of a gather belong together.
 
@@ -52,6 +54,7 @@ class GatherDimensionNumbers(NamedTuple):
         return cls(tuple(range(1, rank + 1)), (), axes, batch, batch)
 
 
+@param_type
 class ScatterDimensionNumbers(NamedTuple):
     """Which axes of operand, indices and updates of a scatter belong together.
 
@@ -78,6 +81,7 @@ class ScatterDimensionNumbers(NamedTuple):
         return cls(window, (), window, (0,), (0,))
 
 
+@param_type
 class GatherScatterMode(enum.Enum):
     """What happens to slices that do not lie within the array.
 

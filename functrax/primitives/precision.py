@@ -9,12 +9,14 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
+from functrax.core.params import param_type
 
 _F8 = dtypes.SMALL_FLOATS[1:8]
 _F16, _F32, _F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 _BF16 = np.dtype(ml_dtypes.bfloat16)
 
 
+@param_type
 class Precision(enum.Enum):
     """How much precision a product of two arrays may give up for speed.
 
@@ -31,6 +33,7 @@ class Precision(enum.Enum):
         return self.name
 
 
+@param_type
 class DotAlgorithm(NamedTuple):
     """An algorithm for products of arrays, in all detail.
 
@@ -73,6 +76,7 @@ class Algorithm(NamedTuple):
     imprecise: bool = False
 
 
+@param_type
 class DotAlgorithmPreset(enum.Enum):
     """Named algorithms for products of arrays: ``LHS_RHS_SUM``, with X3, X6, X9 products per element.
 

@@ -1,4 +1,6 @@
-"""What the rules of many primitives share: symbolic zeros, linear operands, mapped axes, implicit broadcasting."""
+"""What the rules of many primitives share: symbolic zeros, linear operands, mapped axes, implicit
+broadcasting.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +17,7 @@ Dim = int | None
 Tangent = Value | None
 
 
-# Constants and cotangents -------------------------------------------------------------------------------------------
+# Constants and cotangents -------------------------------------------------------------------------
 
 
 def scalar(value: Any, dtype: Any) -> Literal:
@@ -73,12 +75,18 @@ def sum_axes(x: Value, axes: Sequence[int]) -> Value:
 
 
 def unbroadcast(x: Value, aval: ShapedArray) -> Value:
-    """Sum a cotangent down to the shape that was stretched: the transpose of implicit broadcasting."""
+    """Sum a cotangent down to the shape that was stretched: the transpose of implicit
+    broadcasting.
+    """
     if x.aval.shape == aval.shape:
         return x
     if not aval.shape:
         return sum_axes(x, range(x.aval.ndim))
-    axes = [i for i, (small, big) in enumerate(zip(aval.shape, x.aval.shape, strict=True)) if small != big]
+    axes = [
+        i
+        for i, (small, big) in enumerate(zip(aval.shape, x.aval.shape, strict=True))
+        if small != big
+    ]
     return reshape(sum_axes(x, axes), aval.shape)
 
 
@@ -102,7 +110,7 @@ def has_tangent(aval: ShapedArray) -> bool:
     return dtypes.is_inexact(aval.dtype)
 
 
-# Mapped axes ----------------------------------------------------------------------------------------------------------
+# Mapped axes --------------------------------------------------------------------------------------
 
 
 def move_batch_axis(axis: BatchAxis, x: Value, dim: Dim, destination: int = 0) -> Value:
@@ -120,7 +128,10 @@ def expand_axis(x: Value, position: int) -> Value:
     shape = x.aval.shape
     dims = tuple(i for i in range(len(shape) + 1) if i != position)
     return bind(
-        registry["broadcast_in_dim"], x, shape=(*shape[:position], 1, *shape[position:]), broadcast_dimensions=dims
+        registry["broadcast_in_dim"],
+        x,
+        shape=(*shape[:position], 1, *shape[position:]),
+        broadcast_dimensions=dims,
     )[0]
 
 
@@ -129,13 +140,19 @@ def batched_axes(axes: Sequence[int], dim: int) -> tuple[int, ...]:
     return tuple(axis + (axis >= dim) for axis in axes)
 
 
-# Linear operations ----------------------------------------------------------------------------------------------------
+# Linear operations --------------------------------------------------------------------------------
 
 
 def linear_jvp(
-    primitive: Primitive, positions: Sequence[int] | None, primals: Sequence[Value], tangents: Sequence[Tangent], params: Any
+    primitive: Primitive,
+    positions: Sequence[int] | None,
+    primals: Sequence[Value],
+    tangents: Sequence[Tangent],
+    params: Any,
 ) -> tuple[Sequence[Value], Sequence[Tangent]]:
-    """Apply the operation itself to the tangents of the operands it is jointly linear in: d Lx = L dx."""
+    """Apply the operation itself to the tangents of the operands it is jointly linear in: d Lx = L
+    dx.
+    """
     results = bind(primitive, *primals, **params)
     linear = range(len(primals)) if positions is None else positions
     if all(tangents[i] is None for i in linear):
@@ -148,7 +165,9 @@ def linear_jvp(
 
 
 def declare_linear(name: str, *, positions: Sequence[int] | None = None, **rules: Any) -> Primitive:
-    """Declare a primitive that is jointly linear in the operands at `positions` (all by default); its jvp comes free."""
+    """Declare a primitive that is jointly linear in the operands at `positions` (all by default);
+    its jvp comes free.
+    """
 
     def jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -> Any:
         return linear_jvp(registry[name], positions, primals, tangents, params)
@@ -171,7 +190,7 @@ def bilinear_jvp(
     return results, [add_cotangents(left, right)]
 
 
-# Elementwise operations -----------------------------------------------------------------------------------------------
+# Elementwise operations ---------------------------------------------------------------------------
 
 KINDS = {
     "b": "bool",
@@ -207,15 +226,20 @@ def check_kind(call: str, aval: ShapedArray, kinds: str) -> None:
         return
     names = " or ".join(KINDS[k] for k in kinds)
     if kind == "k":
-        fix = "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers."
-        raise errors.KeyTypeError(call, f"an array of {names} dtype", f"the PRNG key {aval!r}", fix=fix)
+        fix = (
+            "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers."
+        )
+        raise errors.KeyTypeError(
+            call, f"an array of {names} dtype", f"the PRNG key {aval!r}", fix=fix
+        )
     raise errors.DtypeError(
         call, f"an array of {names} dtype", f"{aval!r}", fix="Convert it with `.astype(...)`."
     )
 
 
 def broadcast_shape(call: str, avals: Sequence[ShapedArray]) -> tuple[int, ...]:
-    """Return the common shape of elementwise operands: equal ranks with equal or unit sizes, and scalars.
+    """Return the common shape of elementwise operands: equal ranks with equal or unit sizes, and
+    scalars.
 
     Raises:
         ShapeError: showing the shapes.
@@ -226,7 +250,9 @@ def broadcast_shape(call: str, avals: Sequence[ShapedArray]) -> tuple[int, ...]:
     shapes = [aval.shape for aval in avals if aval.shape]
     ranks = {len(shape) for shape in shapes}
     if len(ranks) == 1:
-        merged = [{size for size in sizes if size != 1} or {1} for sizes in zip(*shapes, strict=True)]
+        merged = [
+            {size for size in sizes if size != 1} or {1} for sizes in zip(*shapes, strict=True)
+        ]
         if all(len(sizes) == 1 for sizes in merged):
             return tuple(sizes.pop() for sizes in merged)
     raise errors.ShapeError(
@@ -244,15 +270,24 @@ def elementwise_type(name: str, kinds: str, result: Any, *avals: ShapedArray) ->
         check_kind(name, aval, kinds)
         if aval.dtype != first.dtype:
             raise errors.DtypeError(
-                name, "operands of one dtype", short_types(avals), fix="Convert one with `.astype(...)`."
+                name,
+                "operands of one dtype",
+                short_types(avals),
+                fix="Convert one with `.astype(...)`.",
             )
     shape = broadcast_shape(name, avals)
     dtype = first.dtype if result is None else result(first.dtype)
     varying = frozenset[str]().union(*(aval.varying for aval in avals))
-    return (ShapedArray(shape, dtype, result is None and all(aval.weak_type for aval in avals), varying),)
+    return (
+        ShapedArray(
+            shape, dtype, result is None and all(aval.weak_type for aval in avals), varying
+        ),
+    )
 
 
-def elementwise_batch(name: str, axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any) -> Any:
+def elementwise_batch(
+    name: str, axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+) -> Any:
     """Map an elementwise operation: line the mapped axes up, and let the rest broadcast."""
     primitive = registry[name]
     if len(operands) == 1:
@@ -272,16 +307,24 @@ def elementwise_batch(name: str, axis: BatchAxis, operands: Sequence[Value], dim
 
 
 def _aligned(x: Value, dim: Dim, destination: int, rank: int) -> Value:
-    """Place the mapped axis at `destination` in a value of `rank` further axes (or leave an unmapped scalar)."""
+    """Place the mapped axis at `destination` in a value of `rank` further axes (or leave an
+    unmapped scalar).
+    """
     if dim is None:
         return expand_axis(x, destination) if x.aval.shape else x
     if x.aval.ndim == 1 and rank:
-        return reshape(x, tuple(x.aval.shape[0] if i == destination else 1 for i in range(rank + 1)))
+        return reshape(
+            x, tuple(x.aval.shape[0] if i == destination else 1 for i in range(rank + 1))
+        )
     return move_axis(x, dim, destination)
 
 
 def elementwise_jvp(
-    name: str, derivatives: Sequence[Any], primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any
+    name: str,
+    derivatives: Sequence[Any],
+    primals: Sequence[Value],
+    tangents: Sequence[Tangent],
+    **params: Any,
 ) -> tuple[Sequence[Value], Sequence[Tangent]]:
     """Add up the contributions of the operands that have a tangent: dy = sum of (dy/dx_i) dx_i."""
     results = bind(registry[name], *primals, **params)
@@ -296,7 +339,9 @@ def elementwise_jvp(
 
 
 def broadcast_to_shape(x: Value, shape: tuple[int, ...]) -> Value:
-    """Stretch an elementwise operand (a scalar, or unit sizes at equal rank) to the result's shape."""
+    """Stretch an elementwise operand (a scalar, or unit sizes at equal rank) to the result's
+    shape.
+    """
     return x if x.aval.shape == shape else broadcast_to(x, shape)
 
 
@@ -330,14 +375,20 @@ def declare_elementwise(
         name: the primitive's name.
         operation: the StableHLO operation, or a lowering rule.
         kinds: the letters of the dtypes it takes (see `KINDS`).
-        derivatives: per operand ``(tangent, result, *operands, **params) -> tangent``, or None; or a Refusal.
+        derivatives: per operand ``(tangent, result, *operands, **params) -> tangent``, or None; or
+            a Refusal.
         result: maps the operand dtype to the result dtype; the same by default.
-        pulls: per operand ``(cotangent, *operands, **params) -> cotangent`` for the operands it is linear in; or a Refusal.
+        pulls: per operand ``(cotangent, *operands, **params) -> cotangent`` for the operands it is
+            linear in; or a Refusal.
 
     Returns:
         The primitive.
     """
-    jvp = partial(elementwise_jvp, name, derivatives) if isinstance(derivatives, tuple) else derivatives
+    jvp = (
+        partial(elementwise_jvp, name, derivatives)
+        if isinstance(derivatives, tuple)
+        else derivatives
+    )
     transpose = partial(elementwise_transpose, pulls) if isinstance(pulls, tuple) else pulls
     lower = partial(elementwise_lower, operation) if isinstance(operation, str) else operation
 
@@ -371,7 +422,9 @@ def binary(primitive: Primitive, x: Any, y: Any) -> Value:
 
 def matched(call: str, *operands: Any) -> list[Value]:
     """Convert array-like operands; Python scalars become literals of the dtype of the others."""
-    values = [x if isinstance(x, bool | int | float | complex) else as_value(x, call) for x in operands]
+    values: list[Any] = [
+        x if isinstance(x, bool | int | float | complex) else as_value(x, call) for x in operands
+    ]
     typed = [x.aval.dtype for x in values if hasattr(x, "aval")]
     if not typed:
         return [as_value(x, call) for x in values]
@@ -379,7 +432,8 @@ def matched(call: str, *operands: Any) -> list[Value]:
 
 
 def literal_like(call: str, value: Any, dtype: Any) -> Literal:
-    """Return a Python scalar as a literal of another operand's dtype, if promotion would keep that dtype.
+    """Return a Python scalar as a literal of another operand's dtype, if promotion would keep that
+    dtype.
 
     Raises:
         DtypeError: if the scalar's kind needs a wider dtype.
@@ -389,7 +443,9 @@ def literal_like(call: str, value: Any, dtype: Any) -> Literal:
     joined, _ = dtypes.promote((dtype, own), (False, not isinstance(value, bool)))
     if joined != dtype:
         raise errors.DtypeError(
-            call, "operands of one dtype", f"{dtypes.short_name(dtype)} and the Python scalar {value!r}"
+            call,
+            "operands of one dtype",
+            f"{dtypes.short_name(dtype)} and the Python scalar {value!r}",
         )
     if dtypes.is_integer(dtype):
         dtypes.check_fits(value, dtype, call)

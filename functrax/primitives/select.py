@@ -9,14 +9,23 @@ from functrax import errors
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
-from functrax.primitives.rules import Dim, Tangent, is_linear, matched, move_axis, move_batch_axis, zeros
+from functrax.primitives.rules import (
+    Dim,
+    Tangent,
+    is_linear,
+    matched,
+    move_axis,
+    move_batch_axis,
+    zeros,
+)
 
 
 def select_n(which: Any, *cases: Any) -> Value:
     """Pick elementwise among cases.
 
     Args:
-        which: boolean (False picks case 0, True case 1) or int32 array; the shape of the cases, or a scalar.
+        which: boolean (False picks case 0, True case 1) or int32 array; the shape of the cases, or
+            a scalar.
         *cases: arrays of one shape and dtype.
 
     Returns:
@@ -32,12 +41,16 @@ def _abstract_eval(which: ShapedArray, *cases: ShapedArray) -> tuple[ShapedArray
     first = cases[0]
     if any(case.shape != first.shape for case in cases) or which.shape not in ((), first.shape):
         raise errors.ShapeError(
-            "select_n", "cases of one shape, and a predicate of that shape or scalar", short_types((which, *cases))
+            "select_n",
+            "cases of one shape, and a predicate of that shape or scalar",
+            short_types((which, *cases)),
         )
     if any(case.dtype != first.dtype for case in cases):
         raise errors.DtypeError("select_n", "cases of one dtype", short_types(cases))
     if not (which.dtype == bool and len(cases) <= 2) and which.dtype != np.int32:
-        raise errors.DtypeError("select_n", "a boolean predicate, or int32 with more than two cases", repr(which))
+        raise errors.DtypeError(
+            "select_n", "a boolean predicate, or int32 with more than two cases", repr(which)
+        )
     return (first.update(weak_type=all(case.weak_type for case in cases)),)
 
 
@@ -99,5 +112,10 @@ def _lower(b: Any, which: Any, *cases: Any) -> Any:
 
 
 select_n_p = declare(
-    "select_n", abstract_eval=_abstract_eval, jvp=_jvp, transpose=_transpose, batch=_batch, lower=_lower
+    "select_n",
+    abstract_eval=_abstract_eval,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    lower=_lower,
 )

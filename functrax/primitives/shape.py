@@ -1,11 +1,14 @@
-"""Operations that change the shape of an array without computing: broadcast, reshape, transpose, squeeze, iota, rev."""
+"""Operations that change the shape of an array without computing: broadcast, reshape, transpose,
+squeeze, iota, rev.
+"""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
-from functrax.core.primitive import ZERO_DERIVATIVE, NOT_LINEAR, BatchAxis, declare
+from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import (
@@ -14,23 +17,31 @@ from functrax.primitives.rules import (
     declare_linear,
     is_linear,
     move_batch_axis,
-    reshape as reshape_value,
     sum_axes,
     transpose_axes,
 )
+from functrax.primitives.rules import (
+    reshape as reshape_value,
+)
 
-# broadcast_in_dim --------------------------------------------------------------------------------------------------
+# broadcast_in_dim ---------------------------------------------------------------------------------
 
 
 def broadcast_in_dim(
-    operand: Any, shape: Sequence[int], broadcast_dimensions: Sequence[int], *, out_sharding: None = None
+    operand: Any,
+    shape: Sequence[int],
+    broadcast_dimensions: Sequence[int],
+    *,
+    out_sharding: None = None,
 ) -> Value:
     """Place the axes of an array at given axes of a larger shape and repeat along the rest.
 
     Args:
         operand: array of shape s.
         shape: the result's shape.
-        broadcast_dimensions: for each axis of `operand`, its axis in the result, increasing; sizes agree or are 1.
+        broadcast_dimensions: for each axis of `operand`, its axis in the result, increasing; sizes
+            agree or are 1.
+        out_sharding: must be None.
 
     Returns:
         An array of shape `shape` and the operand's dtype.
@@ -55,31 +66,44 @@ def _broadcast_abstract(
     ok = (
         len(dims) == operand.ndim
         and all(0 <= dim < len(shape) for dim in dims)
-        and all(a < b for a, b in zip(dims, dims[1:], strict=False))
+        and all(a < b for a, b in itertools.pairwise(dims))
         and all(size in (1, shape[dim]) for size, dim in zip(operand.shape, dims, strict=True))
     )
     if not ok:
         raise errors.ShapeError(
-            "broadcast_in_dim", f"axes that fit shape {shape}", f"{operand!r} with broadcast_dimensions={dims}"
+            "broadcast_in_dim",
+            f"axes that fit shape {shape}",
+            f"{operand!r} with broadcast_dimensions={dims}",
         )
     return (operand.update(shape=shape),)
 
 
 def _broadcast_transpose(
-    cotangents: Sequence[Value], operand: Any, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]
+    cotangents: Sequence[Value],
+    operand: Any,
+    *,
+    shape: tuple[int, ...],
+    broadcast_dimensions: tuple[int, ...],
 ) -> list[Value | None]:
     """Sum over the axes that were added or stretched."""
     if not is_linear(operand):
         return [None]
     stretched = [
-        dim for size, dim in zip(operand.aval.shape, broadcast_dimensions, strict=True) if size != shape[dim]
+        dim
+        for size, dim in zip(operand.aval.shape, broadcast_dimensions, strict=True)
+        if size != shape[dim]
     ]
     added = [axis for axis in range(len(shape)) if axis not in broadcast_dimensions]
     return [reshape_value(sum_axes(cotangents[0], sorted(added + stretched)), operand.aval.shape)]
 
 
 def _broadcast_batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, shape: Any, broadcast_dimensions: Any
+    axis: BatchAxis,
+    operands: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    shape: Any,
+    broadcast_dimensions: Any,
 ) -> Any:
     x = move_batch_axis(axis, operands[0], dims[0])
     moved = (0, *(dim + 1 for dim in broadcast_dimensions))
@@ -98,11 +122,15 @@ broadcast_in_dim_p = declare_linear(
     lower=_broadcast_lower,
 )
 
-# reshape --------------------------------------------------------------------------------------------------------------
+# reshape ------------------------------------------------------------------------------------------
 
 
 def reshape(
-    operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, *, out_sharding: None = None
+    operand: Any,
+    new_sizes: Sequence[int],
+    dimensions: Sequence[int] | None = None,
+    *,
+    out_sharding: None = None,
 ) -> Value:
     """Give the elements of an array, in row-major order, another shape.
 
@@ -110,6 +138,7 @@ def reshape(
         operand: array.
         new_sizes: a shape with the same number of elements.
         dimensions: an order of the axes to read the elements in; row-major by default.
+        out_sharding: must be None.
 
     Returns:
         An array of shape `new_sizes`.
@@ -129,7 +158,9 @@ def reshape(
 def _reshape_abstract(operand: ShapedArray, *, new_sizes: tuple[int, ...]) -> tuple[ShapedArray]:
     if math.prod(new_sizes) != operand.size or any(size < 0 for size in new_sizes):
         raise errors.ShapeError(
-            "reshape", f"a shape of {operand.size} elements", f"{new_sizes} for an array of shape {operand.shape}"
+            "reshape",
+            f"a shape of {operand.size} elements",
+            f"{new_sizes} for an array of shape {operand.shape}",
         )
     return (operand.update(shape=new_sizes),)
 
@@ -139,7 +170,9 @@ def _reshape_transpose(cotangents: Sequence[Value], operand: Any, *, new_sizes: 
     return [reshape_value(cotangents[0], operand.aval.shape)]
 
 
-def _reshape_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, new_sizes: Any) -> Any:
+def _reshape_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, new_sizes: Any
+) -> Any:
     x = move_batch_axis(axis, operands[0], dims[0])
     return [reshape_value(x, (axis.size, *new_sizes))], [0]
 
@@ -156,7 +189,7 @@ reshape_p = declare_linear(
     lower=_reshape_lower,
 )
 
-# squeeze and expand_dims ------------------------------------------------------------------------------------------------
+# squeeze and expand_dims --------------------------------------------------------------------------
 
 
 def squeeze(array: Any, dimensions: Sequence[int]) -> Value:
@@ -204,7 +237,9 @@ def canonical_axes(call: str, axes: Sequence[int], rank: int) -> tuple[int, ...]
     """
     found = sorted(canonical_axis(call, axis, rank) for axis in axes)
     if len(set(found)) != len(found):
-        raise errors.ArgumentError(call, "distinct axes", f"{tuple(axes)} for an array of {rank} axes")
+        raise errors.ArgumentError(
+            call, "distinct axes", f"{tuple(axes)} for an array of {rank} axes"
+        )
     return tuple(found)
 
 
@@ -221,7 +256,9 @@ def canonical_axis(call: str, axis: int, rank: int) -> int:
 
 def _squeeze_abstract(array: ShapedArray, *, dimensions: tuple[int, ...]) -> tuple[ShapedArray]:
     if any(array.shape[axis] != 1 for axis in dimensions):
-        raise errors.ShapeError("squeeze", "axes of size 1", f"axes {dimensions} of an array of shape {array.shape}")
+        raise errors.ShapeError(
+            "squeeze", "axes of size 1", f"axes {dimensions} of an array of shape {array.shape}"
+        )
     return (array.update(shape=tuple(s for i, s in enumerate(array.shape) if i not in dimensions)),)
 
 
@@ -230,7 +267,9 @@ def _squeeze_transpose(cotangents: Sequence[Value], array: Any, *, dimensions: A
     return [reshape_value(cotangents[0], array.aval.shape)]
 
 
-def _squeeze_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, dimensions: Any) -> Any:
+def _squeeze_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, dimensions: Any
+) -> Any:
     dim: Any = dims[0]
     moved = batched_axes(dimensions, dim)
     return bind(squeeze_p, operands[0], dimensions=moved), [dim - sum(axis < dim for axis in moved)]
@@ -248,7 +287,7 @@ squeeze_p = declare_linear(
     lower=_squeeze_lower,
 )
 
-# transpose -------------------------------------------------------------------------------------------------------------
+# transpose ----------------------------------------------------------------------------------------
 
 
 def transpose(operand: Any, permutation: Sequence[int]) -> Value:
@@ -269,21 +308,29 @@ def transpose(operand: Any, permutation: Sequence[int]) -> Value:
     return transpose_axes(as_value(operand, "transpose"), tuple(int(axis) for axis in permutation))
 
 
-def _transpose_abstract(operand: ShapedArray, *, permutation: tuple[int, ...]) -> tuple[ShapedArray]:
+def _transpose_abstract(
+    operand: ShapedArray, *, permutation: tuple[int, ...]
+) -> tuple[ShapedArray]:
     if sorted(permutation) != list(range(operand.ndim)):
         raise errors.ArgumentError(
-            "transpose", f"a permutation of the {operand.ndim} axes", f"{permutation} for shape {operand.shape}"
+            "transpose",
+            f"a permutation of the {operand.ndim} axes",
+            f"{permutation} for shape {operand.shape}",
         )
     return (operand.update(shape=tuple(operand.shape[axis] for axis in permutation)),)
 
 
-def _transpose_transpose(cotangents: Sequence[Value], operand: Any, *, permutation: tuple[int, ...]) -> list[Value]:
+def _transpose_transpose(
+    cotangents: Sequence[Value], operand: Any, *, permutation: tuple[int, ...]
+) -> list[Value]:
     """Apply the inverse permutation."""
     inverse = sorted(range(len(permutation)), key=permutation.__getitem__)
     return [transpose_axes(cotangents[0], inverse)]
 
 
-def _transpose_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, permutation: Any) -> Any:
+def _transpose_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, permutation: Any
+) -> Any:
     dim: Any = dims[0]
     return bind(transpose_p, operands[0], permutation=(dim, *batched_axes(permutation, dim))), [0]
 
@@ -300,7 +347,7 @@ transpose_p = declare_linear(
     lower=_transpose_lower,
 )
 
-# rev --------------------------------------------------------------------------------------------------------------------
+# rev ----------------------------------------------------------------------------------------------
 
 
 def rev(operand: Any, dimensions: Sequence[int]) -> Value:
@@ -324,12 +371,16 @@ def _rev_abstract(operand: ShapedArray, *, dimensions: tuple[int, ...]) -> tuple
     return (operand,)
 
 
-def _rev_transpose(cotangents: Sequence[Value], operand: Any, *, dimensions: tuple[int, ...]) -> Any:
+def _rev_transpose(
+    cotangents: Sequence[Value], operand: Any, *, dimensions: tuple[int, ...]
+) -> Any:
     """Reverse again."""
     return bind(rev_p, cotangents[0], dimensions=dimensions)
 
 
-def _rev_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, dimensions: Any) -> Any:
+def _rev_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, dimensions: Any
+) -> Any:
     dim: Any = dims[0]
     return bind(rev_p, operands[0], dimensions=batched_axes(dimensions, dim)), [dim]
 
@@ -342,14 +393,16 @@ rev_p = declare_linear(
     "rev", abstract_eval=_rev_abstract, transpose=_rev_transpose, batch=_rev_batch, lower=_rev_lower
 )
 
-# iota -------------------------------------------------------------------------------------------------------------------
+# iota ---------------------------------------------------------------------------------------------
 
 
 def _iota_abstract(*, dtype: Any, shape: tuple[int, ...], dimension: int) -> tuple[ShapedArray]:
     return (ShapedArray(shape, dtype),)
 
 
-def _iota_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any) -> Any:
+def _iota_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+) -> Any:
     return bind(iota_p, **params), [None]
 
 

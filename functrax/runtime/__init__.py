@@ -1,0 +1,1 @@
+"""Arrays, devices, compilation, dispatch and caches: running what was traced."""

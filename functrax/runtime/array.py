@@ -28,21 +28,26 @@ class DeviceArray(Array):
 
     __slots__ = ("__weakref__", "aval", "buffer", "committed", "device")
 
-    def __init__(self, aval: ShapedArray, buffer: Any, device: Device, committed: bool = False) -> None:
+    def __init__(
+        self, aval: ShapedArray, buffer: Any, device: Device, committed: bool = False
+    ) -> None:
         """Wrap a buffer."""
         self.aval = aval
         self.buffer = buffer
         self.device = device
         self.committed = committed
 
-    # Reading --------------------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------
 
     def numpy(self) -> NDArray:
         """Return the value as a read-only NumPy array, waiting for it."""
         buffer = self.live_buffer("reading it")
         if dtypes.is_extended(self.aval.dtype):
             raise errors.KeyTypeError(
-                "array", "an array of numbers", f"the PRNG key {self.aval!r}", fix="Use `random.key_data(key)`."
+                "array",
+                "an array of numbers",
+                f"the PRNG key {self.aval!r}",
+                fix="Use `random.key_data(key)`.",
             )
         return buffers.to_numpy(buffer, self.aval.shape, self.aval.dtype)
 
@@ -58,7 +63,8 @@ class DeviceArray(Array):
                 "array",
                 f"an array that still has its memory, for {use}",
                 f"{self.aval!r}, {buffer}",
-                fix="Use the result of that call, make a copy before, or do not donate this argument.",
+                fix="Use the result of that call, make a copy before, or do not donate this "
+                "argument.",
             )
         return buffer
 
@@ -84,7 +90,10 @@ class DeviceArray(Array):
     def _scalar(self, kind: str) -> NDArray:
         if self.aval.size != 1:
             raise errors.ShapeError(
-                kind, "an array of one element", f"{self.aval!r}", fix="Index it, or use `.any()`/`.all()` for a truth value."
+                kind,
+                "an array of one element",
+                f"{self.aval!r}",
+                fix="Index it, or use `.any()`/`.all()` for a truth value.",
             )
         return self.numpy().reshape(())
 
@@ -112,7 +121,9 @@ class DeviceArray(Array):
 
     def __format__(self, spec: str) -> str:
         """Format a 0-d array like the Python scalar it holds."""
-        return format(self.item(), spec) if not self.aval.shape and spec else format(str(self), spec)
+        return (
+            format(self.item(), spec) if not self.aval.shape and spec else format(str(self), spec)
+        )
 
     def __repr__(self) -> str:
         """Print the values and the dtype."""
@@ -125,7 +136,9 @@ class DeviceArray(Array):
             dtype += ", weak_type=True"
         if self.aval.size == 0:
             return f"Array([], shape={self.aval.shape}, {dtype})"
-        text = np.array2string(self.numpy(), prefix="Array(", suffix=",", separator=", ", threshold=1000)
+        text = np.array2string(
+            self.numpy(), prefix="Array(", suffix=",", separator=", ", threshold=1000
+        )
         return f"Array({text}, {dtype})"
 
     def __str__(self) -> str:
@@ -134,7 +147,7 @@ class DeviceArray(Array):
             return repr(self)
         return str(self.numpy())
 
-    # Life -----------------------------------------------------------------------------------------------------------
+    # Life -----------------------------------------------------------------------------------------
 
     def block_until_ready(self) -> "DeviceArray":
         """Wait until the value is there, and return the array."""
@@ -192,11 +205,14 @@ class DeviceArray(Array):
         """Return the array itself: it is immutable."""
         return self
 
-    # Exchange -------------------------------------------------------------------------------------------------------
+    # Exchange -------------------------------------------------------------------------------------
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's device type and number."""
-        return ({"cpu": 1, "gpu": 2}[self.device.platform], self.device.id if self.device.platform == "gpu" else 0)
+        return (
+            {"cpu": 1, "gpu": 2}[self.device.platform],
+            self.device.id if self.device.platform == "gpu" else 0,
+        )
 
 
 def _unpickle(value: NDArray, aval: ShapedArray) -> DeviceArray:
@@ -210,4 +226,6 @@ def put_numpy(value: NDArray, aval: ShapedArray, device: Device, committed: bool
 
 def device_copy(x: DeviceArray, device: Device, committed: bool = True) -> DeviceArray:
     """Copy an array to a device."""
-    return DeviceArray(x.aval, buffers.copy_to_device(x.live_buffer("copying"), device.raw), device, committed)
+    return DeviceArray(
+        x.aval, buffers.copy_to_device(x.live_buffer("copying"), device.raw), device, committed
+    )

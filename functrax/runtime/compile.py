@@ -35,17 +35,17 @@ class Timings(threading.local):
 timings = Timings()
 
 
-def lower(
-    jaxpr: Jaxpr, *, name: str, device: Device, donated: Sequence[bool] = ()
-) -> Lowered:
+def lower(jaxpr: Jaxpr, *, name: str, platform: str, donated: Sequence[bool] = ()) -> Lowered:
     """Optimize a program and write it as StableHLO."""
     start = time.perf_counter()
-    lowered = lower_jaxpr(optimize(jaxpr), name=name, platform=device.platform, donated=donated)
+    lowered = lower_jaxpr(optimize(jaxpr), name=name, platform=platform, donated=donated)
     timings.lower += time.perf_counter() - start
     return lowered
 
 
-def compile_lowered(lowered: Lowered, device: Device, overrides: dict[str, Any] | None = None) -> Executable:
+def compile_lowered(
+    lowered: Lowered, device: Device, overrides: dict[str, Any] | None = None
+) -> Executable:
     """Compile a module for one device."""
     start = time.perf_counter()
     options = compile_options((device.raw,), overrides=overrides)

@@ -19,7 +19,16 @@ class Device:
         process_index: the process it belongs to.
     """
 
-    __slots__ = ("client", "device_kind", "has_peers", "id", "platform", "process_index", "programs", "raw")
+    __slots__ = (
+        "client",
+        "device_kind",
+        "has_peers",
+        "id",
+        "platform",
+        "process_index",
+        "programs",
+        "raw",
+    )
 
     def __init__(self, raw: Any, client: clients.Client) -> None:
         """Wrap jaxlib's device."""
@@ -31,7 +40,9 @@ class Device:
         self.process_index: int = raw.process_index
         self.has_peers = len(client.devices) > 1
         self.programs: dict[Any, Any] = {}
-        """Compiled single operations, by (primitive, types, params): the eager interpreter's cache."""
+        """Compiled single operations, by (primitive, types, params): the eager interpreter's
+        cache.
+        """
 
     def memory_stats(self) -> dict[str, int] | None:
         """Return the allocator's counters in bytes, where the platform has them."""
@@ -125,10 +136,11 @@ def process_count(backend: str | None = None) -> int:
 
 
 def default_backend() -> str:
-    """Return the platform used when nobody names one: the first of ``config.platforms``, else TPU, GPU, CPU.
+    """Return the platform used when nobody names one: the first of ``config.platforms``, else TPU,
+    GPU, CPU.
 
-    A plug-in that is installed but cannot start is reported in a warning before the next platform is tried; use
-    ``config.update("platforms", "tpu")`` to insist.
+    A plug-in that is installed but cannot start is reported in a warning before the next platform
+    is tried; use ``config.update("platforms", "tpu")`` to insist.
     """
     if _default:
         return _default[0].platform

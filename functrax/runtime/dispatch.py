@@ -17,7 +17,9 @@ from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 
 
-def evaluate(primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]) -> list[DeviceArray]:
+def evaluate(
+    primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
+) -> list[DeviceArray]:
     """Apply a primitive to concrete operands.
 
     Args:
@@ -48,11 +50,16 @@ def evaluate(primitive: Primitive, operands: Sequence[Value], params: dict[str, 
         program = device.programs[key] = _compile(primitive, operands, types, params, device)
     executable, out_types = program
     try:
-        results = executable([x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in operands])
+        results = executable(
+            [x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in operands]
+        )
     except (TypeError, errors.FunctraxError):
         check_operands(operands)
         raise
-    return [DeviceArray(aval, buffer, device, committed) for aval, buffer in zip(out_types, results, strict=True)]
+    return [
+        DeviceArray(aval, buffer, device, committed)
+        for aval, buffer in zip(out_types, results, strict=True)
+    ]
 
 
 def gather(call: str, operands: Sequence[Value]) -> tuple[list[Value], Device, bool]:
@@ -72,20 +79,27 @@ def gather(call: str, operands: Sequence[Value]) -> tuple[list[Value], Device, b
         )
     device = placed.pop() if placed else default_device()
     moved = [
-        device_copy(x, device, False) if type(x) is DeviceArray and x.device is not device else x for x in operands
+        device_copy(x, device, False) if type(x) is DeviceArray and x.device is not device else x
+        for x in operands
     ]
     return moved, device, any(x.committed for x in arrays)
 
 
 def _compile(
-    primitive: Primitive, operands: Sequence[Value], types: tuple[ShapedArray, ...], params: dict[str, Any], device: Device
+    primitive: Primitive,
+    operands: Sequence[Value],
+    types: tuple[ShapedArray, ...],
+    params: dict[str, Any],
+    device: Device,
 ) -> Any:
     check_operands(operands)
     out_types = abstract_eval(primitive, types, params)
     invars = [Var(aval) for aval in types]
     outvars = [Var(aval) for aval in out_types]
-    jaxpr = Jaxpr((), invars, outvars, [Equation(primitive, invars, outvars, params, None)], primitive.name)
-    lowered = lower(jaxpr, name=primitive.name, device=device)
+    jaxpr = Jaxpr(
+        (), invars, outvars, [Equation(primitive, invars, outvars, params, None)], primitive.name
+    )
+    lowered = lower(jaxpr, name=primitive.name, platform=device.platform)
     return compile_lowered(lowered, device), out_types
 
 
@@ -138,7 +152,10 @@ def convert(x: Any, call: str) -> Value:
     if hasattr(x, "__array__") and not isinstance(x, type):
         return from_numpy(np.asarray(x), call)
     raise errors.ArgumentError(
-        call, "an array or a number", f"{x!r} of type {kind.__name__}", fix="Convert it with `jnp.asarray`."
+        call,
+        "an array or a number",
+        f"{x!r} of type {kind.__name__}",
+        fix="Convert it with `jnp.asarray`.",
     )
 
 

@@ -8,7 +8,7 @@ from functrax import errors
 from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
 from functrax.lowering.module import Lowered
-from functrax.runtime.array import DeviceArray
+from functrax.runtime.array import DeviceArray, device_copy
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import check_operands, gather, literal_array
@@ -55,7 +55,9 @@ class Program:
         self._lock = threading.Lock()
         arguments = jaxpr.invars[len(consts) :]
         flags = tuple(donated) or (False,) * len(arguments)
-        positions = {var: i for i, (var, flag) in enumerate(zip(arguments, flags, strict=True)) if not flag}
+        positions = {
+            var: i for i, (var, flag) in enumerate(zip(arguments, flags, strict=True)) if not flag
+        }
         forwarded = [positions.get(v) if type(v) is Var else None for v in jaxpr.outvars]
         computed = [index is None for index in forwarded]
         body, used = dce(jaxpr, computed)
@@ -70,9 +72,11 @@ class Program:
         self.out_types = tuple(v.aval for v in body.outvars)
 
     def launcher(self, device: Device) -> Callable[[Sequence[Any]], list[Value]]:
-        """Return the quickest way to run the program, already compiled for `device`, again and again.
+        """Return the quickest way to run the program, already compiled for `device`, again and
+        again.
 
-        It is `run` with everything looked up beforehand; arguments it was not made for go to the general way.
+        It is `run` with everything looked up beforehand; arguments it was not made for go to the
+        general way.
         """
         if self.donated or self.results is not None or device.has_peers:
             return self.run
@@ -106,7 +110,8 @@ class Program:
             passed = values if self.kept is None else [values[i] for i in self.kept]
             results = run([*self.constants[device], *[x.buffer for x in passed]])
         except (IndexError, AttributeError, KeyError, TypeError, errors.FunctraxError):
-            # No arguments, a literal, a first run, an array elsewhere or without memory: look closer.
+            # No arguments, a literal, a first run, an array elsewhere or without memory: look
+            # closer.
             return self._run_general(values)
         return self._wrapped(results, device, values)
 
@@ -114,6 +119,22 @@ class Program:
         check_operands(values)
         arrays = [*self.consts, *values]
         moved, device, _ = gather(self.jaxpr.name or "jit", arrays)
+        return self._run_moved(moved, device, values)
+
+    def run_on(self, device: Device, values: Sequence[Any]) -> list[Value]:
+        """Launch the program on one device, whatever the default one is."""
+        check_operands(values)
+        moved = [
+            device_copy(x, device, x.committed)
+            if type(x) is DeviceArray and x.device is not device
+            else x
+            for x in (*self.consts, *values)
+        ]
+        return self._run_moved(moved, device, values)
+
+    def _run_moved(
+        self, moved: Sequence[Value], device: Device, values: Sequence[Any]
+    ) -> list[Value]:
         whole = [x if type(x) is DeviceArray else literal_array(x, device) for x in moved]
         constants, arguments = whole[: len(self.consts)], whole[len(self.consts) :]
         executable = self.executable(device)
@@ -122,9 +143,14 @@ class Program:
         results = executable([x.buffer for x in (*constants, *passed)])
         return self._wrapped(results, device, values)
 
-    def _wrapped(self, results: Sequence[Any], device: Device, values: Sequence[Any]) -> list[Value]:
-        committed = device.has_peers and any([type(x) is DeviceArray and x.committed for x in values])
-        outputs = [DeviceArray(a, b, device, committed) for a, b in zip(self.out_types, results, strict=True)]
+    def _wrapped(
+        self, results: Sequence[Any], device: Device, values: Sequence[Any]
+    ) -> list[Value]:
+        committed = device.has_peers and any(type(x) is DeviceArray and x.committed for x in values)
+        outputs = [
+            DeviceArray(a, b, device, committed)
+            for a, b in zip(self.out_types, results, strict=True)
+        ]
         if self.donated:
             taken = f"donated to {self.jaxpr.name!r} at {errors.user_location()}"
             for i in self.donated:
@@ -134,7 +160,8 @@ class Program:
             return outputs
         computed = iter(outputs)
         return [
-            next(computed) if index is None else _as_array(values[index], device) for index in self.results
+            next(computed) if index is None else _as_array(values[index], device)
+            for index in self.results
         ]
 
     def executable(self, device: Device) -> Executable:
@@ -142,15 +169,17 @@ class Program:
         with self._lock:
             found = self.compiled.get(device)
             if found is None:
-                found = self.compiled[device] = compile_lowered(self.lower(device), device, self.overrides)
+                found = self.compiled[device] = compile_lowered(
+                    self.lower(device.platform), device, self.overrides
+                )
             return found
 
-    def lower(self, device: Device) -> Lowered:
-        """Return the program as a StableHLO module for a device's platform."""
+    def lower(self, platform: str) -> Lowered:
+        """Return the program as a StableHLO module for a platform."""
         donated = [False] * len(self.consts)
         order = range(len(self.jaxpr.invars) - len(self.consts)) if self.kept is None else self.kept
         donated += [i in self.donated for i in order]
-        return lower(self.jaxpr, name=self.jaxpr.name, device=device, donated=donated)
+        return lower(self.jaxpr, name=self.jaxpr.name, platform=platform, donated=donated)
 
 
 def _as_array(value: Any, device: Device) -> DeviceArray:

@@ -1,0 +1,1 @@
+"""The interpreters of programs, and the functions that users call."""

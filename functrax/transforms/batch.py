@@ -1,4 +1,6 @@
-"""Vectorization: every value may carry one extra axis, and operations are rewritten to map over it."""
+"""Vectorization: every value may carry one extra axis, and operations are rewritten to map over
+it.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -52,8 +54,12 @@ class BatchTrace(Trace):
         self.axis = axis
         self.name = name
 
-    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
-        """Apply the batch rule, unless no operand is mapped and the operation does not name this axis."""
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> Any:
+        """Apply the batch rule, unless no operand is mapped and the operation does not name this
+        axis.
+        """
         values: list[Value] = []
         dims: list[Dim] = []
         mapped = False
@@ -84,7 +90,12 @@ class BatchTrace(Trace):
 
 
 def batch_flat(
-    function: Any, axis: BatchAxis, values: Sequence[Value], dims: Sequence[Dim], *, name: str = "vmap"
+    function: Any,
+    axis: BatchAxis,
+    values: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    name: str = "vmap",
 ) -> tuple[list[Value], list[Dim]]:
     """Run a function of flat values with some of them mapped.
 
@@ -101,7 +112,8 @@ def batch_flat(
     saved, saved_axes = state.trace, state.axes
     trace = BatchTrace(saved, axis, name)
     arguments = [
-        value if dim is None else BatchTracer(trace, value, dim) for value, dim in zip(values, dims, strict=True)
+        value if dim is None else BatchTracer(trace, value, dim)
+        for value, dim in zip(values, dims, strict=True)
     ]
     state.trace = trace
     if axis.name is not None:
@@ -112,7 +124,8 @@ def batch_flat(
         state.trace, state.axes = saved, saved_axes
         trace.ended = True
     out: list[tuple[Value, Dim]] = [
-        (r.value, r.dim) if type(r) is BatchTracer and r.trace is trace else (r, NOT_MAPPED) for r in results
+        (r.value, r.dim) if type(r) is BatchTracer and r.trace is trace else (r, NOT_MAPPED)
+        for r in results
     ]
     return [value for value, _ in out], [dim for _, dim in out]
 
@@ -127,7 +140,8 @@ def batch_jaxpr(
         jaxpr: without constvars.
         axis: the mapped axis.
         dims: the mapped axis of each argument, or None.
-        out_mapped: which results must be mapped (at axis 0), even if they do not depend on the axis; None leaves it open.
+        out_mapped: which results must be mapped (at axis 0), even if they do not depend on the
+            axis; None leaves it open.
 
     Returns:
         The program ``(consts, args) -> results``, its consts, and the mapped axis of each result.
@@ -135,14 +149,17 @@ def batch_jaxpr(
     out_dims: list[Dim] = []
 
     def mapped(*values: Value) -> list[Value]:
-        results, dims_out = batch_flat(lambda *args: eval_jaxpr(jaxpr, (), *args), axis, values, dims)
+        results, dims_out = batch_flat(
+            lambda *args: eval_jaxpr(jaxpr, (), *args), axis, values, dims
+        )
         if out_mapped is not None:
             results = [
                 move_batch_axis(axis, r, d, 0) if wanted or d is not None else r
                 for r, d, wanted in zip(results, dims_out, out_mapped, strict=True)
             ]
             dims_out = [
-                0 if wanted or d is not None else None for d, wanted in zip(dims_out, out_mapped, strict=True)
+                0 if wanted or d is not None else None
+                for d, wanted in zip(dims_out, out_mapped, strict=True)
             ]
         out_dims.extend(dims_out)
         return results

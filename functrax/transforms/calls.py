@@ -1,4 +1,6 @@
-"""What calls of user functions with their own rules share: arguments, trees, and the function as values or as a program."""
+"""What calls of user functions with their own rules share: arguments, trees, and the function as
+values or as a program.
+"""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -18,7 +20,9 @@ from functrax.transforms.stage import StageTrace, stage_open
 Flat = Callable[..., Sequence[Value]]
 
 
-def positional(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: str) -> tuple[Any, ...]:
+def positional(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
+) -> tuple[Any, ...]:
     """Return all arguments by position, defaults filled in.
 
     Raises:
@@ -81,14 +85,22 @@ def as_program(
 
 
 def user_tangent(aval: ShapedArray, tangent: Value | None = None) -> Any:
-    """Return a tangent or cotangent as user rules see it: zeros where there is none, float0 for integers."""
+    """Return a tangent or cotangent as user rules see it: zeros where there is none, float0 for
+    integers.
+    """
     if not has_tangent(aval):
         return np.zeros(aval.shape, dtypes.float0)
     return as_array(zeros(aval)) if tangent is None else tangent
 
 
 def checked_leaves(
-    call: str, what: str, result: Any, expected_tree: Any, avals: Sequence[ShapedArray], *, exact: bool = True
+    call: str,
+    what: str,
+    result: Any,
+    expected_tree: Any,
+    avals: Sequence[ShapedArray],
+    *,
+    exact: bool = True,
 ) -> list[Value | None]:
     """Flatten a rule's result and check it against the types it must have.
 
@@ -112,10 +124,7 @@ def checked_leaves(
         given = tree.structure(placeholder).flatten_up_to(result) if result is not None else None
     except ValueError:
         given = None
-    if given is None:
-        leaves = _with_nones(call, what, result, placeholder)
-    else:
-        leaves = list(given)
+    leaves = _with_nones(call, what, result, placeholder) if given is None else list(given)
     paths = [tree.keystr(path) for path, _ in tree.leaves_with_path(placeholder)]
     checked: list[Value | None] = []
     for path, leaf, aval in zip(paths, leaves, avals, strict=True):
@@ -124,7 +133,9 @@ def checked_leaves(
             continue
         value = as_value(leaf, call)
         if value.aval.shape != aval.shape or (exact and value.aval.dtype != aval.dtype):
-            raise errors.CustomRuleError(call, f"{what}{path} of type {aval.strong()!r}", f"{value.aval!r}")
+            raise errors.CustomRuleError(
+                call, f"{what}{path} of type {aval.strong()!r}", f"{value.aval!r}"
+            )
         checked.append(value)
     return checked
 

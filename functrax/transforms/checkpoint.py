@@ -1,4 +1,6 @@
-"""`checkpoint`: keep only a function's inputs for the backward pass, and compute the rest again there."""
+"""`checkpoint`: keep only a function's inputs for the backward pass, and compute the rest again
+there.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -29,16 +31,22 @@ def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedA
     return jaxpr.out_avals
 
 
-def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, jaxpr: Jaxpr, **params: Any) -> Any:
+def _jvp(
+    primals: Sequence[Value], tangents: Sequence[Tangent], *, jaxpr: Jaxpr, **params: Any
+) -> Any:
     """Push forward the program inside; what it computes stays to be computed again."""
     pushed, consts, out_nonzero = jvp_jaxpr(jaxpr, tuple(t is not None for t in tangents))
     given = [t for t in tangents if t is not None]
     results = bind(checkpoint_p, *consts, *primals, *given, jaxpr=pushed, **params)
     tangents_out = iter(results[len(jaxpr.outvars) :])
-    return results[: len(jaxpr.outvars)], [next(tangents_out) if has else None for has in out_nonzero]
+    return results[: len(jaxpr.outvars)], [
+        next(tangents_out) if has else None for has in out_nonzero
+    ]
 
 
-def _partial(trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]) -> Any:
+def _partial(
+    trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
+) -> Any:
     """Compute the known results; record the whole program, from its inputs, for the others."""
     jaxpr: Jaxpr = params["jaxpr"]
     known_jaxpr, consts, _, out_unknown, _ = partial_eval_jaxpr(jaxpr, tuple(unknown))
@@ -65,12 +73,15 @@ def _transpose(
     def pulled_back(*values: Value) -> list[Value]:
         inputs = values[: len(known)]
         if prevent_cse and inputs:
-            # Without the barrier XLA would merge this computation with the forward pass's, and keep its results.
+            # Without the barrier XLA would merge this computation with the forward pass's, and
+            # keep its results.
             inputs = bind(optimization_barrier_p, *inputs)
 
         def run(*unknown: Value) -> list[Value]:
             from_known, from_unknown = iter(inputs), iter(unknown)
-            return eval_jaxpr(jaxpr, (), *(next(from_unknown) if is_l else next(from_known) for is_l in linear))
+            return eval_jaxpr(
+                jaxpr, (), *(next(from_unknown) if is_l else next(from_known) for is_l in linear)
+            )
 
         unknown_avals = [x.aval for x in operands if is_linear(x)]
         recorded, residuals, _ = record_flat(run, unknown_avals, name="checkpoint")
@@ -79,13 +90,19 @@ def _transpose(
         present.extend(c is not None for c in pulled)
         return [c for c in pulled if c is not None]
 
-    transposed, consts = stage_open(pulled_back, [x.aval for x in (*known, *given)], name=f"checkpoint({name})")
-    pulled = iter(bind(jit_p, *consts, *known, *given, jaxpr=transposed, name=f"checkpoint({name})"))
+    transposed, consts = stage_open(
+        pulled_back, [x.aval for x in (*known, *given)], name=f"checkpoint({name})"
+    )
+    pulled = iter(
+        bind(jit_p, *consts, *known, *given, jaxpr=transposed, name=f"checkpoint({name})")
+    )
     outgoing = iter([next(pulled) if p else None for p in present])
     return [next(outgoing) if is_l else None for is_l in linear]
 
 
-def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, jaxpr: Jaxpr, **params: Any) -> Any:
+def _batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, jaxpr: Jaxpr, **params: Any
+) -> Any:
     mapped, consts, out_dims = batch_jaxpr(jaxpr, axis, tuple(dims))
     return bind(checkpoint_p, *consts, *operands, jaxpr=mapped, **params), out_dims
 
@@ -114,7 +131,8 @@ def checkpoint(
     policy: Callable[..., bool] | None = None,
     static_argnums: int | Sequence[int] = (),
 ) -> Callable[P, R]:
-    """Trade computation for memory: the backward pass recomputes `fun` from its inputs instead of storing its insides.
+    """Trade computation for memory: the backward pass recomputes `fun` from its inputs instead of
+    storing its insides.
 
     Args:
         fun: a function of pytrees of arrays.
@@ -138,7 +156,9 @@ def checkpoint(
     """
     check_callable(fun, "checkpoint")
     if policy is not None:
-        raise errors.ArgumentError("checkpoint", "policy=None", f"{policy!r}", fix="Split the function instead.")
+        raise errors.ArgumentError(
+            "checkpoint", "policy=None", f"{policy!r}", fix="Split the function instead."
+        )
     options = StaticArguments(fun, static_argnums, None, None, None, "checkpoint")
 
     @functools.wraps(fun)
@@ -148,10 +168,17 @@ def checkpoint(
         dynamic, _, rebuild = options.split(fun, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
         values = [as_value(x, "checkpoint") for x in leaves]
-        traced = trace_function(fun, in_tree, [x.aval for x in values], call="checkpoint", rebuild=rebuild)
+        traced = trace_function(
+            fun, in_tree, [x.aval for x in values], call="checkpoint", rebuild=rebuild
+        )
         name = traced.jaxpr.name
         results = bind(
-            checkpoint_p, *traced.consts, *values, jaxpr=traced.jaxpr, prevent_cse=prevent_cse, name=name
+            checkpoint_p,
+            *traced.consts,
+            *values,
+            jaxpr=traced.jaxpr,
+            prevent_cse=prevent_cse,
+            name=name,
         )
         return traced.out_tree.unflatten(results)
 

@@ -1,8 +1,9 @@
 """`custom_jvp`: a function with its own forward-mode rule."""
 
 import functools
+import types
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from functrax import errors
 from functrax.core import tree
@@ -28,8 +29,9 @@ from functrax.transforms.stage import StageTrace
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The primitive: operands are captured values, then arguments. The function is Python (`function`) while it is called from
-# Python, and a program (`jaxpr`) once it is staged; `rule` maps flat primals and tangents to flat results and tangents.
+# The primitive: operands are captured values, then arguments. The function is Python (`function`)
+# while it is called from Python, and a program (`jaxpr`) once it is staged; `rule` maps flat
+# primals and tangents to flat results and tangents.
 
 
 def _evaluate(*operands: Value, function: Flat, **_: Any) -> Sequence[Value]:
@@ -40,7 +42,12 @@ def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any])
     if "jaxpr" in params:
         return trace.record(custom_jvp_call_p, operands, params)
     jaxpr, consts = as_program(trace, params["function"], operands, params["name"])
-    staged = {"jaxpr": jaxpr, "rule": params["rule"], "num_consts": len(consts), "name": params["name"]}
+    staged = {
+        "jaxpr": jaxpr,
+        "rule": params["rule"],
+        "num_consts": len(consts),
+        "name": params["name"],
+    }
     return trace.record(custom_jvp_call_p, [*consts, *operands], staged)
 
 
@@ -49,7 +56,13 @@ def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedA
 
 
 def _jvp(
-    primals: Sequence[Value], tangents: Sequence[Tangent], *, rule: Any, name: str, num_consts: int = 0, **_: Any
+    primals: Sequence[Value],
+    tangents: Sequence[Tangent],
+    *,
+    rule: Any,
+    name: str,
+    num_consts: int = 0,
+    **_: Any,
 ) -> Any:
     """Apply the user's rule."""
     if any(tangent is not None for tangent in tangents[:num_consts]):
@@ -69,21 +82,34 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **pa
         jaxpr: Jaxpr = params["jaxpr"]
         outs = (True,) * len(jaxpr.outvars)
         mapped, consts, _ = batch_jaxpr(jaxpr, axis, tuple(dims), outs)
-        changed = {"jaxpr": mapped, "num_consts": count + len(consts), "rule": rule, "name": params["name"]}
+        changed = {
+            "jaxpr": mapped,
+            "num_consts": count + len(consts),
+            "rule": rule,
+            "name": params["name"],
+        }
         results = bind(custom_jvp_call_p, *consts, *operands, **changed)
     else:
         function = functools.partial(_batched_function, params["function"], axis, tuple(dims))
-        results = bind(custom_jvp_call_p, *operands, function=function, rule=rule, name=params["name"])
+        results = bind(
+            custom_jvp_call_p, *operands, function=function, rule=rule, name=params["name"]
+        )
     return results, [0] * len(results)
 
 
-def _batched_function(function: Flat, axis: BatchAxis, dims: Sequence[Dim], *values: Value) -> list[Value]:
+def _batched_function(
+    function: Flat, axis: BatchAxis, dims: Sequence[Dim], *values: Value
+) -> list[Value]:
     results, out_dims = batch_flat(function, axis, values, dims)
     return [move_batch_axis(axis, r, d) for r, d in zip(results, out_dims, strict=True)]
 
 
 def _batched_rule(
-    rule: Any, axis: BatchAxis, dims: Sequence[Dim], primals: Sequence[Value], tangents: Sequence[Tangent]
+    rule: Any,
+    axis: BatchAxis,
+    dims: Sequence[Dim],
+    primals: Sequence[Value],
+    tangents: Sequence[Tangent],
 ) -> tuple[list[Value], list[Tangent]]:
     """Map the rule: tangents have their primals' mapped axes."""
     has = [tangent is not None for tangent in tangents]
@@ -107,7 +133,9 @@ def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str, **_: Any) -> list[An
     return b.lower_jaxpr(jaxpr, operands, name)
 
 
-def _partial(trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]) -> Any:
+def _partial(
+    trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
+) -> Any:
     """Record what the function does: a recorded program is not differentiated again."""
     function = JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
     with current(trace):
@@ -134,8 +162,8 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
 
     Args:
         fun: a function of pytrees of arrays.
-        nondiff_argnums: positions of arguments that are not differentiated and need not be arrays; the rule receives
-            them first.
+        nondiff_argnums: positions of arguments that are not differentiated and need not be arrays;
+            the rule receives them first.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -155,14 +183,18 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         check_callable(fun, "custom_jvp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.nondiff_argnums = (
+            (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        )
         self.jvp: Callable[..., Any] | None = None
 
     def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
-        """Set the rule ``jvp(primals, tangents) -> (output, output tangent)`` and return it (so it can decorate).
+        """Set the rule ``jvp(primals, tangents) -> (output, output tangent)`` and return it (so it
+        can decorate).
 
         Args:
-            jvp: the rule; it must be linear in the tangents. With `nondiff_argnums`, these arguments come first.
+            jvp: the rule; it must be linear in the tangents. With `nondiff_argnums`, these
+                arguments come first.
             symbolic_zeros: must be False.
         """
         check_callable(jvp, "custom_jvp.defjvp")
@@ -172,13 +204,21 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
-        """Set one rule per argument, ``jvp(tangent, output, *primals) -> output tangent``; None where it is zero."""
+        """Set one rule per argument, ``jvp(tangent, output, *primals) -> output tangent``; None
+        where it is zero.
+        """
         if self.nondiff_argnums:
-            raise errors.ArgumentError("custom_jvp.defjvps", "no nondiff_argnums", f"{self.nondiff_argnums}")
+            raise errors.ArgumentError(
+                "custom_jvp.defjvps", "no nondiff_argnums", f"{self.nondiff_argnums}"
+            )
 
         def jvp(primals: Any, tangents: Any) -> Any:
-            out = self(*primals)
-            parts = [rule(t, out, *primals) for rule, t in zip(jvps, tangents, strict=True) if rule is not None]
+            out = cast(Any, self)(*primals)
+            parts = [
+                rule(t, out, *primals)
+                for rule, t in zip(jvps, tangents, strict=True)
+                if rule is not None
+            ]
             if not parts:
                 return out, tree.map(lambda x: x * 0, out)
             total = parts[0]
@@ -192,7 +232,9 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         """Call the function; transforms will find its rule."""
         name = function_name(self.fun)
         if self.jvp is None:
-            raise errors.ArgumentError(name, "a rule set by `defjvp`", "none", fix=f"Decorate it with `@{name}.defjvp`.")
+            raise errors.ArgumentError(
+                name, "a rule set by `defjvp`", "none", fix=f"Decorate it with `@{name}.defjvp`."
+            )
         if state.trace is None:
             return self.fun(*args, **kwargs)
         whole = positional(self.fun, args, kwargs, name)
@@ -201,8 +243,10 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         leaves, in_tree = tree.flatten((tuple(free), {}))
         values = [as_value(x, name) for x in leaves]
 
+        fun: Callable[..., Any] = self.fun
+
         def run(*free_args: Any) -> Any:
-            return self.fun(*merge_nondiff(fixed, free_args, nondiff))
+            return fun(*merge_nondiff(fixed, free_args, nondiff))
 
         function = FlatFunction(functools.update_wrapper(run, self.fun), in_tree, name)
         rule = functools.partial(self._flat_rule, name, function, fixed)
@@ -210,24 +254,35 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         return function.out_tree.unflatten(results)
 
     def _flat_rule(
-        self, name: str, function: FlatFunction, fixed: Sequence[Any], primals: Sequence[Value], tangents: Sequence[Tangent]
+        self,
+        name: str,
+        function: FlatFunction,
+        fixed: Sequence[Any],
+        primals: Sequence[Value],
+        tangents: Sequence[Tangent],
     ) -> tuple[list[Value], list[Tangent]]:
         """Call the user's rule on pytrees and check what it returns."""
         in_tree = function.in_tree
         primal_args, _ = in_tree.unflatten(primals)
-        tangent_args, _ = in_tree.unflatten([user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)])
+        tangent_args, _ = in_tree.unflatten(
+            [user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)]
+        )
         rule: Any = self.jvp
         result = rule(*fixed, primal_args, tangent_args)
         if not (isinstance(result, tuple | list) and len(result) == 2):
             raise errors.CustomRuleError(
-                name, "the jvp rule to return a pair (output, output tangent)", f"{type(result).__name__}"
+                name,
+                "the jvp rule to return a pair (output, output tangent)",
+                f"{type(result).__name__}",
             )
         leaves, out_tree = tree.flatten(result[0])
         if function.out_tree is None:
             function.out_tree = out_tree
         elif out_tree != function.out_tree:
             raise errors.CustomRuleError(
-                name, f"an output of the function's structure {function.out_tree} from the jvp rule", f"{out_tree}"
+                name,
+                f"an output of the function's structure {function.out_tree} from the jvp rule",
+                f"{out_tree}",
             )
         outs = [as_value(x, name) for x in leaves]
         avals = [out.aval for out in outs]
@@ -235,4 +290,4 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind like a method."""
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)

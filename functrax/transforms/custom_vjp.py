@@ -1,11 +1,13 @@
 """`custom_vjp`: a function with its own reverse-mode rule.
 
-Differentiating a call runs the user's forward function, and binds the tangent of the output as one linear operation,
-`custom_vjp_tangent`. Transposing that operation calls the user's backward function. Evaluating it, as forward mode does,
-differentiates the function itself; so `jvp`, `linearize` and `hessian` work over user rules too.
+Differentiating a call runs the user's forward function, and binds the tangent of the output as one
+linear operation, `custom_vjp_tangent`. Transposing that operation calls the user's backward
+function. Evaluating it, as forward mode does, differentiates the function itself; so `jvp`,
+`linearize` and `hessian` work over user rules too.
 """
 
 import functools
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -15,7 +17,16 @@ from functrax.core.jaxpr import Jaxpr
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
-from functrax.primitives.rules import Dim, Tangent, has_tangent, is_linear, move_axis, move_batch_axis, sum_axes, zeros
+from functrax.primitives.rules import (
+    Dim,
+    Tangent,
+    has_tangent,
+    is_linear,
+    move_axis,
+    move_batch_axis,
+    sum_axes,
+    zeros,
+)
 from functrax.transforms.batch import batch_flat, batch_jaxpr
 from functrax.transforms.calls import (
     Flat,
@@ -51,7 +62,7 @@ class Rules:
         self.backward = backward
 
 
-# custom_vjp_call: operands are captured values, then arguments ------------------------------------------------------
+# custom_vjp_call: operands are captured values, then arguments ------------------------------------
 
 
 def _evaluate(*operands: Value, function: Flat, **_: Any) -> Sequence[Value]:
@@ -62,7 +73,12 @@ def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any])
     if "jaxpr" in params:
         return trace.record(custom_vjp_call_p, operands, params)
     jaxpr, consts = as_program(trace, params["function"], operands, params["name"])
-    staged = {"jaxpr": jaxpr, "rules": params["rules"], "num_consts": len(consts), "name": params["name"]}
+    staged = {
+        "jaxpr": jaxpr,
+        "rules": params["rules"],
+        "num_consts": len(consts),
+        "name": params["name"],
+    }
     return trace.record(custom_vjp_call_p, [*consts, *operands], staged)
 
 
@@ -123,7 +139,12 @@ def _batched_params(
     if "jaxpr" in params:
         jaxpr: Jaxpr = params["jaxpr"]
         mapped, consts, _ = batch_jaxpr(jaxpr, axis, tuple(dims), (True,) * len(jaxpr.outvars))
-        return {**params, "jaxpr": mapped, "rules": rules, "num_consts": count + len(consts)}, consts
+        return {
+            **params,
+            "jaxpr": mapped,
+            "rules": rules,
+            "num_consts": count + len(consts),
+        }, consts
     function = functools.partial(_batched, params["function"], axis, tuple(dims))
     return {**params, "function": function, "rules": rules}, []
 
@@ -151,7 +172,9 @@ def _batched_rules(rules: Rules, axis: BatchAxis, dims: Sequence[Dim]) -> Rules:
 
         def run(*values: Value) -> list[Value]:
             given = iter(values[len(residuals) :])
-            pulled = rules.backward(values[: len(residuals)], [next(given) if h else None for h in has])
+            pulled = rules.backward(
+                values[: len(residuals)], [next(given) if h else None for h in has]
+            )
             present.extend(c is not None for c in pulled)
             return [c for c in pulled if c is not None]
 
@@ -176,7 +199,9 @@ def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str, **_: Any) -> list[An
     return b.lower_jaxpr(jaxpr, operands, name)
 
 
-def _partial(trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]) -> Any:
+def _partial(
+    trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
+) -> Any:
     """Record what the function does: a recorded program is not differentiated again."""
     with current(trace):
         return _function_of(params)(*operands)
@@ -200,10 +225,12 @@ custom_vjp_call_p = declare(
     lowers_keys=True,
 )
 
-# custom_vjp_tangent: operands are primals, residuals of the forward function, tangents of the inexact arguments ----------
+# custom_vjp_tangent: operands are primals, residuals of the forward function, tangents of the inexa
 
 
-def _split(operands: Sequence[Any], params: dict[str, Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+def _split(
+    operands: Sequence[Any], params: dict[str, Any]
+) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
     primals, residuals = params["num_primals"], params["num_primals"] + params["num_residuals"]
     return operands[:primals], operands[primals:residuals], operands[residuals:]
 
@@ -213,7 +240,10 @@ def _tangent_function(*operands: Value, **params: Any) -> list[Value]:
     primals, _, given = _split(operands, params)
     count = params.get("num_consts", 0)
     tangents = iter(given)
-    aligned = [next(tangents) if i >= count and has_tangent(p.aval) else None for i, p in enumerate(primals)]
+    aligned = [
+        next(tangents) if i >= count and has_tangent(p.aval) else None
+        for i, p in enumerate(primals)
+    ]
     _, pushed = jvp_flat(_function_of(params), primals, aligned)
     return [
         zeros(aval) if t is None else t
@@ -232,7 +262,9 @@ def _tangent_stage(trace: StageTrace, operands: Sequence[Value], params: dict[st
     return trace.record(custom_vjp_tangent_p, [*consts, *primals, *residuals, *given], staged)
 
 
-def _tangent_abstract(*avals: ShapedArray, out_avals: tuple[ShapedArray, ...], **_: Any) -> tuple[ShapedArray, ...]:
+def _tangent_abstract(
+    *avals: ShapedArray, out_avals: tuple[ShapedArray, ...], **_: Any
+) -> tuple[ShapedArray, ...]:
     return tuple(aval for aval in out_avals if has_tangent(aval))
 
 
@@ -241,7 +273,9 @@ def _tangent_jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params
     return jvp_flat(functools.partial(_tangent_function, **params), primals, tangents)
 
 
-def _tangent_transpose(cotangents: Sequence[Tangent], *operands: Any, **params: Any) -> list[Tangent]:
+def _tangent_transpose(
+    cotangents: Sequence[Tangent], *operands: Any, **params: Any
+) -> list[Tangent]:
     """Call the user's backward function."""
     primals, residuals, given = _split(operands, params)
     count = params.get("num_consts", 0)
@@ -255,15 +289,20 @@ def _tangent_transpose(cotangents: Sequence[Tangent], *operands: Any, **params: 
     ]
 
 
-def _tangent_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any) -> Any:
+def _tangent_batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+) -> Any:
     primals, residuals, given = _split(operands, params)
     primal_dims, residual_dims, given_dims = _split(dims, params)
     count = params.get("num_consts", 0)
     changed, consts = _batched_params(axis, primal_dims, count, params)
     moved = [move_batch_axis(axis, x, d) for x, d in zip(residuals, residual_dims, strict=True)]
-    inexact = [d for p, d in zip(primals[count:], primal_dims[count:], strict=True) if has_tangent(p.aval)]
+    inexact = [
+        d for p, d in zip(primals[count:], primal_dims[count:], strict=True) if has_tangent(p.aval)
+    ]
     if any(p is None and g is not None for p, g in zip(inexact, given_dims, strict=True)):
-        # A mapped tangent of a primal that is not mapped: map the primal too, so that the two agree.
+        # A mapped tangent of a primal that is not mapped: map the primal too, so that the two
+        # agree.
         primals = [move_batch_axis(axis, x, d) for x, d in zip(primals, primal_dims, strict=True)]
         given = [move_batch_axis(axis, x, d) for x, d in zip(given, given_dims, strict=True)]
         changed, consts = _batched_params(axis, [0] * len(primals), count, params)
@@ -274,7 +313,8 @@ def _tangent_batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Di
         ]
     changed["num_primals"] = len(primals) + len(consts)
     changed["out_avals"] = tuple(
-        ShapedArray((axis.size, *aval.shape), aval.dtype, False, aval.varying) for aval in params["out_avals"]
+        ShapedArray((axis.size, *aval.shape), aval.dtype, False, aval.varying)
+        for aval in params["out_avals"]
     )
     results = bind(custom_vjp_tangent_p, *consts, *primals, *moved, *given, **changed)
     return results, [0] * len(results)
@@ -304,7 +344,7 @@ custom_vjp_tangent_p = declare(
     lowers_keys=True,
 )
 
-# The decorator ------------------------------------------------------------------------------------------------------
+# The decorator ------------------------------------------------------------------------------------
 
 
 class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's)
@@ -312,8 +352,8 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
 
     Args:
         fun: a function of pytrees of arrays.
-        nondiff_argnums: positions of arguments that are not differentiated and need not be arrays; `bwd` receives them
-            first.
+        nondiff_argnums: positions of arguments that are not differentiated and need not be arrays;
+            `bwd` receives them first.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -330,7 +370,9 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         check_callable(fun, "custom_vjp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.nondiff_argnums = (
+            (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        )
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
 
@@ -345,22 +387,26 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
 
         Args:
             fwd: the arguments of the function -> ``(output, residuals)``.
-            bwd: ``(residuals, output cotangent)`` -> one cotangent per differentiable argument; None stands for zero.
-                With `nondiff_argnums`, these arguments come first.
+            bwd: ``(residuals, output cotangent)`` -> one cotangent per differentiable argument;
+                None stands for zero. With `nondiff_argnums`, these arguments come first.
             symbolic_zeros: must be False.
             optimize_remat: must be False.
         """
         check_callable(fwd, "custom_vjp.defvjp")
         check_callable(bwd, "custom_vjp.defvjp")
         if symbolic_zeros or optimize_remat:
-            raise errors.ArgumentError("custom_vjp.defvjp", "symbolic_zeros=False and optimize_remat=False", "True")
+            raise errors.ArgumentError(
+                "custom_vjp.defvjp", "symbolic_zeros=False and optimize_remat=False", "True"
+            )
         self.fwd, self.bwd = fwd, bwd
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; transforms will find its rules."""
         name = function_name(self.fun)
         if self.fwd is None or self.bwd is None:
-            raise errors.ArgumentError(name, "rules set by `defvjp`", "none", fix=f"Call `{name}.defvjp(fwd, bwd)`.")
+            raise errors.ArgumentError(
+                name, "rules set by `defvjp`", "none", fix=f"Call `{name}.defvjp(fwd, bwd)`."
+            )
         if state.trace is None:
             return self.fun(*args, **kwargs)
         whole = positional(self.fun, args, kwargs, name)
@@ -369,8 +415,10 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         leaves, in_tree = tree.flatten((tuple(free), {}))
         values = [as_value(x, name) for x in leaves]
 
+        fun: Callable[..., Any] = self.fun
+
         def run(*free_args: Any) -> Any:
-            return self.fun(*merge_nondiff(fixed, free_args, nondiff))
+            return fun(*merge_nondiff(fixed, free_args, nondiff))
 
         function = FlatFunction(functools.update_wrapper(run, self.fun), in_tree, name)
         rules = _user_rules(self, name, function, fixed, nondiff, [x.aval for x in values])
@@ -379,7 +427,7 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind like a method."""
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)
 
 
 def _user_rules(
@@ -402,14 +450,18 @@ def _user_rules(
         result = fwd(*merge_nondiff(fixed, free, nondiff))
         if not (isinstance(result, tuple | list) and len(result) == 2):
             raise errors.CustomRuleError(
-                name, "the fwd rule to return a pair (output, residuals)", f"{type(result).__name__}"
+                name,
+                "the fwd rule to return a pair (output, residuals)",
+                f"{type(result).__name__}",
             )
         leaves, out_tree = tree.flatten(result[0])
         if function.out_tree is None:
             function.out_tree = out_tree
         elif out_tree != function.out_tree:
             raise errors.CustomRuleError(
-                name, f"an output of the function's structure {function.out_tree} from the fwd rule", f"{out_tree}"
+                name,
+                f"an output of the function's structure {function.out_tree} from the fwd rule",
+                f"{out_tree}",
             )
         outs = [as_value(x, name) for x in leaves]
         residuals, residual_tree = tree.flatten(result[1])
@@ -419,11 +471,16 @@ def _user_rules(
 
     def backward(residuals: Sequence[Value], cotangents: Sequence[Tangent]) -> list[Tangent]:
         dense = [
-            user_tangent(aval) if c is None else c for c, aval in zip(cotangents, memory["outs"], strict=True)
+            user_tangent(aval) if c is None else c
+            for c, aval in zip(cotangents, memory["outs"], strict=True)
         ]
-        result = bwd(*fixed, memory["residuals"].unflatten(residuals), function.out_tree.unflatten(dense))
+        result = bwd(
+            *fixed, memory["residuals"].unflatten(residuals), function.out_tree.unflatten(dense)
+        )
         if isinstance(result, list):
             result = tuple(result)
-        return checked_leaves(name, "a cotangent of the arguments from the bwd rule, at ", result, args_tree, in_avals)
+        return checked_leaves(
+            name, "a cotangent of the arguments from the bwd rule, at ", result, args_tree, in_avals
+        )
 
     return Rules(forward, backward)

@@ -29,7 +29,9 @@ class ShapeDtypeStruct:
 
     __slots__ = ("dtype", "shape", "sharding", "weak_type")
 
-    def __init__(self, shape: Sequence[int], dtype: Any, *, sharding: Any = None, weak_type: bool = False) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: Any, *, sharding: Any = None, weak_type: bool = False
+    ) -> None:
         """Keep the fields, with the dtype made canonical."""
         self.shape = tuple(shape)
         self.dtype = dtypes.canonicalize(dtype)
@@ -68,7 +70,12 @@ def abstractify(x: Any, call: str) -> ShapedArray:
     """Return the type of anything that can be an argument: arrays, scalars, `ShapeDtypeStruct`."""
     if isinstance(x, ShapeDtypeStruct):
         return ShapedArray(x.shape, x.dtype, x.weak_type)
-    if not hasattr(x, "aval") and hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, np.ndarray):
+    if (
+        not hasattr(x, "aval")
+        and hasattr(x, "shape")
+        and hasattr(x, "dtype")
+        and not isinstance(x, np.ndarray)
+    ):
         return ShapedArray(tuple(x.shape), dtypes.canonicalize(x.dtype))
     return as_value(x, call).aval
 
@@ -95,16 +102,22 @@ def check_callable(function: object, call: str) -> None:
     """
     if not callable(function):
         raise errors.ArgumentError(
-            call, "a function", f"{function!r} of type {type(function).__name__}", fix=f"Pass it as `{call}(f)(x)`."
+            call,
+            "a function",
+            f"{function!r} of type {type(function).__name__}",
+            fix=f"Pass it as `{call}(f)(x)`.",
         )
     if inspect.isgeneratorfunction(function):
         raise errors.ArgumentError(
-            call, "a function that returns arrays", f"the generator function {function_name(function)!r}"
+            call,
+            "a function that returns arrays",
+            f"the generator function {function_name(function)!r}",
         )
 
 
 class FlatFunction:
-    """A user's function as a function of flat values; the structure of its result is known after a call.
+    """A user's function as a function of flat values; the structure of its result is known after a
+    call.
 
     Attributes:
         out_tree: the structure of the result.
@@ -159,14 +172,24 @@ class FlatFunction:
             ) from error
 
 
-def argument_names(function: Callable[..., Any], in_tree: Any) -> list[str]:
-    """Name each leaf of ``(args, kwargs)`` by parameter and path: ``params['w']``."""
+def argument_names(
+    function: Callable[..., Any], in_tree: Any, static_nums: Sequence[int] = ()
+) -> list[str]:
+    """Name each leaf of ``(args, kwargs)`` by parameter and path: ``params['w']``.
+
+    Args:
+        function: the user's function.
+        in_tree: the structure of its arguments, without static ones.
+        static_nums: the positions of static ones.
+    """
     placeholders = in_tree.unflatten(range(in_tree.num_leaves))
     paths, _ = tree.flatten_with_path(placeholders)
     try:
         parameters = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         parameters = []
+    static = {number % len(parameters) for number in static_nums if parameters}
+    parameters = [name for i, name in enumerate(parameters) if i not in static]
     names: list[str] = []
     for path, _ in paths:
         where, which, *rest = path
@@ -179,7 +202,9 @@ def argument_names(function: Callable[..., Any], in_tree: Any) -> list[str]:
     return names
 
 
-def check_arity(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: str) -> None:
+def check_arity(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
+) -> None:
     """Raise if a function cannot be called with these arguments.
 
     Raises:
@@ -194,5 +219,7 @@ def check_arity(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     except TypeError as error:
         name = function_name(function)
         raise errors.ArgumentError(
-            call, f"the arguments of {name}{signature}", f"{len(args)} positional and {sorted(kwargs)} ({error})"
+            call,
+            f"the arguments of {name}{signature}",
+            f"{len(args)} positional and {sorted(kwargs)} ({error})",
         ) from None

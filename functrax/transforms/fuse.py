@@ -1,4 +1,6 @@
-"""`fuse`: let a library function of several operations run as one compiled program when it is called eagerly."""
+"""`fuse`: let a library function of several operations run as one compiled program when it is
+called eagerly.
+"""
 
 import functools
 from collections.abc import Callable
@@ -9,10 +11,12 @@ from functrax.transforms.jit import jit
 
 
 def fuse(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a library function for eager calls; inside a transform it stays the operations it is made of.
+    """Compile a library function for eager calls; inside a transform it stays the operations it is
+    made of.
 
     Args:
-        function: takes values as positional arguments, and everything static and hashable as keyword arguments.
+        function: takes values as positional arguments, and everything static and hashable as
+            keyword arguments.
 
     Returns:
         A function of the same arguments.

@@ -1,4 +1,6 @@
-"""Derivatives for users: `jvp`, `linearize`, `vjp`, `linear_transpose`, `grad` and what is made of them."""
+"""Derivatives for users: `jvp`, `linearize`, `vjp`, `linear_transpose`, `grad` and what is made of
+them.
+"""
 
 import functools
 import operator
@@ -19,14 +21,21 @@ from functrax.primitives.rules import full, has_tangent, move_batch_axis, zeros
 from functrax.primitives.shape import iota_p, reshape
 from functrax.primitives.slice import slice
 from functrax.transforms.batch import batch_flat
-from functrax.transforms.flat import FlatFunction, abstractify, as_array, argument_names, check_callable, function_name
+from functrax.transforms.flat import (
+    FlatFunction,
+    abstractify,
+    argument_names,
+    as_array,
+    check_callable,
+    function_name,
+)
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.partial import linearize_flat, record_flat
 from functrax.transforms.transpose import backward_pass
 
 P = ParamSpec("P")
 
-# Arguments and results --------------------------------------------------------------------------------------------
+# Arguments and results ----------------------------------------------------------------------------
 
 
 def _values(call: str, leaves: Sequence[Any]) -> list[Array]:
@@ -39,9 +48,13 @@ def _float0_zeros(aval: ShapedArray) -> Any:
 
 
 class _WithAux:
-    """A function whose result is (out, aux): flattens out, and keeps aux aside with its traced leaves replaced."""
+    """A function whose result is (out, aux): flattens out, and keeps aux aside with its traced
+    leaves replaced.
+    """
 
-    def __init__(self, function: Callable[..., Any], in_tree: Any, call: str, has_aux: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], in_tree: Any, call: str, has_aux: bool
+    ) -> None:
         self.flat = FlatFunction(self.run, in_tree, call)
         self.function = function
         self.has_aux = has_aux
@@ -56,7 +69,8 @@ class _WithAux:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise errors.ArgumentError(
                 self.flat.call,
-                f"{function_name(self.function)!r} to return a pair (output, aux), because has_aux=True",
+                f"{function_name(self.function)!r} to return a pair (output, aux), because "
+                "has_aux=True",
                 f"{type(result).__name__}",
             )
         out, aux = result
@@ -79,7 +93,7 @@ class _WithAux:
         return self.flat.out_tree.unflatten([as_array(x) for x in results[: self.count]])
 
 
-# Forward mode -----------------------------------------------------------------------------------------------------
+# Forward mode -------------------------------------------------------------------------------------
 
 
 def jvp(
@@ -97,7 +111,8 @@ def jvp(
         ``(output, tangent)``, or ``(output, tangent, aux)``.
 
     Raises:
-        TreeError: if the trees differ; ShapeError, DtypeError: if a tangent does not fit its primal.
+        TreeError: if the trees differ; ShapeError, DtypeError: if a tangent does not fit its
+            primal.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -107,18 +122,23 @@ def jvp(
     check_callable(fun, "jvp")
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
         raise errors.ArgumentError(
-            "jvp", "primals and tangents as tuples", f"{type(primals).__name__} and {type(tangents).__name__}"
+            "jvp",
+            "primals and tangents as tuples",
+            f"{type(primals).__name__} and {type(tangents).__name__}",
         )
     leaves, in_tree = tree.flatten(tuple(primals))
     tangent_leaves, tangent_tree = tree.flatten(tuple(tangents))
     if in_tree != tangent_tree:
-        raise errors.TreeError("jvp", f"tangents of the primals' structure {in_tree}", f"{tangent_tree}")
+        raise errors.TreeError(
+            "jvp", f"tangents of the primals' structure {in_tree}", f"{tangent_tree}"
+        )
     values = _values("jvp", leaves)
     given = [_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
     flat = _WithAux(fun, _call_tree(in_tree), "jvp", has_aux)
     results, tangents_out = jvp_flat(flat, values, given)
     dense = [
-        _dense_tangent(r, t) for r, t in zip(results[: flat.count], tangents_out[: flat.count], strict=True)
+        _dense_tangent(r, t)
+        for r, t in zip(results[: flat.count], tangents_out[: flat.count], strict=True)
     ]
     out = flat.out_of(results), flat.flat.out_tree.unflatten(dense)
     return (*out, flat.aux_of(results)) if has_aux else out
@@ -138,14 +158,19 @@ def _tangent(primal: Value, tangent: Any) -> Value | None:
                 "jvp",
                 f"a tangent of dtype float0 for the primal {aval!r}",
                 f"{getattr(tangent, 'dtype', type(tangent).__name__)}",
-                fix="Differentiate with respect to floating-point arguments only, or pass `np.zeros(shape, float0)`.",
+                fix="Differentiate with respect to floating-point arguments only, or pass "
+                "`np.zeros(shape, float0)`.",
             )
         return None
     value = as_array(as_value(tangent, "jvp"))
     if value.aval.shape != aval.shape:
-        raise errors.ShapeError("jvp", f"a tangent of shape {aval.shape}", f"{value.aval!r} for the primal {aval!r}")
+        raise errors.ShapeError(
+            "jvp", f"a tangent of shape {aval.shape}", f"{value.aval!r} for the primal {aval!r}"
+        )
     if value.aval.dtype != aval.dtype:
-        raise errors.DtypeError("jvp", f"a tangent of dtype {aval.dtype}", f"{value.aval!r} for the primal {aval!r}")
+        raise errors.DtypeError(
+            "jvp", f"a tangent of dtype {aval.dtype}", f"{value.aval!r} for the primal {aval!r}"
+        )
     return value
 
 
@@ -164,7 +189,8 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
         has_aux: whether `fun` returns ``(output, aux)``.
 
     Returns:
-        ``(output, f_jvp)`` (and aux): ``f_jvp(*tangents)`` gives the tangent of the output, without recomputing `fun`.
+        ``(output, f_jvp)`` (and aux): ``f_jvp(*tangents)`` gives the tangent of the output, without
+        recomputing `fun`.
 
     Example:
         >>> import functrax
@@ -183,7 +209,9 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     def f_jvp(*tangents: Any) -> Any:
         tangent_leaves, tangent_tree = tree.flatten(tangents)
         if tangent_tree != in_tree:
-            raise errors.TreeError("linearize", f"tangents of the structure {in_tree}", f"{tangent_tree}")
+            raise errors.TreeError(
+                "linearize", f"tangents of the structure {in_tree}", f"{tangent_tree}"
+            )
         given = [_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
         pushed = iter(eval_jaxpr(jaxpr, residuals, *(t for t in given if t is not None)))
         dense = [
@@ -200,13 +228,17 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     return (*out, flat.aux_of(results)) if has_aux else out
 
 
-# Reverse mode -----------------------------------------------------------------------------------------------------
+# Reverse mode -------------------------------------------------------------------------------------
 
 
 class _Pullback:
-    """The result of differentiating a function once: maps cotangents of its output to cotangents of its arguments."""
+    """The result of differentiating a function once: maps cotangents of its output to cotangents
+    of its arguments.
+    """
 
-    def __init__(self, call: str, fun: Callable[..., Any], leaves: Sequence[Any], in_tree: Any, has_aux: bool) -> None:
+    def __init__(
+        self, call: str, fun: Callable[..., Any], leaves: Sequence[Any], in_tree: Any, has_aux: bool
+    ) -> None:
         self.call = call
         self.values = _values(call, leaves)
         self.active = [has_tangent(x.aval) for x in self.values]
@@ -231,7 +263,9 @@ class _Pullback:
         ]
 
 
-def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, reduce_axes: Sequence[Any] = ()) -> Any:
+def vjp(
+    fun: Callable[..., Any], *primals: Any, has_aux: bool = False, reduce_axes: Sequence[Any] = ()
+) -> Any:
     """Evaluate a function and return its pullback.
 
     Args:
@@ -241,10 +275,12 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, reduce_ax
         reduce_axes: accepted for compatibility; must be empty.
 
     Returns:
-        ``(output, vjpfun)`` (and aux): ``vjpfun(cotangent of the output)`` gives the tuple of cotangents of `primals`.
+        ``(output, vjpfun)`` (and aux): ``vjpfun(cotangent of the output)`` gives the tuple of
+        cotangents of `primals`.
 
     Raises:
-        TreeError, ShapeError, DtypeError: when `vjpfun` gets a cotangent that does not fit the output.
+        TreeError, ShapeError, DtypeError: when `vjpfun` gets a cotangent that does not fit the
+            output.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -264,7 +300,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, reduce_ax
     def vjpfun(cotangent: Any) -> Any:
         given, given_tree = tree.flatten(cotangent)
         if given_tree != out_tree:
-            raise errors.TreeError("vjp", f"a cotangent of the output's structure {out_tree}", f"{given_tree}")
+            raise errors.TreeError(
+                "vjp", f"a cotangent of the output's structure {out_tree}", f"{given_tree}"
+            )
         checked = [_cotangent(aval, c) for aval, c in zip(out_avals, given, strict=True)]
         return in_tree.unflatten(pullback.dense(pullback.pull(checked)))
 
@@ -277,13 +315,19 @@ def _cotangent(aval: ShapedArray, cotangent: Any) -> Value | None:
         return None
     value = as_value(cotangent, "vjp")
     if value.aval.shape != aval.shape:
-        raise errors.ShapeError("vjp", f"a cotangent of shape {aval.shape}", f"{value.aval!r} for the output {aval!r}")
+        raise errors.ShapeError(
+            "vjp", f"a cotangent of shape {aval.shape}", f"{value.aval!r} for the output {aval!r}"
+        )
     if value.aval.dtype != aval.dtype:
-        raise errors.DtypeError("vjp", f"a cotangent of dtype {aval.dtype}", f"{value.aval!r} for the output {aval!r}")
+        raise errors.DtypeError(
+            "vjp", f"a cotangent of dtype {aval.dtype}", f"{value.aval!r} for the output {aval!r}"
+        )
     return value
 
 
-def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Sequence[Any] = ()) -> Callable[..., Any]:
+def linear_transpose(
+    fun: Callable[..., Any], *primals: Any, reduce_axes: Sequence[Any] = ()
+) -> Callable[..., Any]:
     """Transpose a function that is promised to be linear.
 
     Args:
@@ -307,7 +351,9 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Sequen
     avals = [abstractify(x, "linear_transpose") for x in leaves]
     for aval in avals:
         if not has_tangent(aval):
-            raise errors.DtypeError("linear_transpose", "arguments of floating or complex dtype", repr(aval))
+            raise errors.DtypeError(
+                "linear_transpose", "arguments of floating or complex dtype", repr(aval)
+            )
     flat = FlatFunction(fun, _call_tree(in_tree), "linear_transpose")
     jaxpr, residuals, results = record_flat(flat, avals, name="linear_transpose")
 
@@ -315,11 +361,15 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Sequen
         given, given_tree = tree.flatten(cotangent)
         if given_tree != flat.out_tree:
             raise errors.TreeError(
-                "linear_transpose", f"a cotangent of the output's structure {flat.out_tree}", f"{given_tree}"
+                "linear_transpose",
+                f"a cotangent of the output's structure {flat.out_tree}",
+                f"{given_tree}",
             )
         checked = [_cotangent(r.aval, c) for r, c in zip(results, given, strict=True)]
         pulled = backward_pass(jaxpr, residuals, checked, "linear_transpose")
-        dense = [as_array(zeros(aval) if c is None else c) for aval, c in zip(avals, pulled, strict=True)]
+        dense = [
+            as_array(zeros(aval) if c is None else c) for aval, c in zip(avals, pulled, strict=True)
+        ]
         return in_tree.unflatten(dense)
 
     return transposed
@@ -344,10 +394,12 @@ def value_and_grad(
         reduce_axes: accepted for compatibility; must be empty.
 
     Returns:
-        A function of the same arguments that returns ``(value, gradient)``, or ``((value, aux), gradient)``.
+        A function of the same arguments that returns ``(value, gradient)``, or ``((value, aux),
+        gradient)``.
 
     Raises:
-        ArgumentError, DtypeError, ShapeError: if the output is not scalar or a dtype cannot be differentiated.
+        ArgumentError, DtypeError, ShapeError: if the output is not scalar or a dtype cannot be
+            differentiated.
 
     Example:
         >>> import functrax
@@ -355,7 +407,9 @@ def value_and_grad(
         >>> float(value), float(gradient)
         (9.0, 6.0)
     """
-    return _gradient("value_and_grad", fun, argnums, has_aux, holomorphic, allow_int, reduce_axes, True)
+    return _gradient(
+        "value_and_grad", fun, argnums, has_aux, holomorphic, allow_int, reduce_axes, True
+    )
 
 
 def grad(
@@ -377,11 +431,12 @@ def grad(
         reduce_axes: accepted for compatibility; must be empty.
 
     Returns:
-        A function of the same arguments that returns the gradient, or ``(gradient, aux)``: a tree like the argument, or a
-        tuple of them if `argnums` is a sequence.
+        A function of the same arguments that returns the gradient, or ``(gradient, aux)``: a tree
+        like the argument, or a tuple of them if `argnums` is a sequence.
 
     Raises:
-        ArgumentError, DtypeError, ShapeError: if the output is not scalar or a dtype cannot be differentiated.
+        ArgumentError, DtypeError, ShapeError: if the output is not scalar or a dtype cannot be
+            differentiated.
 
     Example:
         >>> import functrax
@@ -430,14 +485,21 @@ def _gradient(
 
 def _argnums(call: str, argnums: int | Sequence[int]) -> tuple[int, ...]:
     try:
-        numbers = (operator.index(argnums),) if not isinstance(argnums, tuple | list) else tuple(map(operator.index, argnums))
+        several = argnums if isinstance(argnums, Sequence) else (argnums,)
+        numbers = tuple(map(operator.index, several))
     except TypeError:
-        raise errors.ArgumentError(call, "argnums as an int or a sequence of ints", repr(argnums)) from None
+        raise errors.ArgumentError(
+            call, "argnums as an int or a sequence of ints", repr(argnums)
+        ) from None
     return numbers
 
 
 def select_arguments(
-    call: str, fun: Callable[..., Any], numbers: Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]
+    call: str,
+    fun: Callable[..., Any],
+    numbers: Sequence[int],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> tuple[tuple[Any, ...], Callable[..., Any]]:
     """Return the numbered arguments, and `fun` as a function of these alone.
 
@@ -464,19 +526,31 @@ def select_arguments(
 
 
 def _check_inputs(
-    call: str, fun: Callable[..., Any], values: Sequence[Value], chosen: Any, holomorphic: bool, allow_int: bool
+    call: str,
+    fun: Callable[..., Any],
+    values: Sequence[Value],
+    chosen: Any,
+    holomorphic: bool,
+    allow_int: bool,
 ) -> None:
     for index, value in enumerate(values):
         dtype = value.aval.dtype
         if holomorphic:
-            ok, wanted, fix = dtypes.is_complex(dtype), "complex inputs, because holomorphic=True", None
+            ok, wanted, fix = (
+                dtypes.is_complex(dtype),
+                "complex inputs, because holomorphic=True",
+                None,
+            )
         elif dtypes.is_floating(dtype):
             continue
         elif dtypes.is_complex(dtype):
             ok, wanted, fix = True, "", None
         else:
             ok, wanted = allow_int and not dtypes.is_extended(dtype), "inputs of floating dtype"
-            fix = "Convert it with `.astype(float)`, choose other `argnums`, or pass `allow_int=True`."
+            fix = (
+                "Convert it with `.astype(float)`, choose other `argnums`, or pass "
+                "`allow_int=True`."
+            )
         if not ok:
             name = argument_names(fun, tree.structure((chosen, {})))[index]
             raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
@@ -496,18 +570,24 @@ def _seed(call: str, fun: Callable[..., Any], pullback: _Pullback, holomorphic: 
     if aval.shape:
         raise errors.ShapeError(call, f"a scalar output from {name!r}", f"{aval!r}", fix=fix)
     if holomorphic and not dtypes.is_complex(aval.dtype):
-        raise errors.DtypeError(call, f"a complex output from {name!r}, because holomorphic=True", f"{aval!r}")
+        raise errors.DtypeError(
+            call, f"a complex output from {name!r}, because holomorphic=True", f"{aval!r}"
+        )
     if not holomorphic and not dtypes.is_floating(aval.dtype):
         fix = "Use `holomorphic=True`." if dtypes.is_complex(aval.dtype) else "Return a float."
-        raise errors.DtypeError(call, f"a real floating-point output from {name!r}", f"{aval!r}", fix=fix)
+        raise errors.DtypeError(
+            call, f"a real floating-point output from {name!r}", f"{aval!r}", fix=fix
+        )
     return full((), 1, aval.dtype)
 
 
-# Jacobians --------------------------------------------------------------------------------------------------------
+# Jacobians ----------------------------------------------------------------------------------------
 
 
 def _basis(avals: Sequence[ShapedArray]) -> list[Value]:
-    """Return the standard basis of a product of arrays: for each, its part of every basis vector."""
+    """Return the standard basis of a product of arrays: for each, its part of every basis
+    vector.
+    """
     total = sum(aval.size for aval in avals)
     parts: list[Value] = []
     offset = 0
@@ -523,7 +603,10 @@ def _basis(avals: Sequence[ShapedArray]) -> list[Value]:
 
 
 def jacfwd(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes the Jacobian of `fun` column by column, by forward mode.
 
@@ -534,8 +617,8 @@ def jacfwd(
         holomorphic: whether `fun` is complex-differentiable.
 
     Returns:
-        A function of the same arguments. For an output of shape o and an argument of shape i, the Jacobian has shape
-        ``o + i``; it is the output's tree of the arguments' trees.
+        A function of the same arguments. For an output of shape o and an argument of shape i, the
+        Jacobian has shape ``o + i``; it is the output's tree of the arguments' trees.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -553,12 +636,17 @@ def jacfwd(
         values = _values("jacfwd", leaves)
         _check_inputs("jacfwd", fun, values, chosen, holomorphic, False)
         flat = _WithAux(rest, in_tree, "jacfwd", has_aux)
-        results, linear, residuals, nonzero = linearize_flat(flat, values, [True] * len(values), name="jacfwd")
+        results, linear, residuals, nonzero = linearize_flat(
+            flat, values, [True] * len(values), name="jacfwd"
+        )
         avals = [x.aval for x in values]
         basis = _basis(avals)
         total = sum(aval.size for aval in avals)
         pushed, dims = batch_flat(
-            lambda *tangents: eval_jaxpr(linear, residuals, *tangents), BatchAxis(total), basis, [0] * len(basis)
+            lambda *tangents: eval_jaxpr(linear, residuals, *tangents),
+            BatchAxis(total),
+            basis,
+            [0] * len(basis),
         )
         columns = iter(zip(pushed, dims, strict=True))
         parts: list[list[Any]] = []
@@ -606,8 +694,8 @@ def jacrev(
         allow_int: whether integer arguments are taken; their Jacobian is float0.
 
     Returns:
-        A function of the same arguments. For an output of shape o and an argument of shape i, the Jacobian has shape
-        ``o + i``; it is the output's tree of the arguments' trees.
+        A function of the same arguments. For an output of shape o and an argument of shape i, the
+        Jacobian has shape ``o + i``; it is the output's tree of the arguments' trees.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -625,9 +713,13 @@ def jacrev(
         _check_inputs("jacrev", fun, pullback.values, chosen, holomorphic, allow_int)
         outputs = [r.aval for r in pullback.results[: pullback.flat.count]]
         for aval in outputs:
-            if not (dtypes.is_complex(aval.dtype) if holomorphic else dtypes.is_floating(aval.dtype)):
+            if not (
+                dtypes.is_complex(aval.dtype) if holomorphic else dtypes.is_floating(aval.dtype)
+            ):
                 kind = "complex" if holomorphic else "real floating-point"
-                raise errors.DtypeError("jacrev", f"{kind} outputs from {function_name(fun)!r}", repr(aval))
+                raise errors.DtypeError(
+                    "jacrev", f"{kind} outputs from {function_name(fun)!r}", repr(aval)
+                )
         basis = _basis(outputs)
         total = sum(aval.size for aval in outputs)
         axis = BatchAxis(total)
@@ -649,7 +741,11 @@ def jacrev(
 
 
 def _rows(
-    dense: Sequence[Value | None], pullback: _Pullback, outputs: Sequence[ShapedArray], total: int, index: int
+    dense: Sequence[Value | None],
+    pullback: _Pullback,
+    outputs: Sequence[ShapedArray],
+    total: int,
+    index: int,
 ) -> list[Any]:
     """Cut the rows that belong to one output out of every argument's stack of cotangents."""
     offset = sum(aval.size for aval in outputs[:index])
@@ -670,7 +766,10 @@ def _rows(
 
 
 def hessian(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """Return a function that computes the Hessian of `fun`: `jacfwd` of `jacrev`.
 
@@ -681,7 +780,8 @@ def hessian(
         holomorphic: whether `fun` is complex-differentiable.
 
     Returns:
-        A function of the same arguments; for output shape o and argument shapes i, j, a Hessian has shape ``o + i + j``.
+        A function of the same arguments; for output shape o and argument shapes i, j, a Hessian has
+        shape ``o + i + j``.
 
     Example:
         >>> import functrax, functrax.numpy as jnp

@@ -1,18 +1,20 @@
 """`jit`: trace a function once per signature, compile it, and run the compiled program.
 
-A jitted function called while another is traced is one equation with its own jaxpr. Called with concrete arrays, it is a
-few dictionary look-ups and one launch.
+A jitted function called while another is traced is one equation with its own jaxpr. Called with
+concrete arrays, it is a few dictionary look-ups and one launch.
 """
 
 import functools
 import threading
 import time
+import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.check import call_types
 from functrax.core.config import config
 from functrax.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, declare
@@ -23,6 +25,7 @@ from functrax.runtime.array import DeviceArray
 from functrax.runtime.compile import timings
 from functrax.runtime.dispatch import check_operands
 from functrax.runtime.program import Program
+from functrax.transforms import ahead
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
     FlatFunction,
@@ -42,11 +45,11 @@ from functrax.transforms.transpose import transpose_jaxpr
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The primitive ----------------------------------------------------------------------------------------------------
+# The primitive ------------------------------------------------------------------------------------
 
 
 def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, name: str) -> tuple[ShapedArray, ...]:
-    return jaxpr.out_avals
+    return call_types("jit", avals, jaxpr)
 
 
 def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, jaxpr: Jaxpr, name: str) -> Any:
@@ -60,7 +63,9 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, jaxpr: Jaxpr,
     return results[:count], [next(tangents_out) if has else None for has in out_nonzero]
 
 
-def _transpose(cotangents: Sequence[Tangent], *operands: Any, jaxpr: Jaxpr, name: str) -> list[Tangent]:
+def _transpose(
+    cotangents: Sequence[Tangent], *operands: Any, jaxpr: Jaxpr, name: str
+) -> list[Tangent]:
     """Transpose the program inside."""
     linear = tuple(is_linear(x) for x in operands)
     nonzero = tuple(cotangent is not None for cotangent in cotangents)
@@ -72,15 +77,21 @@ def _transpose(cotangents: Sequence[Tangent], *operands: Any, jaxpr: Jaxpr, name
     return [next(pulled) if is_linear(x) else None for x in operands]
 
 
-def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, jaxpr: Jaxpr, name: str) -> Any:
+def _batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, jaxpr: Jaxpr, name: str
+) -> Any:
     mapped, consts, out_dims = batch_jaxpr(jaxpr, axis, tuple(dims))
     return bind(jit_p, *consts, *operands, jaxpr=mapped, name=name), out_dims
 
 
-def _partial(trace: RecordTrace, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]) -> Any:
+def _partial(
+    trace: RecordTrace, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
+) -> Any:
     """Run what the known operands determine; record the rest with its residuals as operands."""
     name = params["name"]
-    known_jaxpr, consts, rest, out_unknown, forwarded = partial_eval_jaxpr(params["jaxpr"], tuple(unknown))
+    known_jaxpr, consts, rest, out_unknown, forwarded = partial_eval_jaxpr(
+        params["jaxpr"], tuple(unknown)
+    )
     known = [x for x, is_unknown in zip(operands, unknown, strict=True) if not is_unknown]
     with current(trace.parent):
         results = bind(jit_p, *consts, *known, jaxpr=known_jaxpr, name=name)
@@ -109,7 +120,7 @@ jit_p = declare(
     lowers_keys=True,
 )
 
-# Tracing ----------------------------------------------------------------------------------------------------------------
+# Tracing ------------------------------------------------------------------------------------------
 
 
 class Traced(NamedTuple):
@@ -130,7 +141,9 @@ class Traced(NamedTuple):
     @property
     def is_live(self) -> bool:
         """Whether what it captured still means something."""
-        return not self.captures_tracers or not any(isinstance(c, Tracer) and c.trace.ended for c in self.consts)
+        return not self.captures_tracers or not any(
+            isinstance(c, Tracer) and c.trace.ended for c in self.consts
+        )
 
 
 def trace_function(
@@ -140,6 +153,7 @@ def trace_function(
     *,
     call: str = "jit",
     rebuild: Any = None,
+    static_nums: Sequence[int] = (),
 ) -> Traced:
     """Trace a function of pytrees at given argument types."""
     start = time.perf_counter()
@@ -149,7 +163,7 @@ def trace_function(
         avals,
         transform=call,
         name=function_name(function),
-        argument_names=lambda: argument_names(function, in_tree),
+        argument_names=lambda: argument_names(function, in_tree, static_nums),
     )
     timings.trace += time.perf_counter() - start
     return Traced(jaxpr, consts, flat.out_tree, any(isinstance(c, Tracer) for c in consts))
@@ -181,13 +195,15 @@ def clear_caches() -> None:
 
 _LEAF = tree.structure(0)
 
-# The transform ----------------------------------------------------------------------------------------------------------
+# The transform ------------------------------------------------------------------------------------
 
 
 class JitFunction(Generic[P, R]):
     """A function that runs compiled; made by `jit`."""
 
-    def __init__(self, function: Callable[P, R], options: StaticArguments, keep_unused: bool, inline: bool) -> None:
+    def __init__(
+        self, function: Callable[P, R], options: StaticArguments, keep_unused: bool, inline: bool
+    ) -> None:
         """Wrap a function; see `jit` for the options."""
         functools.update_wrapper(self, function)
         self.function = function
@@ -205,11 +221,15 @@ class JitFunction(Generic[P, R]):
         if state.trace is None and self._simple:
             try:
                 if self._arrays_only and not kwargs:
-                    launch, unflatten = self._ready[(config.trace_key(), *[x.aval for x in args])]
+                    arrays: Any = args
+                    key = (config.trace_key(), *[x.aval for x in arrays])
+                    launch, unflatten = self._ready[key]
                     results = launch(args)
                 else:
                     leaves, in_tree = tree.flatten((args, kwargs))
-                    launch, unflatten = self._ready[(in_tree, config.trace_key(), *[x.aval for x in leaves])]
+                    launch, unflatten = self._ready[
+                        (in_tree, config.trace_key(), *[x.aval for x in leaves])
+                    ]
                     results = launch(leaves)
                 return results[0] if unflatten is None else unflatten(results)
             except (AttributeError, KeyError, TypeError):
@@ -220,12 +240,17 @@ class JitFunction(Generic[P, R]):
             raise errors.filter_traceback(error) from error.__cause__
 
     def _call(self, args: Any, kwargs: Any) -> Any:
-        """Take the general way: static arguments, conversions, tracing, compiling, enclosing transforms."""
+        """Take the general way: static arguments, conversions, tracing, compiling, enclosing
+        transforms.
+        """
         if config.disable_jit:
-            return self.function(*args, **kwargs)
+            function: Callable[..., Any] = self.function
+            return function(*args, **kwargs)
         dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
-        values = [x if hasattr(x, "aval") else self._value(x, i, in_tree) for i, x in enumerate(leaves)]
+        values = [
+            x if hasattr(x, "aval") else self._value(x, i, in_tree) for i, x in enumerate(leaves)
+        ]
         avals = tuple([x.aval for x in values])
         key = (in_tree, config.trace_key(), *avals)
         if static is not None:
@@ -243,7 +268,9 @@ class JitFunction(Generic[P, R]):
         if found is None:
             traced = self._trace(key, in_tree, avals, rebuild)
             donated = self.options.donated(dynamic, args)
-            program = Program(traced.jaxpr, traced.consts, donated=donated, keep_unused=self.keep_unused)
+            program = Program(
+                traced.jaxpr, traced.consts, donated=donated, keep_unused=self.keep_unused
+            )
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
         results = program.run(values)
@@ -252,7 +279,13 @@ class JitFunction(Generic[P, R]):
         return out_tree.unflatten(results)
 
     def _prepare(
-        self, key: Any, args: Any, kwargs: Any, program: Program, out_tree: Any, values: Sequence[Value]
+        self,
+        key: Any,
+        args: Any,
+        kwargs: Any,
+        program: Program,
+        out_tree: Any,
+        values: Sequence[Value],
     ) -> None:
         """Let the next call with the same types go straight to the executable."""
         if not values or any(type(x) is not DeviceArray for x in values):
@@ -260,8 +293,11 @@ class JitFunction(Generic[P, R]):
         device = values[0].device
         launch = program.launcher(device) if device in program.compiled else program.run
         unflatten = None if out_tree == _LEAF else out_tree.unflatten
-        self._arrays_only = self._arrays_only and not kwargs and len(args) == len(values) and all(
-            x is y for x, y in zip(args, values, strict=True)
+        self._arrays_only = (
+            self._arrays_only
+            and not kwargs
+            and len(args) == len(values)
+            and all(x is y for x, y in zip(args, values, strict=True))
         )
         self._ready[key[1:] if self._arrays_only else key] = (launch, unflatten)
 
@@ -271,7 +307,7 @@ class JitFunction(Generic[P, R]):
         except errors.IntegerOverflowError:
             raise
         except errors.FunctraxError as error:
-            name = argument_names(self.function, in_tree)[index]
+            name = argument_names(self.function, in_tree, self.options.static_nums)[index]
             raise errors.ArgumentError(
                 "jit",
                 f"argument {name!r} of {function_name(self.function)!r} to be an array or a number",
@@ -283,23 +319,44 @@ class JitFunction(Generic[P, R]):
         key = (*key, state.axes) if state.axes else key
         traced = self._traces.get(key)
         if traced is None or not traced.is_live:
-            traced = trace_function(self.function, in_tree, avals, rebuild=rebuild)
+            static_nums = self.options.static_nums
+            traced = trace_function(
+                self.function, in_tree, avals, rebuild=rebuild, static_nums=static_nums
+            )
             self._traces[key] = traced
         return traced
 
-    def traced_at(self, args: Any, kwargs: Any) -> tuple[Traced, Any, Any]:
-        """Trace at the types of arguments (arrays or `ShapeDtypeStruct`); return also their tree and the donated ones."""
+    def trace(self, *args: Any, **kwargs: Any) -> ahead.Traced:
+        """Trace at the types of arguments: arrays, numbers or `ShapeDtypeStruct`."""
         check_arity(self.function, args, kwargs, "jit")
         dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
         avals = tuple([abstractify(x, "jit") for x in leaves])
         key = (in_tree, config.trace_key(), *avals)
         traced = self._trace(key if static is None else (static, *key), in_tree, avals, rebuild)
-        return traced, in_tree, self.options.donated(dynamic, args)
+        signature = ahead.Signature(
+            self.function,
+            traced.jaxpr,
+            traced.consts,
+            in_tree,
+            traced.out_tree,
+            self.options.donated(dynamic, args),
+            self.keep_unused,
+            self.options.static_nums,
+        )
+        return ahead.Traced(signature, leaves)
+
+    def lower(self, *args: Any, **kwargs: Any) -> ahead.Lowered:
+        """Trace at the types of arguments and write the program as StableHLO."""
+        return self.trace(*args, **kwargs).lower()
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the shapes and dtypes of the result without computing it."""
+        return self.trace(*args, **kwargs).out_info
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind like a method."""
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)
 
     def __repr__(self) -> str:
         """Print as ``jit(name)``."""
@@ -326,12 +383,16 @@ def jit(
 
     Args:
         fun: a pure function of pytrees of arrays.
-        static_argnums: positions of arguments that are Python values to the function: it is traced anew for each.
+        static_argnums: positions of arguments that are Python values to the function: it is traced
+            anew for each.
         static_argnames: names of such arguments.
-        donate_argnums: positions of arguments whose memory the results may take; using them afterwards is an error.
+        donate_argnums: positions of arguments whose memory the results may take; using them
+            afterwards is an error.
         donate_argnames: names of such arguments.
-        keep_unused: whether arguments that the function does not use are passed to the program all the same.
-        inline: whether a call inside another traced function disappears into it instead of becoming one equation.
+        keep_unused: whether arguments that the function does not use are passed to the program all
+            the same.
+        inline: whether a call inside another traced function disappears into it instead of becoming
+            one equation.
 
     Returns:
         The function, with `.trace`, `.lower`, `.eval_shape` and `.clear_cache` beside the call.
@@ -387,7 +448,9 @@ def make_jaxpr(
             state.axes = saved
         count = len(traced.consts)
         jaxpr = traced.jaxpr
-        opened = Jaxpr(jaxpr.invars[:count], jaxpr.invars[count:], jaxpr.outvars, jaxpr.eqns, jaxpr.name)
+        opened = Jaxpr(
+            jaxpr.invars[:count], jaxpr.invars[count:], jaxpr.outvars, jaxpr.eqns, jaxpr.name
+        )
         closed = ClosedJaxpr(opened, traced.consts)
         return (closed, result_shapes(traced)) if return_shape else closed
 
@@ -397,7 +460,9 @@ def make_jaxpr(
 def result_shapes(traced: Traced) -> Any:
     """Return the tree of shapes and dtypes that a traced function returns."""
     avals = traced.jaxpr.out_avals
-    return traced.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals])
+    return traced.out_tree.unflatten(
+        [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+    )
 
 
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -418,4 +483,8 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     check_callable(fun, "eval_shape")
     leaves, in_tree = tree.flatten((args, kwargs))
-    return result_shapes(trace_function(fun, in_tree, [abstractify(x, "eval_shape") for x in leaves], call="eval_shape"))
+    return result_shapes(
+        trace_function(
+            fun, in_tree, [abstractify(x, "eval_shape") for x in leaves], call="eval_shape"
+        )
+    )

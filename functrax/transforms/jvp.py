@@ -1,7 +1,7 @@
 """Forward mode: every value is a pair of primal and tangent.
 
-A tangent is None where it is zero, so constants cost nothing, and integer values, whose tangents carry no information,
-never have one.
+A tangent is None where it is zero, so constants cost nothing, and integer values, whose tangents
+carry no information, never have one.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,9 @@ class JVPTrace(Trace):
         super().__init__(parent)
         self.name = name
 
-    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> Any:
         """Apply the jvp rule, unless no operand has a tangent."""
         primals: list[Value] = []
         tangents: list[Tangent] = []
@@ -79,7 +81,12 @@ class JVPTrace(Trace):
 
 
 def jvp_flat(
-    function: Any, primals: Sequence[Value], tangents: Sequence[Tangent], *, name: str = "jvp", parent: Any = None
+    function: Any,
+    primals: Sequence[Value],
+    tangents: Sequence[Tangent],
+    *,
+    name: str = "jvp",
+    parent: Any = None,
 ) -> tuple[list[Value], list[Tangent]]:
     """Run a function of flat values on pairs.
 
@@ -128,8 +135,8 @@ def jvp_jaxpr(
         instantiate: which results must have a tangent even if it is zero; None asks for none.
 
     Returns:
-        The program ``(consts, primals, nonzero tangents) -> (primals_out, nonzero tangents_out)``, the consts, and which
-        results have a tangent.
+        The program ``(consts, primals, nonzero tangents) -> (primals_out, nonzero tangents_out)``,
+        the consts, and which results have a tangent.
     """
     out_nonzero: list[bool] = []
 
@@ -137,7 +144,9 @@ def jvp_jaxpr(
         primals = values[: len(jaxpr.invars)]
         given = iter(values[len(jaxpr.invars) :])
         tangents = [next(given) if has else None for has in nonzero]
-        results, tangents_out = jvp_flat(lambda *args: eval_jaxpr(jaxpr, (), *args), primals, tangents)
+        results, tangents_out = jvp_flat(
+            lambda *args: eval_jaxpr(jaxpr, (), *args), primals, tangents
+        )
         if instantiate is not None:
             tangents_out = [
                 zeros(tangent_type(result.aval)) if tangent is None and wanted else tangent
@@ -146,7 +155,9 @@ def jvp_jaxpr(
         out_nonzero.extend(tangent is not None for tangent in tangents_out)
         return [*results, *(tangent for tangent in tangents_out if tangent is not None)]
 
-    tangent_avals = [tangent_type(v.aval) for v, has in zip(jaxpr.invars, nonzero, strict=True) if has]
+    tangent_avals = [
+        tangent_type(v.aval) for v, has in zip(jaxpr.invars, nonzero, strict=True) if has
+    ]
     in_avals: list[ShapedArray] = [*jaxpr.in_avals, *tangent_avals]
     result, consts = stage_open(pushed, in_avals, name=jaxpr.name)
     return result, consts, tuple(out_nonzero)

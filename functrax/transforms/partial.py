@@ -1,7 +1,8 @@
 """Partial evaluation: compute what is known now, write down what is not.
 
-Linearization is forward mode over this trace: primals are known and run in the parent; tangents are unknown, and every
-operation on them is recorded. What the record captured from the known side are the residuals.
+Linearization is forward mode over this trace: primals are known and run in the parent; tangents are
+unknown, and every operation on them is recorded. What the record captured from the known side are
+the residuals.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +13,21 @@ from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import Primitive
 from functrax.core.trace import Value, bind, current, state
 from functrax.core.types import ShapedArray
-from functrax.transforms.jvp import JVPTrace, JVPTracer, Tangent, split
 from functrax.primitives.rules import tangent_type
+from functrax.transforms.jvp import JVPTrace, JVPTracer, Tangent, split
 from functrax.transforms.stage import StageTrace, StageTracer, closed_as_open, stage_open
 
 
 class RecordTrace(StageTrace):
-    """Runs operations on known values in the parent, and records those that touch an unknown one."""
+    """Runs operations on known values in the parent, and records those that touch an unknown
+    one.
+    """
 
     __slots__ = ()
 
-    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> Any:
         """Record the operation if an operand is unknown."""
         for operand in operands:
             if type(operand) is StageTracer and operand.trace is self:
@@ -42,7 +47,11 @@ class RecordTrace(StageTrace):
 
 
 def linearize_flat(
-    function: Callable[..., Sequence[Value]], primals: Sequence[Value], active: Sequence[bool], *, name: str
+    function: Callable[..., Sequence[Value]],
+    primals: Sequence[Value],
+    active: Sequence[bool],
+    *,
+    name: str,
 ) -> tuple[list[Value], Jaxpr, list[Value], list[bool]]:
     """Evaluate a function of flat values and record its derivative at that point.
 
@@ -53,14 +62,17 @@ def linearize_flat(
         name: the user's transform, for messages.
 
     Returns:
-        The results; the linear program ``tangents of active arguments -> tangents of results``, with residuals as its
-        constvars; the residuals; and for each result whether the program returns a tangent for it (else it is zero).
+        The results; the linear program ``tangents of active arguments -> tangents of results``,
+        with residuals as its constvars; the residuals; and for each result whether the program
+        returns a tangent for it (else it is zero).
     """
     saved, saved_source = state.trace, state.source
     record = RecordTrace(saved, name)
     trace = JVPTrace(record, name)
     arguments: list[Value] = [
-        JVPTracer(trace, primal, record.argument(tangent_type(primal.aval))) if is_active else primal
+        JVPTracer(trace, primal, record.argument(tangent_type(primal.aval)))
+        if is_active
+        else primal
         for primal, is_active in zip(primals, active, strict=True)
     ]
     state.trace = trace
@@ -73,7 +85,12 @@ def linearize_flat(
     pairs = [split(trace, result) for result in results]
     tangents: list[Tangent] = [tangent for _, tangent in pairs]
     jaxpr, residuals = record.finish([tangent for tangent in tangents if tangent is not None])
-    return [primal for primal, _ in pairs], jaxpr, residuals, [tangent is not None for tangent in tangents]
+    return (
+        [primal for primal, _ in pairs],
+        jaxpr,
+        residuals,
+        [tangent is not None for tangent in tangents],
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -87,12 +104,15 @@ def partial_eval_jaxpr(
         unknown: which arguments are not known.
 
     Returns:
-        The known program ``(consts, known args) -> (known results, residuals)`` with its consts; the unknown program
-        ``(residuals, unknown args) -> unknown results``; which results are unknown; and for each residual the index of the
-        known argument that it is, or None where the known program returns it.
+        The known program ``(consts, known args) -> (known results, residuals)`` with its consts;
+        the unknown program ``(residuals, unknown args) -> unknown results``; which results are
+        unknown; and for each residual the index of the known argument that it is, or None where the
+        known program returns it.
     """
     split_off: list[Any] = []
-    known_avals = [v.aval for v, is_unknown in zip(jaxpr.invars, unknown, strict=True) if not is_unknown]
+    known_avals = [
+        v.aval for v, is_unknown in zip(jaxpr.invars, unknown, strict=True) if not is_unknown
+    ]
 
     def run_known(*known: Value) -> list[Value]:
         record = RecordTrace(state.trace, "partial")

@@ -7,7 +7,7 @@ from typing import Any
 from functrax import errors
 from functrax.core.config import config
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
-from functrax.core.primitive import Primitive, _abstract_cache
+from functrax.core.primitive import Primitive, abstract_cache
 from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, leaked, state
 from functrax.core.types import Literal, ShapedArray
@@ -62,13 +62,17 @@ class StageTrace(Trace):
         self.invars.append(var)
         return StageTracer(self, aval, var)
 
-    def process(self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]) -> Any:
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> Any:
         """Append an equation and return the tracers of its results."""
         if primitive.stage is not None:
             return primitive.stage(self, operands, params)
         return self.record(primitive, operands, params)
 
-    def record(self, primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]) -> list["StageTracer"]:
+    def record(
+        self, primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
+    ) -> list["StageTracer"]:
         """Append the equation whatever the primitive is."""
         invars: list[Atom] = []
         types: list[ShapedArray] = []
@@ -83,14 +87,20 @@ class StageTrace(Trace):
         return self.append(primitive, invars, tuple(types), params)
 
     def append(
-        self, primitive: Primitive, invars: Sequence[Atom], types: tuple[ShapedArray, ...], params: dict[str, Any]
+        self,
+        primitive: Primitive,
+        invars: Sequence[Atom],
+        types: tuple[ShapedArray, ...],
+        params: dict[str, Any],
     ) -> list[StageTracer]:
-        """Write the equation. The cache look-up of `abstract_eval` is repeated here because it is the hot path."""
+        """Write the equation. The cache look-up of `abstract_eval` is repeated here because it is
+        the hot path.
+        """
         try:
             key = (primitive, types, tuple(params.items())) if params else (primitive, types)
-            out_types = _abstract_cache.get(key)
+            out_types = abstract_cache.get(key)
             if out_types is None:
-                out_types = _abstract_cache[key] = primitive.abstract_eval(*types, **params)
+                out_types = abstract_cache[key] = primitive.abstract_eval(*types, **params)
         except TypeError as error:
             if isinstance(error, errors.FunctraxError):
                 raise
@@ -116,7 +126,9 @@ class StageTrace(Trace):
         return value if type(value) is Literal else self.capture(value)
 
     def finish(self, results: Sequence[Value]) -> tuple[Jaxpr, list[Value]]:
-        """Close the program and return it, with the captured values that its constvars stand for."""
+        """Close the program and return it, with the captured values that its constvars stand
+        for.
+        """
         outvars = [self.atom(result) for result in results]
         constvars = [var for var, _ in self.constants.values()]
         consts = [value for _, value in self.constants.values()]
@@ -151,7 +163,8 @@ def stage(
     arguments = [trace.argument(aval) for aval in in_avals]
     saved = state.trace, state.source
     state.trace, state.source = trace, None
-    # A long trace allocates only objects that live; collecting while it runs costs up to half again.
+    # A long trace allocates only objects that live; collecting while it runs costs up to half
+    # again.
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -179,7 +192,9 @@ def check_leaks(trace: Trace) -> None:
 
 
 def closed_as_open(jaxpr: Jaxpr) -> Jaxpr:
-    """Return the jaxpr with its constvars as leading arguments: the form of programs inside equations."""
+    """Return the jaxpr with its constvars as leading arguments: the form of programs inside
+    equations.
+    """
     if not jaxpr.constvars:
         return jaxpr
     return Jaxpr((), (*jaxpr.constvars, *jaxpr.invars), jaxpr.outvars, jaxpr.eqns, jaxpr.name)
@@ -191,4 +206,3 @@ def stage_open(
     """Trace like `stage`; the captured values are leading arguments of the jaxpr."""
     jaxpr, consts = stage(function, in_avals, **options)
     return closed_as_open(jaxpr), consts
-

@@ -31,7 +31,15 @@ class StaticArguments:
         ArgumentError: if a number or name does not exist, or is both static and donated.
     """
 
-    __slots__ = ("call", "donate_names", "donate_nums", "has_donated", "has_static", "static_names", "static_nums")
+    __slots__ = (
+        "call",
+        "donate_names",
+        "donate_nums",
+        "has_donated",
+        "has_static",
+        "static_names",
+        "static_nums",
+    )
 
     def __init__(
         self,
@@ -53,9 +61,15 @@ class StaticArguments:
         if any(statics) or any(donated):
             self.static_nums, self.static_names = _resolve(function, *statics, call, "static")
             self.donate_nums, self.donate_names = _resolve(function, *donated, call, "donate")
-            both = set(self.static_nums) & set(self.donate_nums) | set(self.static_names) & set(self.donate_names)
+            both = set(self.static_nums) & set(self.donate_nums) | set(self.static_names) & set(
+                self.donate_names
+            )
             if both:
-                raise errors.ArgumentError(call, "arguments that are static or donated, not both", f"{sorted(map(str, both))}")
+                raise errors.ArgumentError(
+                    call,
+                    "arguments that are static or donated, not both",
+                    f"{sorted(map(str, both))}",
+                )
         self.has_static = bool(self.static_nums or self.static_names)
         self.has_donated = bool(self.donate_nums or self.donate_names)
 
@@ -63,17 +77,23 @@ class StaticArguments:
         """Separate static from traced arguments.
 
         Returns:
-            ``(args, kwargs)`` of the traced ones, a hashable key of the static ones (or None), and the function that
-            puts them back.
+            ``(args, kwargs)`` of the traced ones, a hashable key of the static ones (or None), and
+            the function that puts them back.
 
         Raises:
             HashError: if a static argument is not hashable, naming it.
         """
         if not self.has_static:
             return (args, kwargs), None, None
-        nums = [i for i in range(len(args)) if i in self.static_nums or i - len(args) in self.static_nums]
+        nums = [
+            i
+            for i in range(len(args))
+            if i in self.static_nums or i - len(args) in self.static_nums
+        ]
         static_args = [(i, args[i]) for i in nums]
-        static_kwargs = [(name, kwargs[name]) for name in sorted(kwargs) if name in self.static_names]
+        static_kwargs = [
+            (name, kwargs[name]) for name in sorted(kwargs) if name in self.static_names
+        ]
         for label, value in (*static_args, *static_kwargs):
             self._check_hashable(function, label, value)
         key = tuple((label, type(value), value) for label, value in (*static_args, *static_kwargs))
@@ -110,7 +130,11 @@ class StaticArguments:
         if not self.has_donated:
             return ()
         traced_args, traced_kwargs = dynamic
-        nums = [i for i in range(len(args)) if i not in self.static_nums and i - len(args) not in self.static_nums]
+        nums = [
+            i
+            for i in range(len(args))
+            if i not in self.static_nums and i - len(args) not in self.static_nums
+        ]
         flags: list[bool] = []
         for i, x in zip(nums, traced_args, strict=True):
             flag = i in self.donate_nums or i - len(args) in self.donate_nums
@@ -128,28 +152,41 @@ def _parameter(function: Callable[..., Any], number: int) -> str:
 
 
 def _resolve(
-    function: Callable[..., Any], nums: tuple[Any, ...], names: tuple[Any, ...], call: str, kind: str
+    function: Callable[..., Any],
+    nums: tuple[Any, ...],
+    names: tuple[Any, ...],
+    call: str,
+    kind: str,
 ) -> tuple[tuple[int, ...], Names]:
     """Check numbers and names against the signature, and complete each by the other."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return nums, names
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
     has_rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     has_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
     name = function_name(function)
     for number in nums:
         if not has_rest and not -len(positional) <= number < len(positional):
             raise errors.ArgumentError(
-                call, f"{kind}_argnums within the {len(positional)} positional parameters of {name!r}", str(number)
+                call,
+                f"{kind}_argnums within the {len(positional)} positional parameters of {name!r}",
+                str(number),
             )
     known = {p.name for p in parameters}
     for each in names:
         if each not in known and not has_keywords:
             raise errors.ArgumentError(
-                call, f"{kind}_argnames among the parameters of {name!r}: {', '.join(known)}", repr(each)
+                call,
+                f"{kind}_argnames among the parameters of {name!r}: {', '.join(known)}",
+                repr(each),
             )
-    all_names = {*names, *(positional[n] for n in nums if not has_rest and -len(positional) <= n < len(positional))}
+    all_names = {
+        *names,
+        *(positional[n] for n in nums if not has_rest and -len(positional) <= n < len(positional)),
+    }
     all_nums = {*nums, *(positional.index(n) for n in names if n in positional)}
     return tuple(sorted(all_nums)), tuple(sorted(all_names))

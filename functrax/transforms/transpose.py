@@ -17,8 +17,8 @@ def backward_pass(
 ) -> list[Cotangent]:
     """Pull cotangents of a program's results back to its linear arguments.
 
-    The first ``len(known)`` of constvars and invars together are bound to values (residuals); the program must be linear
-    in the others.
+    The first ``len(known)`` of constvars and invars together are bound to values (residuals); the
+    program must be linear in the others.
 
     Args:
         jaxpr: the program.
@@ -42,7 +42,9 @@ def backward_pass(
                 continue
             # A part that does not depend on the linear arguments is computed, not transposed.
             state.source = eqn.source
-            results = bind(eqn.primitive, *(env[v] if type(v) is Var else v for v in eqn.invars), **eqn.params)
+            results = bind(
+                eqn.primitive, *(env[v] if type(v) is Var else v for v in eqn.invars), **eqn.params
+            )
             env.update(zip(eqn.outvars, results, strict=True))
         for var, cotangent in zip(jaxpr.outvars, cotangents, strict=True):
             if cotangent is not None and var in linear:
@@ -56,7 +58,8 @@ def backward_pass(
             if type(rule) is Refusal:
                 raise missing_rule(eqn.primitive, transform, "transpose")
             operands = [
-                v if type(v) is not Var else Linear(v.aval) if v in linear else env[v] for v in eqn.invars
+                v if type(v) is not Var else Linear(v.aval) if v in linear else env[v]
+                for v in eqn.invars
             ]
             outgoing = rule(incoming, *operands, **eqn.params)
             for var, cotangent in zip(eqn.invars, outgoing, strict=True):
@@ -85,8 +88,8 @@ def transpose_jaxpr(
         nonzero: which results have a cotangent.
 
     Returns:
-        The program ``(consts, non-linear args, nonzero cotangents) -> nonzero cotangents of linear args``, its consts, and
-        which linear arguments get a cotangent.
+        The program ``(consts, non-linear args, nonzero cotangents) -> nonzero cotangents of linear
+        args``, its consts, and which linear arguments get a cotangent.
     """
     known_vars = [v for v, is_linear in zip(jaxpr.invars, linear, strict=True) if not is_linear]
     linear_vars = [v for v, is_linear in zip(jaxpr.invars, linear, strict=True) if is_linear]
@@ -100,8 +103,12 @@ def transpose_jaxpr(
         out_nonzero.extend(result is not None for result in results)
         return [result for result in results if result is not None]
 
-    cotangent_avals = [tangent_type(v.aval) for v, has in zip(jaxpr.outvars, nonzero, strict=True) if has]
+    cotangent_avals = [
+        tangent_type(v.aval) for v, has in zip(jaxpr.outvars, nonzero, strict=True) if has
+    ]
     result, consts = stage_open(
-        pulled_back, [*(v.aval for v in known_vars), *cotangent_avals], name=f"transpose({jaxpr.name})"
+        pulled_back,
+        [*(v.aval for v in known_vars), *cotangent_avals],
+        name=f"transpose({jaxpr.name})",
     )
     return result, consts, tuple(out_nonzero)

@@ -12,7 +12,13 @@ from functrax.core.primitive import BatchAxis
 from functrax.core.trace import Value, as_value
 from functrax.primitives.rules import Dim, move_batch_axis
 from functrax.transforms.batch import batch_flat
-from functrax.transforms.flat import FlatFunction, argument_names, as_array, check_callable, function_name
+from functrax.transforms.flat import (
+    FlatFunction,
+    argument_names,
+    as_array,
+    check_callable,
+    function_name,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,14 +36,16 @@ def vmap(
 
     Args:
         fun: a function of pytrees of arrays.
-        in_axes: the axis to map of each positional argument: an int, None (not mapped), or a sequence of pytrees of these
-            that are prefixes of the arguments. A dict gives the axes by parameter name, for keyword arguments too; names
-            that are absent are mapped over axis 0, as keyword arguments are without a dict.
-        out_axes: where the mapped axis goes in the result: an int, None (the result does not depend on the axis), or a
-            prefix pytree of these.
+        in_axes: the axis to map of each positional argument: an int, None (not mapped), or a
+            sequence of pytrees of these that are prefixes of the arguments. A dict gives the axes
+            by parameter name, for keyword arguments too; names that are absent are mapped over axis
+            0, as keyword arguments are without a dict.
+        out_axes: where the mapped axis goes in the result: an int, None (the result does not depend
+            on the axis), or a prefix pytree of these.
         axis_name: a name for the axis, for collectives such as `lax.psum` inside `fun`.
         axis_size: the size of the axis, needed only if no argument is mapped.
-        spmd_axis_name: the mesh axis that the mapped axis is sharded over; must be None until meshes are supported.
+        spmd_axis_name: the mesh axis that the mapped axis is sharded over; must be None until
+            meshes are supported.
 
     Returns:
         A function of the same arguments with one more axis.
@@ -71,7 +79,9 @@ def vmap(
 def _check_axes_spec(name: str, axes: Any) -> None:
     for leaf in tree.leaves(axes):
         if not isinstance(leaf, int) and not hasattr(leaf, "__index__"):
-            raise errors.AxesError("vmap", f"{name} of ints and None", f"{leaf!r} of type {type(leaf).__name__}")
+            raise errors.AxesError(
+                "vmap", f"{name} of ints and None", f"{leaf!r} of type {type(leaf).__name__}"
+            )
 
 
 def _is_none(x: Any) -> bool:
@@ -79,7 +89,13 @@ def _is_none(x: Any) -> bool:
 
 
 def _vmap(
-    fun: Callable[..., Any], in_axes: Any, out_axes: Any, axis_name: Any, axis_size: int | None, args: Any, kwargs: Any
+    fun: Callable[..., Any],
+    in_axes: Any,
+    out_axes: Any,
+    axis_name: Any,
+    axis_size: int | None,
+    args: Any,
+    kwargs: Any,
 ) -> Any:
     leaves, in_tree = tree.flatten((args, kwargs))
     values = [as_value(x, "vmap") for x in leaves]
@@ -89,22 +105,31 @@ def _vmap(
     results, dims_out = batch_flat(flat, axis, values, dims)
     wanted = _out_dims(fun, out_axes, flat.out_tree)
     placed = [
-        as_array(_place(fun, axis, r, d, w)) for r, d, w in zip(results, dims_out, wanted, strict=True)
+        as_array(_place(fun, axis, r, d, w))
+        for r, d, w in zip(results, dims_out, wanted, strict=True)
     ]
     return flat.out_tree.unflatten(placed)
 
 
 def _in_dims(
-    fun: Callable[..., Any], in_axes: Any, args: Any, kwargs: Any, in_tree: Any, values: Sequence[Value]
+    fun: Callable[..., Any],
+    in_axes: Any,
+    args: Any,
+    kwargs: Any,
+    in_tree: Any,
+    values: Sequence[Value],
 ) -> list[Dim]:
     """Return the mapped axis of each argument leaf, checked and non-negative."""
-    if isinstance(in_axes, dict) and not (len(args) == 1 and not kwargs and isinstance(args[0], dict)):
+    if isinstance(in_axes, dict) and not (
+        len(args) == 1 and not kwargs and isinstance(args[0], dict)
+    ):
         axes_args, axes_kwargs = _axes_by_name(fun, in_axes, args, kwargs)
     elif isinstance(in_axes, tuple):
         if len(in_axes) != len(args):
             raise errors.AxesError(
                 "vmap",
-                f"in_axes with one entry for each of the {len(args)} positional arguments of {function_name(fun)!r}",
+                f"in_axes with one entry for each of the {len(args)} positional arguments of "
+                f"{function_name(fun)!r}",
                 f"{len(in_axes)} entries: {in_axes}",
             )
         axes_args, axes_kwargs = in_axes, dict.fromkeys(kwargs, 0)
@@ -132,12 +157,16 @@ def _in_dims(
     return found
 
 
-def _axes_by_name(fun: Callable[..., Any], in_axes: dict[str, Any], args: Any, kwargs: Any) -> tuple[Any, Any]:
+def _axes_by_name(
+    fun: Callable[..., Any], in_axes: dict[str, Any], args: Any, kwargs: Any
+) -> tuple[Any, Any]:
     parameters = list(inspect.signature(fun).parameters)
     known = {*parameters, *kwargs}
     for name in in_axes:
         if name not in known:
-            raise errors.AxesError("vmap", f"in_axes by parameter name: {', '.join(parameters)}", repr(name))
+            raise errors.AxesError(
+                "vmap", f"in_axes by parameter name: {', '.join(parameters)}", repr(name)
+            )
     by_position = tuple(
         in_axes.get(parameters[i], 0) if i < len(parameters) else 0 for i in range(len(args))
     )
@@ -145,20 +174,39 @@ def _axes_by_name(fun: Callable[..., Any], in_axes: dict[str, Any], args: Any, k
 
 
 def _size(
-    fun: Callable[..., Any], in_tree: Any, values: Sequence[Value], dims: Sequence[Dim], axis_size: int | None
+    fun: Callable[..., Any],
+    in_tree: Any,
+    values: Sequence[Value],
+    dims: Sequence[Dim],
+    axis_size: int | None,
 ) -> int:
     """Return the size of the mapped axis, the same for all mapped arguments."""
-    sizes = [(i, v.aval.shape[d]) for i, (v, d) in enumerate(zip(values, dims, strict=True)) if d is not None]
+    sizes = [
+        (i, v.aval.shape[d])
+        for i, (v, d) in enumerate(zip(values, dims, strict=True))
+        if d is not None
+    ]
     if not sizes and axis_size is None:
         raise errors.AxesError(
-            "vmap", f"at least one mapped argument of {function_name(fun)!r}", "none", fix="Pass `axis_size`, or an axis in in_axes."
+            "vmap",
+            f"at least one mapped argument of {function_name(fun)!r}",
+            "none",
+            fix="Pass `axis_size`, or an axis in in_axes.",
         )
     expected = axis_size if axis_size is not None else sizes[0][1]
     if any(size != expected for _, size in sizes):
         names = argument_names(fun, in_tree)
-        shown = ", ".join(f"{names[i]}: {size} (axis {dims[i]} of {values[i].aval!r})" for i, size in sizes)
-        wanted = "mapped axes of one size" if axis_size is None else f"mapped axes of size {axis_size}, the axis_size"
-        raise errors.AxesError("vmap", wanted, shown, fix="Map other axes, or give an argument `None` in in_axes.")
+        shown = ", ".join(
+            f"{names[i]}: {size} (axis {dims[i]} of {values[i].aval!r})" for i, size in sizes
+        )
+        wanted = (
+            "mapped axes of one size"
+            if axis_size is None
+            else f"mapped axes of size {axis_size}, the axis_size"
+        )
+        raise errors.AxesError(
+            "vmap", wanted, shown, fix="Map other axes, or give an argument `None` in in_axes."
+        )
     return expected
 
 
@@ -168,7 +216,9 @@ def _out_dims(fun: Callable[..., Any], out_axes: Any, out_tree: Any) -> list[Dim
         return tree.broadcast_prefix(out_axes, placeholder, is_leaf=_is_none)
     except (ValueError, errors.TreeError) as error:
         raise errors.AxesError(
-            "vmap", f"out_axes to be a prefix of the result's tree of {function_name(fun)!r}", f"{out_axes} ({error})"
+            "vmap",
+            f"out_axes to be a prefix of the result's tree of {function_name(fun)!r}",
+            f"{out_axes} ({error})",
         ) from None
 
 
@@ -177,12 +227,15 @@ def _place(fun: Callable[..., Any], axis: BatchAxis, value: Value, dim: Dim, wan
         if dim is not None:
             raise errors.AxesError(
                 "vmap",
-                f"a result of {function_name(fun)!r} that does not depend on the mapped axis, because its out_axes is None",
+                f"a result of {function_name(fun)!r} that does not depend on the mapped axis, "
+                "because its out_axes is None",
                 "one that does",
                 fix="Give it an axis in out_axes.",
             )
         return value
     rank = value.aval.ndim + (dim is None)
     if not -rank <= wanted < rank:
-        raise errors.AxesError("vmap", f"an out_axes within the {rank} axes of the result", str(wanted))
+        raise errors.AxesError(
+            "vmap", f"an out_axes within the {rank} axes of the result", str(wanted)
+        )
     return move_batch_axis(axis, value, dim, wanted % rank)

@@ -14,6 +14,7 @@ from functrax.xla.executable import Executable, OutType
 from functrax.xla.failure import translate
 from functrax.xla.mlir import MLIRError, Module
 from functrax.xla.options import CompileOptions
+from functrax.xla.plugins import make_cuda_client, make_tpu_client
 from functrax.xla.versions import COLLECTIVES_CAN_DEADLOCK
 
 if TYPE_CHECKING:
@@ -234,11 +235,9 @@ def cuda_client(group: "ProcessGroup | None" = None) -> Client:
     Raises:
         DeviceError: no plug-in, or no device.
     """
-    from functrax.xla import plugins
-
     with _lock:
         if "gpu" not in _clients:
-            _clients["gpu"] = Client(plugins.make_cuda_client(group))
+            _clients["gpu"] = Client(make_cuda_client(group))
         return _clients["gpu"]
 
 
@@ -251,11 +250,9 @@ def tpu_client(group: "ProcessGroup | None" = None) -> Client:
     Raises:
         DeviceError: no libtpu, or no device.
     """
-    from functrax.xla import plugins
-
     with _lock:
         if "tpu" not in _clients:
-            _clients["tpu"] = Client(plugins.make_tpu_client(group))
+            _clients["tpu"] = Client(make_tpu_client(group))
         return _clients["tpu"]
 
 

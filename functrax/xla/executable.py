@@ -28,23 +28,23 @@ Launch: TypeAlias = Callable[[Sequence[RawBuffer]], list[RawBuffer]]
 
 @dataclass(frozen=True, slots=True)
 class MemoryAnalysis:
-    """The bytes of memory that a program needs on each device.
+    """The bytes of memory that a program needs on each device, under JAX's names.
 
     Attributes:
-        arguments: of its arguments.
-        outputs: of its results, those included that are written over arguments.
-        temporaries: of everything in between.
-        aliased: of the results that are written over donated arguments.
-        code: of the program itself.
-        peak: the most that is in use at one time, as far as the platform tells.
+        argument_size_in_bytes: of its arguments.
+        output_size_in_bytes: of its results, those included that are written over arguments.
+        temp_size_in_bytes: of everything in between.
+        alias_size_in_bytes: of the results that are written over donated arguments.
+        generated_code_size_in_bytes: of the program itself.
+        peak_memory_in_bytes: the most that is in use at one time, as far as the platform tells.
     """
 
-    arguments: int
-    outputs: int
-    temporaries: int
-    aliased: int
-    code: int
-    peak: int
+    argument_size_in_bytes: int
+    output_size_in_bytes: int
+    temp_size_in_bytes: int
+    alias_size_in_bytes: int
+    generated_code_size_in_bytes: int
+    peak_memory_in_bytes: int
 
 
 class Program:
@@ -69,14 +69,7 @@ class Program:
             stats = self.raw.get_compiled_memory_stats()
         except JaxRuntimeError as error:
             raise translate(error, "memory_analysis") from None
-        return MemoryAnalysis(
-            arguments=stats.argument_size_in_bytes,
-            outputs=stats.output_size_in_bytes,
-            temporaries=stats.temp_size_in_bytes,
-            aliased=stats.alias_size_in_bytes,
-            code=stats.generated_code_size_in_bytes,
-            peak=stats.peak_memory_in_bytes,
-        )
+        return MemoryAnalysis(*[getattr(stats, name) for name in MemoryAnalysis.__slots__])
 
     def hlo_text(self) -> str:
         """Return the optimized program in HLO's text form."""

@@ -39,6 +39,7 @@ __all__ = [
     "Value",
     "add_function",
     "append_block",
+    "bytecode",
     "call",
     "deserialize_portable",
     "insert_at_end",
@@ -208,12 +209,13 @@ def module_bytes(module: Module) -> bytes:
     if "sym_name" in bare.attributes:
         del bare.attributes["sym_name"]
     _strip_locations(module.context).run(bare)
-    return _bytecode(bare)
+    return bytecode(bare)
 
 
-def _bytecode(own: Operation) -> bytes:
+def bytecode(module: Module | Operation) -> bytes:
+    """Return a module as MLIR's bytecode."""
     buffer = io.BytesIO()
-    own.write_bytecode(buffer)
+    getattr(module, "operation", module).write_bytecode(buffer)
     return buffer.getvalue()
 
 

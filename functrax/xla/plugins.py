@@ -5,7 +5,6 @@ loaded a runtime already, it is used as it is: a process can load each only once
 """
 
 import contextlib
-import ctypes
 import functools
 import glob
 import importlib
@@ -135,6 +134,8 @@ def _find_cuda() -> tuple[str, str]:
 
 
 def _load_nvidia_libraries() -> None:
+    import ctypes  # few processes need it
+
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec and spec.submodule_search_locations) or ():
         for package, libraries in _CUDA_LIBRARIES.items():

@@ -14,6 +14,10 @@ def test_the_cpu(cpu):
     assert isinstance(cpu.heap_profile(), bytes)
 
 
+def test_the_devices_are_described_the_same_way_each_time(cpu):
+    assert cpu.describe_devices() == cpu.describe_devices() != ""
+
+
 def test_the_number_of_devices_cannot_change(cpu):
     with pytest.raises(ConfigError) as caught:
         client.cpu_client(3)

@@ -165,7 +165,7 @@ def test_donation_reuses_the_memory(attribute, value, compile_on_cpu, context, p
     (y,) = program([x])
     assert buffers.is_deleted(x)
     assert buffers.unsafe_pointer(y) == pointer
-    assert program.memory_analysis().aliased == 16
+    assert program.memory_analysis().alias_size_in_bytes == 16
 
 
 def test_donating_shared_host_memory_leaves_it_alone(compile_on_cpu, context, device):
@@ -260,6 +260,14 @@ def test_output_and_input_shardings_can_be_asked_for(sum_of_shards, cpu):
     sharded = buffers.raw_sharding(cpu.devices, buffers.hlo_sharding("{devices=[8,1]<=[8]}"))
     assert program.out_shardings == (sharded, buffers.raw_sharding(cpu.devices))
     assert program.in_shardings() == [sharded]
+
+
+def test_a_program_on_eight_devices_serializes(sum_of_shards, cpu, read):
+    program, x = sum_of_shards
+    options = compile_options(cpu.devices, num_partitions=8)
+    again = cpu.deserialize(cpu.serialize(program), options, program.out_types)
+    assert again.out_shardings == program.out_shardings
+    assert read(buffers.shards(again([x])[1])[7], (2,), "float32").tolist() == [28, 28]
 
 
 def test_many_collective_programs_in_flight_finish(sum_of_shards, read):

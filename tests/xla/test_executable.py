@@ -97,7 +97,12 @@ def test_more_memory_than_there_is(python):
 def test_analyses(double):
     assert double.cost_analysis()["flops"] == 4
     assert double.memory_analysis() == MemoryAnalysis(
-        arguments=16, outputs=16, temporaries=0, aliased=0, code=0, peak=32
+        argument_size_in_bytes=16,
+        output_size_in_bytes=16,
+        temp_size_in_bytes=0,
+        alias_size_in_bytes=0,
+        generated_code_size_in_bytes=0,
+        peak_memory_in_bytes=32,
     )
     assert "f32[4]" in double.hlo_text()
 

@@ -36,7 +36,7 @@ def test_a_tpu_slice(python):
         "here = topology.tpu_topology('v5e:2x2')\n"
         "program = compiled()\n"
         "print(len(here.devices), program.cost_analysis()['transcendentals'],\n"
-        "      program.memory_analysis().arguments > 0, 'tanh' in program.hlo_text())\n"
+        "      program.memory_analysis().argument_size_in_bytes > 0, 'tanh' in program.hlo_text())\n"
         "try: compiled(10**10)\n"
         "except OutOfMemoryError: print('too large')\n"
     )
@@ -49,7 +49,7 @@ def test_eight_h100s(python):
         "here = topology.gpu_topology('h100', '1x1x8')\n"
         "program = compiled()\n"
         "print(len(here.devices), program.cost_analysis()['transcendentals'],\n"
-        "      program.memory_analysis().arguments, 'tanh' in program.hlo_text())\n"
+        "      program.memory_analysis().argument_size_in_bytes, 'tanh' in program.hlo_text())\n"
     )
     assert python(code) == "8 32.0 128 True"
 

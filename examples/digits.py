@@ -1,0 +1,385 @@
+"""Train a convolutional network on scikit-learn's handwritten digits, from scratch, with functrax.
+
+Run ``python examples/digits.py`` (or ``make train``): it trains, shows its progress, tests, draws
+the loss curve and the misclassified digits, and saves the parameters. ``--evaluate FILE`` loads
+parameters and tests them.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import safetensors
+import safetensors.numpy
+from sklearn.datasets import load_digits
+from tqdm import tqdm
+
+import functrax
+import functrax.numpy as jnp
+from functrax import lax, nn, random
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+Params = dict[str, functrax.Array]
+TEST_SIZE = 360
+
+
+class Data(NamedTuple):
+    """Images, float32 of shape (n, 8, 8, 1) in [0, 1], and labels, int32 of shape (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def load_data() -> tuple[Data, Data]:
+    """Return the 1,797 scans as a training set and a test set of 360, always split in the same
+    way.
+    """
+    digits: Any = load_digits()
+    images = (digits.images[..., None] / 16).astype(np.float32)
+    labels = digits.target.astype(np.int32)
+    order = np.random.default_rng(2026).permutation(len(labels))
+    test, train = order[:TEST_SIZE], order[TEST_SIZE:]
+    return Data(images[train], labels[train]), Data(images[test], labels[test])
+
+
+# The model: pure functions of a dictionary of parameters ------------------------------------------
+
+SHAPES = {
+    "conv1": (3, 3, 1, 32),
+    "conv2": (3, 3, 32, 64),
+    "dense1": (4 * 4 * 64, 128),
+    "dense2": (128, 10),
+}
+
+
+def init_params(key: functrax.Array) -> Params:
+    """Draw weights by He's rule and set biases to zero."""
+    params: Params = {}
+    keys = random.split(key, len(SHAPES))
+    for (name, shape), layer_key in zip(SHAPES.items(), keys, strict=True):
+        fan_in = int(np.prod(shape[:-1]))
+        params[f"{name}.weight"] = random.normal(layer_key, shape) * np.sqrt(2 / fan_in)
+        params[f"{name}.bias"] = jnp.zeros(shape[-1])
+    return params
+
+
+def convolve(params: Params, name: str, x: functrax.Array) -> functrax.Array:
+    """Apply a 3x3 convolution with bias and ReLU; x: (batch, height, width, channels)."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    x = lax.conv_general_dilated(
+        x, params[f"{name}.weight"], (1, 1), "SAME", dimension_numbers=layout
+    )
+    return nn.relu(x + params[f"{name}.bias"])
+
+
+def max_pool(x: functrax.Array) -> functrax.Array:
+    """Halve height and width by taking the maximum of each 2x2 window."""
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def predict(params: Params, images: functrax.Array) -> functrax.Array:
+    """Return the logits, (batch, 10), of images, (batch, 8, 8, 1)."""
+    x = convolve(params, "conv1", images)
+    x = max_pool(convolve(params, "conv2", x))
+    x = x.reshape(x.shape[0], -1)
+    x = nn.relu(x @ params["dense1.weight"] + params["dense1.bias"])
+    return x @ params["dense2.weight"] + params["dense2.bias"]
+
+
+def loss(params: Params, images: functrax.Array, labels: functrax.Array) -> functrax.Array:
+    """Return the mean cross-entropy."""
+    return -jnp.mean(
+        jnp.sum(nn.log_softmax(predict(params, images)) * nn.one_hot(labels, 10), axis=-1)
+    )
+
+
+def shift(key: functrax.Array, image: functrax.Array) -> functrax.Array:
+    """Move one image, (8, 8, 1), by up to one pixel each way; `vmap` makes it a function of a
+    batch.
+    """
+    row, column = random.randint(key, (2,), 0, 3)
+    padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)))
+    return lax.dynamic_slice(padded, (row, column, jnp.zeros_like(row)), image.shape)
+
+
+# Adam, as pure functions (Kingma and Ba, 2015) ----------------------------------------------------
+
+
+class AdamState(NamedTuple):
+    """The number of steps taken, and running means of the gradients and of their squares."""
+
+    count: functrax.Array
+    mean: Params
+    square: Params
+
+
+def adam_init(params: Params) -> AdamState:
+    """Return the state before the first step."""
+    zeros = functrax.tree.map(jnp.zeros_like, params)
+    return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+
+def adam_update(
+    grads: Params,
+    state: AdamState,
+    params: Params,
+    rate: float = 1e-3,
+    b1: float = 0.9,
+    b2: float = 0.999,
+) -> tuple[Params, AdamState]:
+    """Return the parameters and the state after a step."""
+    count = state.count + 1
+    mean = functrax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, grads)
+    square = functrax.tree.map(lambda s, g: b2 * s + (1 - b2) * g * g, state.square, grads)
+    scale = rate * jnp.sqrt(1 - b2**count) / (1 - b1**count)
+    params = functrax.tree.map(
+        lambda p, m, s: p - scale * m / (jnp.sqrt(s) + 1e-8), params, mean, square
+    )
+    return params, AdamState(count, mean, square)
+
+
+@functrax.jit
+def train_step(
+    params: Params,
+    state: AdamState,
+    key: functrax.Array,
+    images: functrax.Array,
+    labels: functrax.Array,
+) -> tuple[Params, AdamState, functrax.Array]:
+    """Shift the images at random, take one Adam step, and return the loss before it."""
+    keys = random.split(key, images.shape[0])
+    shifted = functrax.vmap(shift)(keys, images)
+    value, grads = functrax.value_and_grad(loss)(params, shifted, labels)
+    params, state = adam_update(grads, state, params)
+    return params, state, value
+
+
+@functrax.jit
+def classify(params: Params, images: functrax.Array) -> functrax.Array:
+    """Return the most likely digit of each image."""
+    return jnp.argmax(predict(params, images), axis=-1)
+
+
+# Training -----------------------------------------------------------------------------------------
+
+
+def train(data: Data, seed: int, epochs: int, batch_size: int) -> tuple[Params, list[float]]:
+    """Train with a progress bar; return the parameters and the loss of every step."""
+    key = random.key(seed)
+    key, init_key = random.split(key)
+    params = init_params(init_key)
+    state = adam_init(params)
+    order = np.random.default_rng(seed)
+    steps = len(data.labels) // batch_size
+    images, labels = jnp.asarray(data.images), jnp.asarray(data.labels)
+    losses: list[functrax.Array] = []
+    start = time.perf_counter()
+    with tqdm(total=epochs * steps, unit="step", disable=None) as bar:
+        for epoch in range(epochs):
+            shuffled = order.permutation(len(data.labels)).astype(np.int32)
+            for step in range(steps):
+                chosen = shuffled[step * batch_size : (step + 1) * batch_size]
+                key, step_key = random.split(key)
+                params, state, value = train_step(
+                    params, state, step_key, images[chosen], labels[chosen]
+                )
+                losses.append(value)
+                bar.update()
+            rate = (epoch + 1) * steps * batch_size / (time.perf_counter() - start)
+            bar.set_postfix_str(
+                f"epoch {epoch + 1}/{epochs}, loss {float(losses[-1]):.4f}, {rate:,.0f} examples/s"
+            )
+    return params, [float(value) for value in losses]
+
+
+def draw_losses(losses: list[float], path: Path) -> None:
+    """Draw the loss of every step, and its running mean, on a logarithmic axis."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    window = max(1, len(losses) // 50)
+    smooth = np.convolve(losses, np.ones(window) / window, "valid")
+    axes.semilogy(losses, color="0.8", label="each step")
+    axes.semilogy(
+        np.arange(len(smooth)) + window - 1, smooth, color="C0", label=f"mean of {window}"
+    )
+    axes.set(xlabel="step", ylabel="cross-entropy", title="Training loss")
+    axes.legend()
+    save_figure(figure, path)
+
+
+def draw_mistakes(data: Data, predicted: np.ndarray, path: Path) -> None:
+    """Draw the test digits that were misclassified, with what they are and what they were taken
+    for.
+    """
+    wrong = np.flatnonzero(predicted != data.labels)
+    columns = max(1, min(6, len(wrong)))
+    rows = max(1, -(-len(wrong) // columns))
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(1.6 * columns, 2 * rows), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, wrong, strict=False):
+        axes.imshow(data.images[index, ..., 0], cmap="gray_r")
+        axes.set_title(f"{data.labels[index]} taken for {predicted[index]}", fontsize=8)
+    if not len(wrong):
+        grid[0, 0].text(0.5, 0.5, "no mistakes", ha="center")
+    save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a PNG under a temporary name and rename it, so that no half of a picture is ever
+    seen.
+    """
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    plt.close(figure)
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Let `write` fill a temporary file in the same folder, then give it its name."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+# Parameters in files ------------------------------------------------------------------------------
+
+
+def save_params(params: Params, path: Path) -> None:
+    """Save parameters in the safetensors format, which holds arrays and no code."""
+    arrays = {name: np.asarray(value) for name, value in params.items()}
+    write_atomically(path, lambda temporary: safetensors.numpy.save_file(arrays, temporary))
+
+
+def load_params(path: Path) -> Params:
+    """Load parameters and check their names and shapes.
+
+    Raises:
+        functrax.errors.FileError: if the file is missing, damaged, or holds something else.
+    """
+    expected = {
+        name: value.shape for name, value in functrax.eval_shape(init_params, random.key(0)).items()
+    }
+    fix = "Make one with `python examples/digits.py`."
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise functrax.errors.FileError(
+            "evaluate", "a safetensors file", f"{path}: {error}", where="", fix=fix
+        ) from None
+    found = {name: value.shape for name, value in arrays.items()}
+    if found != expected:
+        raise functrax.errors.FileError(
+            "evaluate", f"the parameters {expected}", f"{found} in {path}", where="", fix=fix
+        )
+    return {name: jnp.asarray(value) for name, value in arrays.items()}
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the output folder and check that it can be written, before any work is done.
+
+    Raises:
+        functrax.errors.FileError: if it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise functrax.errors.FileError(
+            "train",
+            "a folder that can be written",
+            f"{folder}: {error}",
+            where="",
+            fix="Choose another with `--out`.",
+        ) from None
+
+
+# The command line ---------------------------------------------------------------------------------
+
+
+def report(params: Params, data: Data) -> np.ndarray:
+    """Print the test accuracy and return the predictions."""
+    predicted = np.asarray(classify(params, data.images))
+    correct = int((predicted == data.labels).sum())
+    print(f"test accuracy: {correct / len(data.labels):.4f} ({correct} of {len(data.labels)})")
+    return predicted
+
+
+def positive(text: str) -> int:
+    """Parse a positive integer of the command line."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train or evaluate, as the command line says; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of initialization, shifts and shuffling (default 0)"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, default=30, help="passes over the training set (default 30)"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, default=64, help="images per step (default 64)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for what it makes (default out)"
+    )
+    parser.add_argument(
+        "--evaluate",
+        type=Path,
+        metavar="FILE",
+        help="test the parameters in FILE instead of training",
+    )
+    options = parser.parse_args(arguments)
+    training, test = load_data()
+    if options.batch_size > len(training.labels):
+        parser.error(
+            f"--batch-size must be at most {len(training.labels)}, the size of the training set"
+        )
+    try:
+        if options.evaluate:
+            report(load_params(options.evaluate), test)
+            return 0
+        prepare_folder(options.out)
+        start = time.perf_counter()
+        params, losses = train(training, options.seed, options.epochs, options.batch_size)
+        predicted = report(params, test)
+        total = time.perf_counter() - start
+    except functrax.errors.FileError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    spent = functrax.timings
+    running = total - spent.trace - spent.lower - spent.compile
+    print(
+        f"time: tracing {spent.trace:.2f} s, lowering {spent.lower:.2f} s, compiling "
+        f"{spent.compile:.2f} s, "
+        f"running {running:.2f} s"
+    )
+    draw_losses(losses, options.out / "loss.png")
+    draw_mistakes(test, predicted, options.out / "mistakes.png")
+    save_params(params, options.out / "digits.safetensors")
+    print(f"wrote loss.png, mistakes.png and digits.safetensors to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""The property ``x.at``, by which arrays are updated: ``x.at[index].set(values)`` returns a new array."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core.trace import Array, Tracer, Value, as_value
+from functrax.numpy.index_plan import Mode
+from functrax.numpy.index_update import mode_name, update
+from functrax.numpy.indexing import Promises, getitem
+from functrax.primitives.convert import convert
+from functrax.primitives.rules import full
+from functrax.primitives.select import select_n
+
+
+class IndexUpdateHelper:
+    """The property ``x.at``: index it, then call a method of `IndexUpdate`.
+
+    Example:
+        >>> import functrax.numpy as jnp
+        >>> jnp.arange(3).at[1].set(7)
+        Array([0, 7, 2], dtype=int32)
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Value) -> None:
+        """Keep the array."""
+        self.array = array
+
+    def __getitem__(self, index: Any) -> "IndexUpdate":
+        """Choose places by NumPy's indexing rules."""
+        return IndexUpdate(self.array, index)
+
+    def __repr__(self) -> str:
+        """Print as the property does."""
+        return f"IndexUpdateHelper({self.array!r})"
+
+
+class IndexUpdate:
+    """Places of an array, to read or to write: ``x.at[index]``. Arrays never change: methods return new ones.
+
+    All methods take these keyword arguments:
+
+    - indices_are_sorted, unique_indices: promises about index arrays, for speed;
+    - mode: what happens at places outside of the array. By default a fixed integer outside is an
+      error, reads at traced places take the nearest element, and writes there are dropped.
+      "clip" takes the nearest place; "fill" and "drop" (which are one) read `fill_value` and write
+      nothing; "promise_in_bounds" says that there are none;
+    - wrap_negative_indices: whether negative places count from the end.
+
+    Values are broadcast to the shape of ``x[index]`` and converted to the dtype of x. That is an
+    error if it could change them (float to integer, say), but floats may lose precision.
+    """
+
+    __slots__ = ("array", "index")
+
+    def __init__(self, array: Value, index: Any) -> None:
+        """Keep array and index."""
+        self.array = array
+        self.index = index
+
+    def __repr__(self) -> str:
+        """Print array and index."""
+        return f"IndexUpdate({self.array!r}, {self.index!r})"
+
+    def get(
+        self,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        fill_value: Any = None,
+        out_sharding: None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Value:
+        """Return ``x[index]``.
+
+        Args:
+            indices_are_sorted: see `IndexUpdate`.
+            unique_indices: see `IndexUpdate`.
+            mode: see `IndexUpdate`.
+            fill_value: a scalar to read outside of the array, with mode "fill"; by default NaN, the
+                least signed or greatest unsigned integer, or True.
+            out_sharding: not used.
+            wrap_negative_indices: see `IndexUpdate`.
+
+        Returns:
+            An array.
+
+        Example:
+            >>> import functrax.numpy as jnp
+            >>> jnp.arange(3).at[jnp.array([1, 5])].get(mode="fill", fill_value=-1)
+            Array([ 1, -1], dtype=int32)
+        """
+        how = Mode(mode_name(mode, "at[].get"), wrap_negative_indices)
+        promises = Promises(indices_are_sorted, unique_indices, _plain(fill_value))
+        return getitem(self.array, self.index, how, promises, "at[].get")
+
+    def set(self, values: Any, **options: Any) -> Value:
+        """Return x with values put in: ``x[index] = values``. Repeated places keep the last value.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("set", values, **options)
+
+    def add(self, values: Any, **options: Any) -> Value:
+        """Return x with values added: ``numpy.add.at(x, index, values)``.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("add", values, **options)
+
+    def subtract(self, values: Any, **options: Any) -> Value:
+        """Return x with values subtracted: ``numpy.subtract.at(x, index, values)``.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("subtract", values, **options)
+
+    def multiply(self, values: Any, **options: Any) -> Value:
+        """Return x with values multiplied in: ``numpy.multiply.at(x, index, values)``.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("multiply", values, **options)
+
+    def divide(self, values: Any, **options: Any) -> Value:
+        """Return x with values divided by: ``numpy.divide.at(x, index, values)``. Integer arrays become floating ones.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("divide", values, **options)
+
+    def power(self, values: Any, **options: Any) -> Value:
+        """Return x with values as exponents: ``numpy.power.at(x, index, values)``.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("power", values, **options)
+
+    def min(self, values: Any, **options: Any) -> Value:
+        """Return x with values as upper bounds: ``numpy.minimum.at(x, index, values)``.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("min", values, **options)
+
+    def max(self, values: Any, **options: Any) -> Value:
+        """Return x with values as lower bounds: ``numpy.maximum.at(x, index, values)``.
+
+        Args:
+            values: array that broadcasts to the shape of ``x[index]``.
+            **options: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+        """
+        return self._write("max", values, **options)
+
+    mul = multiply
+
+    def apply(
+        self,
+        func: Callable[[Any], Any],
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        out_sharding: None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Value:
+        """Return x with an elementwise function applied at the places: ``func.at(x, index)``.
+
+        Where a place is repeated, the function is applied once for each time.
+
+        Args:
+            func: an elementwise function of one array.
+            indices_are_sorted: see `IndexUpdate`.
+            unique_indices: see `IndexUpdate`; needed for a derivative and under `jit`, if there are
+                index arrays.
+            mode: see `IndexUpdate`.
+            out_sharding: not used.
+            wrap_negative_indices: see `IndexUpdate`.
+
+        Returns:
+            An array of the shape of x.
+
+        Raises:
+            ArgumentError: for traced index arrays without `unique_indices`.
+        """
+        options = {
+            "indices_are_sorted": indices_are_sorted,
+            "mode": mode,
+            "wrap_negative_indices": wrap_negative_indices,
+        }
+        x, index = self.array, self.index
+        items = index if isinstance(index, tuple) else (index,)
+        arrays = [i for i in items if isinstance(i, Array | np.ndarray | list) and np.ndim(i)]
+        if unique_indices or not any(np.dtype(_dtype(i)) != bool for i in arrays):
+            read = IndexUpdate(x, index).get(**options)
+            return self._write("set", func(read), unique_indices=True, **options)
+        times = IndexUpdate(full(x.aval.shape, 0, "int32"), index)._write("add", 1, **options)
+        if isinstance(times, Tracer):
+            raise errors.ArgumentError(
+                "at[].apply",
+                "unique_indices=True where index arrays are traced",
+                "unique_indices=False",
+                fix="Pass `unique_indices=True` if no index repeats.",
+            )
+        counts = np.asarray(times)
+        for done in range(int(counts.max(initial=0))):
+            x = select_n(as_value(counts > done, "at"), x, convert(func(x), x.aval.dtype))
+        return x
+
+    def _write(
+        self,
+        operation: str,
+        values: Any,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        out_sharding: None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Value:
+        promises = Promises(indices_are_sorted, unique_indices)
+        return update(
+            self.array, self.index, operation, values, mode, wrap_negative_indices, promises
+        )
+
+
+def _dtype(x: Any) -> Any:
+    return x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+
+
+def _plain(fill_value: Any) -> Any:
+    """Return a scalar as a Python number, which is hashable."""
+    if fill_value is None or isinstance(fill_value, bool | int | float | complex):
+        return fill_value
+    array = np.asarray(fill_value)
+    if array.shape:
+        raise errors.ShapeError("at[].get", "a scalar fill_value", f"one of shape {array.shape}")
+    return array.item()

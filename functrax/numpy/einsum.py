@@ -1,0 +1,272 @@
+"""Sums of products over named axes."""
+
+import functools
+from typing import Any
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.trace import Array, Value, bind
+from functrax.core.types import short_types
+from functrax.numpy.linear import contract
+from functrax.numpy.operands import cast, operand, promote, strong, to_array
+from functrax.primitives import elementwise as lax
+from functrax.primitives.reduce import reduce_sum
+from functrax.primitives.rules import full, reshape, transpose_axes
+from functrax.primitives.select import select_n
+from functrax.primitives.shape import iota_p
+from functrax.transforms.fuse import fuse
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def einsum(
+    subscripts: Any, /, *operands: Any, out: None = None, optimize: Any = "auto",
+    precision: Any = None, preferred_element_type: Any = None, _dot_general: None = None,
+    out_sharding: None = None,
+) -> Array:  # fmt: skip
+    """Multiply arrays and sum, with a letter for each axis.
+
+    Args:
+        subscripts: str such as ``"bij,bjk->bik"``: letters for the axes of each array, an ellipsis for
+            any axes in front, and after the arrow the axes of the result; without an arrow, the
+            letters that occur once, in alphabetical order. Or arrays and lists of ints in turn.
+        *operands: arrays; dtypes are promoted, axes of size 1 broadcast.
+        out: must be None.
+        optimize: how the order of products is found for three or more arrays: "auto", "optimal",
+            "greedy", True, False for left to right, or a path.
+        precision: as in `matmul`.
+        preferred_element_type: the dtype to sum in and return.
+        out_sharding: must be None.
+
+    Returns:
+        An array.
+
+    Raises:
+        ArgumentError: if the subscripts are ill-formed.
+        ShapeError: if sizes of one letter differ.
+
+    Example:
+        >>> jnp.einsum("ij,j->i", jnp.eye(2), jnp.array([1.0, 2.0]))
+        Array([1., 2.], dtype=float32)
+    """
+    if out is not None:
+        raise errors.ArgumentError("einsum", "out=None", type(out).__name__)
+    if not isinstance(subscripts, str):
+        subscripts, operands = _from_lists((subscripts, *operands))
+    values = [operand(x, "einsum") for x in operands]
+    if preferred_element_type is not None:
+        preferred = dtypes.canonicalize(preferred_element_type, "einsum")
+    else:
+        preferred = None
+    if len({x.aval.dtype for x in values}) > 1:
+        values = promote("einsum", *values)
+    shapes = tuple(x.aval.shape for x in values)
+    inputs, output = _parse(subscripts, tuple(map(len, shapes)))
+    _check_sizes(subscripts, inputs, shapes, values)
+    path = _path(subscripts, inputs, output, shapes, _hashable(optimize))
+    weak = all(x.aval.weak_type for x in values)
+    if len(values) == 2 and not weak:
+        return _run(*values, inputs=inputs, output=output, path=path, precision=precision, preferred=preferred)
+    return _fused(*values, inputs=inputs, output=output, path=path, precision=precision, preferred=preferred)
+
+
+def _hashable(optimize: Any) -> Any:
+    return tuple(map(tuple, optimize)) if isinstance(optimize, list) else optimize
+
+
+def _from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Return the alternating form as a string and the arrays."""
+    pairs, rest = divmod(len(arguments), 2)
+
+    def letters(axes: Any) -> str:
+        return "".join("..." if axis is Ellipsis else _LETTERS[axis] for axis in axes)
+
+    inputs = ",".join(letters(arguments[2 * i + 1]) for i in range(pairs))
+    text = f"{inputs}->{letters(arguments[-1])}" if rest else inputs
+    return text, tuple(arguments[2 * i] for i in range(pairs))
+
+
+@functools.lru_cache(1024)
+def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+    """Return the letters of each operand and of the result, with letters for the ellipsis."""
+    text = subscripts.replace(" ", "")
+    left, arrow, output = text.partition("->")
+    parts = left.split(",")
+    plain = text.replace("...", "").replace("->", "").replace(",", "")
+    if len(parts) != len(ranks) or not all(c in _LETTERS for c in plain):
+        raise errors.ArgumentError(
+            "einsum", f"letters, '...', ',' and '->' for {len(ranks)} arrays", repr(subscripts)
+        )
+    hidden = [rank - len(part.replace("...", "")) if "..." in part else 0
+              for part, rank in zip(parts, ranks, strict=True)]  # fmt: skip
+    spare = [c for c in _LETTERS[::-1] if c not in plain][: max(hidden, default=0)][::-1]
+    inputs = tuple(
+        part.replace("...", "".join(spare[len(spare) - n :]) if n > 0 else "")
+        for part, n in zip(parts, hidden, strict=True)
+    )
+    if any(len(part) != rank for part, rank in zip(inputs, ranks, strict=True)):
+        raise errors.ArgumentError(
+            "einsum", f"one letter per axis of arrays of {', '.join(map(str, ranks))} axes", repr(subscripts)
+        )
+    joined = "".join(inputs)
+    if not arrow:
+        once = sorted(c for c in set(plain) if joined.count(c) == 1)
+        return inputs, "".join(spare) + "".join(once)
+    output = output.replace("...", "".join(spare))
+    if len(set(output)) != len(output) or not set(output) <= set(joined):
+        raise errors.ArgumentError(
+            "einsum", "letters of the arrays, each once, after the arrow", repr(subscripts)
+        )
+    return inputs, output
+
+
+def _check_sizes(
+    subscripts: str, inputs: tuple[str, ...], shapes: tuple[Any, ...], values: list[Value]
+) -> None:
+    sizes: dict[str, int] = {}
+    for letters, shape in zip(inputs, shapes, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                if size != 1 and sizes[letter] != 1:
+                    raise errors.ShapeError(
+                        "einsum",
+                        f"one size for each letter of {subscripts!r}",
+                        f"{sizes[letter]} and {size} for {letter!r}, in {short_types([x.aval for x in values])}",
+                    )
+                sizes[letter] = max(size, sizes[letter])
+
+
+@functools.lru_cache(1024)
+def _path(
+    subscripts: str, inputs: tuple[str, ...], output: str, shapes: tuple[Any, ...], optimize: Any
+) -> tuple[tuple[int, ...], ...]:
+    """Return which operands are multiplied at each step."""
+    count = len(inputs)
+    if count <= 2:
+        return (tuple(range(count)),)
+    if optimize is False:
+        return ((0, 1), *((0, count - 2 - i) for i in range(count - 2)))
+    if isinstance(optimize, tuple):
+        return tuple(step for step in optimize if step != "einsum_path")
+    import opt_einsum
+
+    kind = {True: "optimal", "auto": "optimal" if count <= 5 else "auto"}.get(optimize, optimize)
+    equation = ",".join(inputs) + "->" + output
+    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=kind)
+    return tuple(map(tuple, path))
+
+
+def _run(
+    *values: Value, inputs: tuple[str, ...], output: str, path: tuple[tuple[int, ...], ...],
+    precision: Any, preferred: Any,
+) -> Value:  # fmt: skip
+    """Multiply along the path."""
+    terms = list(zip(values, inputs, strict=True))
+    for step in path:
+        chosen = [terms.pop(i) for i in sorted(step, reverse=True)][::-1]
+        if len(step) > 1 and step[0] > step[-1]:
+            chosen.reverse()
+        while len(chosen) > 1:
+            kept = set(output).union(*(letters for _, letters in terms + chosen[2:]))
+            last = not terms and len(chosen) == 2
+            (a, b), rest = chosen[:2], chosen[2:]
+            chosen = [_multiply(a, b, kept, output if last else None, precision, preferred), *rest]
+        terms.append(chosen[0])
+    ((value, letters),) = terms
+    return _arranged(value, letters, output, preferred)
+
+
+_fused = fuse(_run)
+
+
+def _arranged(value: Value, letters: str, output: str, preferred: Any) -> Array:
+    """Take the diagonal and sum what one array alone has, and put its axes in order."""
+    value, letters = _single(value, letters, set(output))
+    value = transpose_axes(value, tuple(map(letters.index, output)))
+    return to_array(strong(value if preferred is None else cast(value, preferred)))
+
+
+def _single(value: Value, letters: str, kept: set[str]) -> tuple[Value, str]:
+    """Take diagonals of repeated letters and sum letters that nothing else has."""
+    for letter in sorted(set(letters)):
+        while letters.count(letter) > 1:
+            value, letters = _diagonal(value, letters, letter)
+    gone = tuple(i for i, letter in enumerate(letters) if letter not in kept)
+    if gone:
+        value = reduce_sum(value, gone)
+        letters = "".join(letter for letter in letters if letter in kept)
+    return value, letters
+
+
+def _diagonal(value: Value, letters: str, letter: str) -> tuple[Value, str]:
+    """Keep the elements whose two indices agree: mask the rest and sum them away."""
+    first = letters.index(letter)
+    second = letters.index(letter, first + 1)
+    shape = value.aval.shape
+    if shape[first] != shape[second]:
+        raise errors.ShapeError("einsum", f"equal sizes for the two axes {letter!r}", repr(value.aval))
+    def index(axis: int) -> Value:
+        params = {"dtype": dtypes.int32, "shape": shape, "dimension": axis}
+        return bind(iota_p, **params)[0]
+
+    zero = full(shape, 0, value.aval.dtype)
+    value = reduce_sum(select_n(lax.eq(index(first), index(second)), zero, value), (second,))
+    return value, letters[:second] + letters[second + 1 :]
+
+
+def _multiply(
+    a: tuple[Value, str], b: tuple[Value, str], kept: set[str], output: str | None, precision: Any,
+    preferred: Any,
+) -> tuple[Value, str]:  # fmt: skip
+    """Multiply two terms and sum the letters that nothing else has."""
+    (x, left), (y, right) = a, b
+    if not (len(left) == len(set(left)) and set(left) <= kept | set(right)):
+        x, left = _single(x, left, kept | set(right))
+    if not (len(right) == len(set(right)) and set(right) <= kept | set(left)):
+        y, right = _single(y, right, kept | set(left))
+    x, left = _without_units(x, left, y, right)
+    y, right = _without_units(y, right, x, left)
+    shared = [c for c in left if c in right]
+    batch = [c for c in shared if c in kept]
+    summed = [c for c in shared if c not in kept]
+    only_left = [c for c in left if c not in right]
+    only_right = [c for c in right if c not in left]
+    result = "".join(batch + only_left + only_right)
+    if output is not None and output == "".join(batch + only_right + only_left) != result:
+        # Exchanging the operands saves a transposition.
+        x, left, y, right, result = y, right, x, left, output
+    numbers = (
+        (tuple(map(left.index, summed)), tuple(map(right.index, summed))),
+        (tuple(map(left.index, batch)), tuple(map(right.index, batch))),
+    )
+    return contract(x, y, numbers, precision, preferred, "einsum"), result
+
+
+def _without_units(x: Value, left: str, y: Value, right: str) -> tuple[Value, str]:
+    """Drop axes of size 1 whose letter has another size in the other operand: they broadcast."""
+    sizes = dict(zip(right, y.aval.shape, strict=True))
+    gone = [i for i, c in enumerate(left) if x.aval.shape[i] == 1 and sizes.get(c, 1) != 1]
+    if not gone:
+        return x, left
+    shape = tuple(size for i, size in enumerate(x.aval.shape) if i not in gone)
+    return reshape(x, shape), "".join(c for i, c in enumerate(left) if i not in gone)
+
+
+def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "auto") -> tuple[Any, str]:
+    """Return the order of products that `einsum` would take, and a description.
+
+    Args:
+        subscripts: str, as in `einsum`.
+        *operands: arrays.
+        optimize: as in `einsum`.
+
+    Returns:
+        ``(path, description)``.
+    """
+    import opt_einsum
+
+    shapes = [operand(x, "einsum_path").aval.shape for x in operands]
+    kind = {True: "optimal", "auto": "optimal"}.get(optimize, optimize)
+    path, information = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=kind)
+    return ["einsum_path", *path], str(information)
+
