@@ -232,6 +232,13 @@ class DeviceError(FunctraxError, RuntimeError):
     """
 
 
+class ExchangeError(FunctraxError, BufferError):
+    """An array cannot be shared with another library in the way asked for.
+
+    Example: ``dlpack.from_dlpack(x, copy=False)`` of a transposed array. Cure: allow a copy.
+    """
+
+
 class OutOfMemoryError(FunctraxError, MemoryError, RuntimeError):
     """The device has too little memory to compile or run a program."""
 

@@ -54,8 +54,8 @@ def call_types(call: str, avals: Sequence[ShapedArray], jaxpr: Jaxpr) -> tuple[S
     """
     wanted = jaxpr.in_avals
     if avals != wanted and [a.strong() for a in avals] != [a.strong() for a in wanted]:
-        expected = f"operands of the types of the program's arguments: {short_types(wanted)}"
-        raise JaxprError(call, expected, short_types(avals))
+        expected = f"operands of the types of the program's arguments, ({short_types(wanted)}),"
+        raise JaxprError(call, expected, f"({short_types(avals)})")
     return jaxpr.out_avals
 
 
@@ -153,7 +153,8 @@ class _Checker:
         try:
             return check_equation_types(eqn)
         except FunctraxError as error:
-            self.fail(f"{error.expected} for {error.call}", error.got or str(error))
+            got = str(error) if error.got is None else error.got
+            self.fail(f"{error.expected} for {error.call}", got)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             self.fail(f"operands and parameters that {eqn.primitive.name} takes", str(error))
 

@@ -1,8 +1,9 @@
 """Parameters of equations that are records: how a printed program names them, and their fields.
 
-A parameter is a number, a string, None, a dtype, a type, a program, a tuple of these, or a value of
-a class that says so with `param_type`: an enumeration, a NamedTuple, or a frozen dataclass. Anything
-else, such as the function of a custom rule, prints as ``<function name>`` and cannot be read back.
+A parameter is a number, a string, None, a dtype, a type, a program, a tuple of these, or a value
+of a class that says so with `param_type`: an enumeration, a NamedTuple, or a frozen dataclass.
+Anything else, such as the function of a custom rule, prints as ``<function name>`` and cannot be
+read back.
 """
 
 import enum

@@ -85,7 +85,7 @@ def parse(text: str, consts: Sequence[Any] | None = None) -> Jaxpr | ClosedJaxpr
         >>> import functrax
         >>> from functrax.core.jaxpr import eval_jaxpr
         >>> jaxpr = parse("{ lambda ; a:f32[]. let b:f32[] = mul a 2.0:f32[] in (b,) }")
-        >>> eval_jaxpr(jaxpr, (), functrax.numpy.float32(3.0))
+        >>> functrax.jit(lambda x: eval_jaxpr(jaxpr, (), x))(3.0)
         [Array(6., dtype=float32)]
     """
     parser = _Parser(text)
@@ -237,7 +237,7 @@ class _Parser:
     def primitive(self) -> Primitive:
         """Read the name of a primitive."""
         token = self.take()
-        name = ast.literal_eval(token.text) if token.kind == "string" else token.text
+        name = self.string(token) if token.kind == "string" else token.text
         if name not in registry:
             self.fail("the name of a primitive", token, _did_you_mean(name, registry))
         return registry[name]
@@ -325,7 +325,7 @@ class _Parser:
         reader = {
             "number": self.plain_number,
             "complex": lambda token: complex(token.text),
-            "string": lambda token: ast.literal_eval(token.text),
+            "string": self.string,
             "key": lambda token: self.dtype(token.text, token),
             "program": self.defined_program,
             "name": self.named_value,
@@ -334,6 +334,13 @@ class _Parser:
         if reader is None:
             self.fail("a value", token)
         return reader(token)
+
+    def string(self, token: Token) -> str:
+        """Return what stands in quotes."""
+        try:
+            return ast.literal_eval(token.text)
+        except (SyntaxError, ValueError):
+            self.fail("a string", token)
 
     def plain_number(self, token: Token) -> int | float:
         """Return the value of a number without a type."""

@@ -60,12 +60,12 @@ def show(jaxpr: Jaxpr | ClosedJaxpr, *, source: bool = False, header: bool = Fal
     Example:
         >>> import functrax
         >>> from functrax.primitives.elementwise import mul, sin
-        >>> jaxpr = functrax.make_jaxpr(lambda x: mul(sin(x), 2.0))(1.0)
+        >>> jaxpr = functrax.make_jaxpr(lambda x: mul(sin(x), x))(1.0)
         >>> print(show(jaxpr, header=True))
         # functrax ir 1
         { lambda ; a:~f32[]. let
             b:~f32[] = sin a
-            c:~f32[] = mul b 2.0:~f32[]
+            c:~f32[] = mul b a
           in (c,) }
     """
     if isinstance(jaxpr, ClosedJaxpr):

@@ -208,6 +208,16 @@ class Array:
         return self.aval.shape[0]
 
 
+def install_operators(table: dict[str, Any]) -> None:
+    """Give arrays and tracers their operators and methods (called once, by ``functrax/__init__``).
+
+    Args:
+        table: name -> function or property.
+    """
+    for name, member in table.items():
+        setattr(Array, name, member)
+
+
 class Tracer(Array):
     """A value that stands for an array while a function is traced.
 

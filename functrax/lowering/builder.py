@@ -426,6 +426,32 @@ class Builder:
         window_dilation: Indices,
     ) -> Value:
         """Reduce over sliding windows."""
+        return self.reduce_windows(
+            (x,),
+            (initial,),
+            (out,),
+            lambda a, b: [body(a, b)],
+            window_dimensions=window_dimensions,
+            window_strides=window_strides,
+            padding=padding,
+            base_dilation=base_dilation,
+            window_dilation=window_dilation,
+        )[0]
+
+    def reduce_windows(
+        self,
+        operands: Sequence[Value],
+        initial: Sequence[Value],
+        outs: Sequence[ShapedArray],
+        body: Callable[..., Sequence[Value]],
+        *,
+        window_dimensions: Indices,
+        window_strides: Indices,
+        padding: Sequence[tuple[int, int]],
+        base_dilation: Indices,
+        window_dilation: Indices,
+    ) -> list[Value]:
+        """Reduce several arrays together; `body` takes the scalars of both sides."""
         c = self.context
         attributes = {
             "window_dimensions": c.i64_array(window_dimensions),
@@ -435,11 +461,11 @@ class Builder:
             "padding": c.dense_i64_matrix(tuple(tuple(pair) for pair in padding)),
         }
         operation = self.multi_op(
-            "stablehlo.reduce_window", (x, initial), [out], attributes, regions=1
+            "stablehlo.reduce_window", (*operands, *initial), outs, attributes, regions=1
         )
-        element = ShapedArray((), out.dtype)
-        self.region(operation.regions[0], (element, element), lambda a, b: [body(a, b)])
-        return operation.results[0]
+        scalars = [ShapedArray((), out.dtype) for out in outs]
+        self.region(operation.regions[0], (*scalars, *scalars), body)
+        return list(operation.results)
 
     def select_and_scatter(
         self,

@@ -1,4 +1,4 @@
-"""The property ``x.at``, by which arrays are updated: ``x.at[index].set(values)`` returns a new array."""
+"""The property ``x.at``: ``x.at[index].set(values)`` returns an updated copy of an array."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,9 +40,9 @@ class IndexUpdateHelper:
 
 
 class IndexUpdate:
-    """Places of an array, to read or to write: ``x.at[index]``. Arrays never change: methods return new ones.
+    """Places of an array, to read or to write: ``x.at[index]``.
 
-    All methods take these keyword arguments:
+    Arrays never change: methods return new ones. All methods take these keyword arguments:
 
     - indices_are_sorted, unique_indices: promises about index arrays, for speed;
     - mode: what happens at places outside of the array. By default a fixed integer outside is an
@@ -100,7 +100,9 @@ class IndexUpdate:
         return getitem(self.array, self.index, how, promises, "at[].get")
 
     def set(self, values: Any, **options: Any) -> Value:
-        """Return x with values put in: ``x[index] = values``. Repeated places keep the last value.
+        """Return x with values put in: ``x[index] = values``.
+
+        Of the values for a repeated place one stays: the last on CPU, any on other devices.
 
         Args:
             values: array that broadcasts to the shape of ``x[index]``.
@@ -148,7 +150,9 @@ class IndexUpdate:
         return self._write("multiply", values, **options)
 
     def divide(self, values: Any, **options: Any) -> Value:
-        """Return x with values divided by: ``numpy.divide.at(x, index, values)``. Integer arrays become floating ones.
+        """Return x divided by values: ``numpy.divide.at(x, index, values)``.
+
+        Integer arrays become floating ones.
 
         Args:
             values: array that broadcasts to the shape of ``x[index]``.
@@ -160,7 +164,7 @@ class IndexUpdate:
         return self._write("divide", values, **options)
 
     def power(self, values: Any, **options: Any) -> Value:
-        """Return x with values as exponents: ``numpy.power.at(x, index, values)``.
+        """Return x raised to powers: ``numpy.power.at(x, index, values)``.
 
         Args:
             values: array that broadcasts to the shape of ``x[index]``.
@@ -226,15 +230,13 @@ class IndexUpdate:
         Raises:
             ArgumentError: for traced index arrays without `unique_indices`.
         """
-        options = {
+        options: dict[str, Any] = {
             "indices_are_sorted": indices_are_sorted,
             "mode": mode,
             "wrap_negative_indices": wrap_negative_indices,
         }
         x, index = self.array, self.index
-        items = index if isinstance(index, tuple) else (index,)
-        arrays = [i for i in items if isinstance(i, Array | np.ndarray | list) and np.ndim(i)]
-        if unique_indices or not any(np.dtype(_dtype(i)) != bool for i in arrays):
+        if unique_indices or not _may_repeat(index):
             read = IndexUpdate(x, index).get(**options)
             return self._write("set", func(read), unique_indices=True, **options)
         times = IndexUpdate(full(x.aval.shape, 0, "int32"), index)._write("add", 1, **options)
@@ -267,8 +269,11 @@ class IndexUpdate:
         )
 
 
-def _dtype(x: Any) -> Any:
-    return x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+def _may_repeat(index: Any) -> bool:
+    """Tell whether an index has integer arrays, whose places may be the same."""
+    items = index if isinstance(index, tuple) else (index,)
+    arrays = [x for x in items if isinstance(x, Array | np.ndarray) and x.ndim and x.dtype != bool]
+    return bool(arrays) or any(isinstance(x, list) for x in items)
 
 
 def _plain(fill_value: Any) -> Any:

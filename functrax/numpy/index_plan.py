@@ -44,7 +44,7 @@ class Axis(NamedTuple):
     Attributes:
         size: the size of the axis.
         kind: "slice", "scalar" (one place; the axis is dropped) or "point" (places of the block).
-        count: how many elements a slice takes.
+        taken: how many elements a slice takes.
         step: the slice's step, not 0.
         placed: whether the place is an operand; else it is 0.
         wraps: whether that operand may be negative and then counts from the end.
@@ -53,7 +53,7 @@ class Axis(NamedTuple):
 
     size: int
     kind: str
-    count: int
+    taken: int
     step: int = 1
     placed: bool = False
     wraps: bool = False
@@ -62,7 +62,7 @@ class Axis(NamedTuple):
     @property
     def span(self) -> int:
         """The distance from the first to the last element taken, plus one."""
-        return (self.count - 1) * abs(self.step) + 1 if self.count else 0
+        return (self.taken - 1) * abs(self.step) + 1 if self.taken else 0
 
 
 class Plan:
@@ -98,7 +98,7 @@ class Plan:
         shape: list[int] = []
         for entry in layout:
             shape.extend(
-                (block or ()) if entry == BLOCK else (1,) if entry < 0 else (axes[entry].count,)
+                (block or ()) if entry == BLOCK else (1,) if entry < 0 else (axes[entry].taken,)
             )
         self.shape = tuple(shape)
 
@@ -235,20 +235,19 @@ class _Reader:
 
     def _fixed(self, place: int, size: int) -> tuple[int, bool]:
         """Return a fixed place counted from the start, and whether it may lie outside."""
-        name = self.mode.name
+        name, number = self.mode.name, len(self.axes)
         wrapped = place + size if place < 0 and self.mode.wraps else place
         if 0 <= wrapped < size:
             return wrapped, False
         if name is None or not size:
             raise errors.BoundsError(
                 self.call,
-                f"an index from {-size} to {size - 1} into axis {len(self.axes)} of an array of "
-                f"shape {self.shape}"
+                f"an index from {-size} to {size - 1} into axis {number} of an array of shape "
+                f"{self.shape}"
                 if size
-                else f"no index into axis {len(self.axes)}, which is empty, of shape {self.shape}",
+                else f"no index into axis {number}, which is empty, of shape {self.shape}",
                 f"{place}",
-                fix="Use `x.at[i].get(mode=...)` or `.set(..., mode=...)` with \"clip\", \"fill\" or "
-                '"drop" to allow places outside.',
+                fix='Use `x.at[i]` with mode="clip", "fill" or "drop" to allow places outside.',
             )
         if name == "fill":
             limit = 2**31 - 1

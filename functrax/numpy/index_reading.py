@@ -60,7 +60,7 @@ def read_index(index: Any, call: str) -> tuple[tuple[Part, ...], list[Any]]:
 def _read_slice(item: slice, call: str) -> Part:
     bounds = (item.start, item.stop, item.step)
     try:
-        start, stop, step = (b if b is None or type(b) is int else operator.index(b) for b in bounds)
+        start, stop, step = [None if b is None else operator.index(b) for b in bounds]
     except errors.TracerIndexError as error:
         raise errors.TracerIndexError(
             call,
@@ -107,8 +107,12 @@ def _read_other(item: Any, call: str) -> tuple[Part, list[Any]]:
 
 def _array_of_list(item: list[Any], call: str) -> Any:
     if any(isinstance(entry, Array) for entry in item):
-        fix = "Write `jnp.stack([...])`."
-        raise errors.ArgumentError(call, "lists of numbers in an index", "a list of arrays", fix=fix)
+        raise errors.ArgumentError(
+            call,
+            "lists of numbers in an index",
+            "a list of arrays",
+            fix="Write `jnp.stack([...])`.",
+        )
     try:
         return np.asarray(item) if item else np.zeros(0, np.int32)
     except ValueError:

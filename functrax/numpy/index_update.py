@@ -1,7 +1,7 @@
 """Writing by index: ``x.at[...].set(y)`` and its relatives, which return a new array.
 
-Integers and slices are written by one dynamic_update_slice, masks by one select, index arrays by one
-scatter. Repeated places combine all their updates; of `set`, the last one stays.
+Integers and slices are written by one dynamic_update_slice, masks by one select, index arrays by
+one scatter. Repeated places combine all their updates; of those of `set` one stays.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ from functrax.primitives.scatter import (
 )
 from functrax.primitives.select import select_n
 from functrax.primitives.shape import rev
-from functrax.primitives.slice import dynamic_update_slice
+from functrax.primitives.slice import dynamic_update_slice, slice
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
@@ -173,9 +173,11 @@ def _number(value: Any, x: Value, operation: str, call: str) -> Value:
     plain = value.item() if isinstance(value, np.generic) else value
     if operation == "divide" and dtypes.is_integer(dtype):
         dtype = dtypes.to_inexact(dtype)
-    if dtypes.is_extended(dtype) or (
-        not dtypes.is_inexact(dtype) and not _is_exact(plain, dtype, call)
-    ) or (isinstance(plain, complex) and not dtypes.is_complex(dtype)):
+    if (
+        dtypes.is_extended(dtype)
+        or (not dtypes.is_inexact(dtype) and not _is_exact(plain, dtype, call))
+        or (isinstance(plain, complex) and not dtypes.is_complex(dtype))
+    ):
         raise errors.DtypeError(
             call,
             f"values that {dtypes.short_name(dtype)} can hold",
@@ -253,7 +255,7 @@ def _write_box(
     x: Value, y: Value, starts: list[Any], plan: Plan, operation: str, mode: Mode
 ) -> Value:
     """Write where slices and integers point."""
-    y = reshape(y, tuple(axis.count for axis in plan.axes))
+    y = reshape(y, tuple(axis.taken for axis in plan.axes))
     y = rev(y, [number for number, axis in enumerate(plan.axes) if axis.step < 0])
     stepped = any(abs(axis.step) > 1 for axis in plan.axes)
     inside = _inside(starts, plan) if mode.name in (None, "fill") else None
@@ -264,12 +266,22 @@ def _write_box(
         y = y if inside is None else select_n(inside, old, y)
     if stepped:
         box = read_box(x, starts, plan, strided=False)
-        config = [(0, 0, abs(axis.step) - 1) for axis in plan.axes]
-        hit = pad(full(y.aval.shape, True, bool), False, config)
-        y = select_n(hit, box, pad(y, 0, config))
+        y = _spread(y, box, tuple((0, 0, abs(axis.step) - 1) for axis in plan.axes))
     if spans == x.aval.shape:
         return y
     return dynamic_update_slice(x, y, starts, allow_negative_indices=False)
+
+
+def _spread(y: Value, box: Value, config: tuple[tuple[int, int, int], ...]) -> Value:
+    """Put values between the elements of a box that a slice with steps leaves out."""
+    dtype = y.aval.dtype
+    if dtypes.is_extended(dtype):  # there is no zero key: any one will do, for none of them stays
+        filler = reshape(slice(y, (0,) * y.aval.ndim, (1,) * y.aval.ndim), ())
+    else:
+        filler = scalar(False if dtypes.is_bool(dtype) else 0, dtype)
+    hit = pad(full(y.aval.shape, True, dtypes.bool_), scalar(False, dtypes.bool_), config)
+    spread = bind(registry["pad"], y, filler, padding_config=config)[0]
+    return select_n(hit, box, spread)
 
 
 def _inside(starts: list[Any], plan: Plan) -> Value | None:

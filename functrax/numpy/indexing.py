@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.primitive import registry
 from functrax.core.trace import Value, bind, state
 from functrax.numpy.index_plan import (
@@ -51,7 +52,11 @@ NOTHING_PROMISED = Promises()
 
 
 def getitem(
-    x: Any, index: Any, mode: Mode = READ, promises: Promises = NOTHING_PROMISED, call: str = "getitem"
+    x: Any,
+    index: Any,
+    mode: Mode = READ,
+    promises: Promises = NOTHING_PROMISED,
+    call: str = "getitem",
 ) -> Value:
     """Return part of an array by NumPy's indexing rules.
 
@@ -232,26 +237,26 @@ def block_numbers(plan: Plan) -> BlockNumbers:
                 along[entry] = ()
             else:
                 along[entry] = (len(batch),)
-                batch.append(axis.count)
-            shape.append(axis.count)
+                batch.append(axis.taken)
+            shape.append(axis.taken)
     counted = tuple(n for n, axis in enumerate(plan.axes) if axis.placed or axis.step != 1)
     spread = tuple(along[BLOCK if plan.axes[n].kind == "point" else n] for n in counted)
     sizes = tuple(a.span if a.kind == "slice" and a.step == 1 else 1 for a in plan.axes)
     return BlockNumbers(tuple(batch), counted, spread, tuple(offsets), sizes, tuple(shape))
 
 
-def gather_parts(
-    plan: Plan, starts: Sequence[Any]
-) -> tuple[Value, GatherDimensionNumbers, Dims]:
+def gather_parts(plan: Plan, starts: Sequence[Any]) -> tuple[Value, GatherDimensionNumbers, Dims]:
     """Return index vectors, dimension numbers and slice sizes for a plan with a block."""
     numbers = block_numbers(plan)
     columns = [_places_along(plan, n, starts[n]) for n in numbers.counted]
-    wide = [c.aval.dtype for c in columns if c.aval.dtype.itemsize == 8]
+    kinds = {c.aval.dtype for c in columns}
+    wide = any(kind.itemsize == 8 for kind in kinds)
+    dtype = kinds.pop() if len(kinds) == 1 else dtypes.int64 if wide else dtypes.int32
     batch = numbers.batch
     spread = [
         bind(
             registry["broadcast_in_dim"],
-            _stretched(convert(c, wide[0] if wide else c.aval.dtype), along, batch),
+            _stretched(c if c.aval.dtype == dtype else convert(c, dtype), along, batch),
             shape=(*batch, 1),
             broadcast_dimensions=along[len(along) - c.aval.ndim :],
         )[0]
@@ -283,7 +288,7 @@ def _places_along(plan: Plan, number: int, start: Any) -> Value:
     if axis.kind == "point" or axis.step == 1:
         return first
     dtype = first.aval.dtype
-    steps = bind(registry["iota"], dtype=dtype, shape=(axis.count,), dimension=0)[0]
+    steps = bind(registry["iota"], dtype=dtype, shape=(axis.taken,), dimension=0)[0]
     offset = scalar(axis.span - 1 if axis.step < 0 else 0, dtype)
     return add(mul(steps, scalar(axis.step, dtype)), add(first, offset))
 

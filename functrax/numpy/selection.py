@@ -9,13 +9,13 @@ from functrax.core.trace import Array, Value, bind
 from functrax.numpy.logic import to_bool
 from functrax.numpy.operands import (
     align,
-    array_operand,
     broadcast_shapes,
     operand,
     promote,
     refuse_out,
     to_array,
 )
+from functrax.numpy.search import nonzero
 from functrax.primitives import elementwise as lax
 from functrax.primitives.rules import broadcast_to, full, scalar
 from functrax.primitives.select import select_n, select_n_p
@@ -65,30 +65,6 @@ def _where(mask: Value, x: Value, y: Value) -> Value:
     if mask.aval.shape:
         mask = broadcast_to(mask, shape)
     return bind(select_n_p, mask, broadcast_to(y, shape), broadcast_to(x, shape))[0]
-
-
-def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Array, ...]:
-    """Return the indices of the elements that are not 0.
-
-    Args:
-        a: array.
-        size: int, how many indices to return: the first ones, filled up at the end. Needed where the
-            array is traced, since shapes are known then.
-        fill_value: int, or one per axis, that fills up; 0 by default.
-
-    Returns:
-        A tuple of vectors of integers, one per axis.
-
-    Raises:
-        TracerArrayError: for a traced array without `size`.
-
-    Example:
-        >>> jnp.nonzero(jnp.array([0, 5, 7]))
-        (Array([1, 2], dtype=int32),)
-    """
-    from functrax.numpy.search import nonzero as found
-
-    return found(a, size=size, fill_value=fill_value)
 
 
 # ---- limits
@@ -210,7 +186,3 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         result = where(condition, choice, result)
     return result
 
-
-def extract_shape(x: Any) -> tuple[int, ...]:
-    """Return the shape of anything array-like."""
-    return array_operand(x, "shape").aval.shape

@@ -40,6 +40,7 @@ def document(
 ) -> None:
     """Give a function made from a row its name and docstring."""
     function.__name__ = function.__qualname__ = name
+    function.__module__ = "functrax.numpy"
     call, result = example
     shown = f"\n\n    Example:\n        >>> jnp.{call}\n        {result}" if call else ""
     function.__doc__ = (

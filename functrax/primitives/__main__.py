@@ -1,8 +1,8 @@
 """Print the table primitive x rule: ``python -m functrax.primitives [--missing]``.
 
 A cell says where the rule is, as file:line in functrax/primitives or under functrax, or by what
-name it is refused on purpose. A rule that a family makes from a row of its table is where the row is.
-``--missing`` prints only the cells that are empty, and fails if there are any.
+name it is refused on purpose. A rule that a family makes from a row of its table is where the row
+is. ``--missing`` prints only the cells that are empty, and fails if there are any.
 """
 
 import argparse

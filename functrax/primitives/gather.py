@@ -48,7 +48,7 @@ class GatherDimensionNumbers(NamedTuple):
 
     @classmethod
     def windows(cls, rank: int, mapped: bool) -> "GatherDimensionNumbers":
-        """Return the numbers for one whole slice per index vector, and per leading operand index."""
+        """Return the numbers for one slice per index vector (and per leading operand index)."""
         batch = (0,) if mapped else ()
         axes = tuple(range(mapped, rank + mapped))
         return cls(tuple(range(1, rank + 1)), (), axes, batch, batch)
@@ -59,7 +59,7 @@ class ScatterDimensionNumbers(NamedTuple):
     """Which axes of operand, indices and updates of a scatter belong together.
 
     Attributes:
-        update_window_dims: the axes of the updates that run over a slice; the others are batch axes.
+        update_window_dims: axes of the updates that run over a slice; the others are batch axes.
         inserted_window_dims: axes of the operand with slice size 1 that the updates lack.
         scatter_dims_to_operand_dims: for each entry of an index vector, its axis of the operand.
         operand_batching_dims: axes of the operand that run along with axes of the indices.
@@ -208,7 +208,9 @@ def _gather_abstract(
     dropped = {*dimension_numbers.collapsed_slice_dims, *dimension_numbers.operand_batching_dims}
     if any(slice_sizes[axis] > 1 for axis in dropped):
         raise errors.ShapeError(
-            "gather", f"slice size 1 in the axes {sorted(dropped)}, which are dropped", f"{slice_sizes}"
+            "gather",
+            f"slice size 1 in the axes {sorted(dropped)}, which are dropped",
+            f"{slice_sizes}",
         )
     window = [size for axis, size in enumerate(slice_sizes) if axis not in dropped]
     offset_dims = dimension_numbers.offset_dims
@@ -308,7 +310,7 @@ def _gather_batch(
     operand, indices = operands
     dim, index_dim = dims
     if index_dim is None and dim is not None:
-        numbers, out_dim = _with_slice_axis(dimension_numbers, dim, operand.aval.ndim)
+        numbers, out_dim = _with_slice_axis(dimension_numbers, dim)
         size = operand.aval.shape[dim]
         sizes = (*slice_sizes[:dim], size, *slice_sizes[dim:])
     else:
@@ -335,9 +337,9 @@ def _shift(axes: Dims, dim: int) -> Dims:
 
 
 def _with_slice_axis(
-    numbers: GatherDimensionNumbers, dim: int, rank: int
+    numbers: GatherDimensionNumbers, dim: int
 ) -> tuple[GatherDimensionNumbers, int]:
-    """Return the numbers with axis `dim` of the operand (now of `rank`) taken whole, and its place."""
+    """Return the numbers with axis `dim` of the operand taken whole, and the result's axis."""
     offset, dropped, index_map, operand_batch, indices_batch = numbers
     dropped, index_map = _shift(dropped, dim), _shift(index_map, dim)
     operand_batch = _shift(operand_batch, dim)

@@ -401,17 +401,31 @@ def _position_lower(
 ) -> Any:
     """Reduce pairs of value and index; a NaN beats every number, a lower index an equal value."""
     aval, out = b.in_types[0], b.out_types[0]
+    if b.platform == "cpu" and dtypes.is_floating(aval.dtype) and aval.dtype.itemsize < 4:
+        aval = aval.update(dtype=np.dtype(np.float32))  # 4 times faster, and exact
+        x = b.convert(x, aval)
     value, index = aval.update(shape=()), out.update(shape=())
     flag = ShapedArray((), np.dtype(bool))
     worst = least(aval.dtype) if direction == "GT" else greatest(aval.dtype)
 
+    def both(first: Any, second: Any) -> Any:
+        return b.op("stablehlo.and", (first, second), flag)
+
+    def either(first: Any, second: Any) -> Any:
+        return b.op("stablehlo.or", (first, second), flag)
+
     def body(x0: Any, i0: Any, x1: Any, i1: Any) -> list[Any]:
         better = b.compare(direction, x0, x1, value)
-        better = b.op("stablehlo.or", (better, b.compare("NE", x0, x0, value)), flag)
-        earlier = b.compare("LT", i0, i1, index)
-        tie = b.op("stablehlo.and", (b.compare("EQ", x0, x1, value), earlier), flag)
-        first = b.op("stablehlo.or", (better, tie), flag)
+        equal = b.compare("EQ", x0, x1, value)
+        if dtypes.is_floating(value.dtype):
+            nan0, nan1 = b.compare("NE", x0, x0, value), b.compare("NE", x1, x1, value)
+            equal = either(equal, both(nan0, nan1))
+            better = either(better, nan0)
+        first = either(both(equal, b.compare("LT", i0, i1, index)), better_only(better, equal))
         return [b.select(better, x0, x1, value), b.select(first, i0, i1, index)]
+
+    def better_only(better: Any, equal: Any) -> Any:
+        return both(better, b.op("stablehlo.not", (equal,), flag))
 
     positions = b.iota(out.update(shape=aval.shape), axes[0])
     initial = [b.full(worst, value), b.full(0, index)]

@@ -1,7 +1,7 @@
 """Scatter: combine slices into many places of an array at once, by adding, replacing, and so on.
 
-One table row per primitive. Indices that repeat combine all their updates; with `scatter` one of
-them wins, the same one in values and derivatives.
+Indices that repeat combine all their updates. Of those of `scatter` one stays: the last on CPU, any
+on other devices; while differentiating, the last everywhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,6 +41,7 @@ from functrax.primitives.select import select_n
 
 def _apply(
     name: str,
+    /,
     operand: Any,
     scatter_indices: Any,
     updates: Any,
@@ -53,6 +54,7 @@ def _apply(
     """Combine slices into many places of an array.
 
     Args:
+        name: the primitive.
         operand: array.
         scatter_indices: integer array; its last axis holds the places.
         updates: array of the operand's dtype: the slices, along the batch axes of the indices.
@@ -82,6 +84,14 @@ def _apply(
         unique_indices=bool(unique_indices),
         mode=GatherScatterMode.from_any(mode),
     )[0]
+
+
+def _function(name: str, summary: str) -> Callable[..., Value]:
+    """Return the user's function for a primitive, documented like `_apply`."""
+    function = partial(_apply, name)
+    documentation = str(_apply.__doc__).replace("        name: the primitive.\n", "")
+    function.__doc__ = summary + documentation[documentation.index("\n") :]
+    return function
 
 
 def _abstract(
@@ -166,7 +176,8 @@ def _batch(
         dim = 0 if dims[0] is None else dims[0]
         outside = {*inserted, *operand_batch}
         before = sum(axis not in outside for axis in range(dim))
-        place = window[before] if before < len(window) else updates.aval.ndim - (dims[2] is not None)
+        last = updates.aval.ndim - (dims[2] is not None)
+        place = window[before] if before < len(window) else last
         window = (*window[:before], place, *(a + 1 for a in window[before:]))
     else:
         dim = place = 0
@@ -271,7 +282,7 @@ def _zeros_or(tangent: Tangent, primal: Value) -> Value:
 
 def _add_jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -> Any:
     """D scatter_add(x, i, u) = scatter_add(dx, i, du)."""
-    operand, indices, updates = primals
+    operand, indices, _ = primals
     results = bind(scatter_add_p, *primals, **params)
     if tangents[2] is None:
         return results, [tangents[0]]
@@ -293,10 +304,12 @@ def _add_transpose(
 
 
 scatter_add_p = _declare("scatter_add", "add", "iufc", _add_jvp, _add_transpose)
-scatter_add = partial(_apply, "scatter_add")
+scatter_add = _function("scatter_add", "Add slices to many places of an array.")
 
 
-def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, *args: Any, **kwargs: Any) -> Value:
+def scatter_sub(
+    operand: Any, scatter_indices: Any, updates: Any, *args: Any, **kwargs: Any
+) -> Value:
     """Subtract slices from many places of an array: `scatter_add` of the negative updates."""
     operand, updates = matched("scatter_sub", operand, updates)
     return scatter_add(operand, scatter_indices, neg(updates), *args, **kwargs)
@@ -355,7 +368,7 @@ def _winners(
 def _scatter_transpose(
     cotangents: Sequence[Value], operand: Any, indices: Value, updates: Any, **params: Any
 ) -> list[Tangent]:
-    """What was replaced gets zeros; the updates, which do not repeat, get what they replaced it by."""
+    """Zeros where the operand was replaced; the updates get the cotangent from there."""
     (ct,) = cotangents
     kept = taken = None
     if is_linear(operand):
@@ -366,7 +379,7 @@ def _scatter_transpose(
 
 
 scatter_p = _declare("scatter", "", "biufck", _scatter_jvp, _scatter_transpose)
-scatter = partial(_apply, "scatter")
+scatter = _function("scatter", "Replace many places of an array by slices.")
 
 # scatter_mul ------------------------------------------------------------------------------------
 
@@ -384,7 +397,7 @@ def _mul_jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: An
             "scatter_mul",
             "unique_indices=True for a derivative in the updates",
             "unique_indices=False",
-            fix="Pass `unique_indices=True` if no index repeats; else multiply by parts that do not.",
+            fix="Pass `unique_indices=True` if no index repeats, or multiply in several steps.",
         )
     spread = bind(scatter_add_p, zeros(operand.aval), indices, du, **params)[0]
     right = mul(operand, spread)
@@ -399,7 +412,7 @@ def _mul_transpose(
 
 
 scatter_mul_p = _declare("scatter_mul", "multiply", "iufc", _mul_jvp, _mul_transpose)
-scatter_mul = partial(_apply, "scatter_mul")
+scatter_mul = _function("scatter_mul", "Multiply many places of an array by slices.")
 
 # scatter_min and scatter_max --------------------------------------------------------------------
 
@@ -428,5 +441,5 @@ def _declare_extreme(name: str, operation: str) -> Any:
 
 scatter_min_p = _declare_extreme("scatter_min", "minimum")
 scatter_max_p = _declare_extreme("scatter_max", "maximum")
-scatter_min = partial(_apply, "scatter_min")
-scatter_max = partial(_apply, "scatter_max")
+scatter_min = _function("scatter_min", "Take the minimum with slices in many places.")
+scatter_max = _function("scatter_max", "Take the maximum with slices in many places.")

@@ -1,4 +1,4 @@
-"""Parts of arrays: slice at fixed places, dynamic_slice and dynamic_update_slice at runtime ones."""
+"""Parts of arrays: slice at fixed places, dynamic_slice and its update at runtime ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -91,7 +91,12 @@ def _slice_abstract(
 
 
 def _slice_transpose(
-    cotangents: Sequence[Value], operand: Any, *, start_indices: Any, limit_indices: Any, strides: Any
+    cotangents: Sequence[Value],
+    operand: Any,
+    *,
+    start_indices: Any,
+    limit_indices: Any,
+    strides: Any,
 ) -> list[Value]:
     """Put the cotangent back among zeros: pad by start, stride - 1 and what was left over."""
     (ct,) = cotangents

@@ -103,6 +103,7 @@ def _index(b: Any, aval: ShapedArray, outer: int) -> _Pair:
 def _stacked(b: Any, words: _Pair, aval: ShapedArray) -> Any:
     """Put two arrays of words of type aval side by side along a new last axis."""
     column = aval.update(shape=(*aval.shape, 1))
+    words = b.multi_op("stablehlo.optimization_barrier", words, (aval, aval)).results
     columns = [b.reshape(word, column) for word in words]
     return b.concatenate(columns, aval.update(shape=(*aval.shape, 2)), aval.ndim)
 

@@ -196,11 +196,14 @@ def check_narrow(call: str, dtype: Any, *parameters: Any) -> None:
 # Parameters ---------------------------------------------------------------------------------------
 
 
+def exact(x: Any, dtype: Any) -> Any:
+    """Return a Python number in the samples' dtype; of default width it would be rounded twice."""
+    return constant(x, dtype) if isinstance(x, PYTHON_NUMBERS) else x
+
+
 def parameter(x: Any, dtype: Any) -> Value:
     """Return a parameter of a distribution in the samples' dtype."""
-    if isinstance(x, PYTHON_NUMBERS):
-        return constant(x, dtype)
-    return convert(as_value(x, "random"), dtype)
+    return convert(as_value(exact(x, dtype), "random"), dtype)
 
 
 def constant(value: Any, dtype: Any) -> Literal:

@@ -182,7 +182,7 @@ def _number(call: str, data: Any) -> Value:
 
 
 def _like(key: Value, made: Value) -> Array:
-    """Return keys typed or raw, as the key they were made of; typed ones if raw ones are history."""
+    """Return keys typed or raw, as the key they were made of was."""
     raw = not dtypes.is_extended(key.aval.dtype) and not config.enable_custom_prng
     return key_primitives.random_unwrap(made) if raw else made
 

@@ -30,6 +30,7 @@ from functrax.random.arguments import (
     bits_of,
     common_shape,
     constant,
+    exact,
     float_dtype,
     int_dtype,
     parameter,
@@ -118,7 +119,8 @@ def uniform(
     key = single_key("uniform", key)
     dtype = float_dtype("uniform", dtype)
     shape = common_shape("uniform", shape_of("uniform", shape), minval, maxval)
-    return _uniform(key, minval, maxval, shape=shape, dtype=check_uniform(dtype))
+    ends = exact(minval, dtype), exact(maxval, dtype)
+    return _uniform(key, *ends, shape=shape, dtype=check_uniform(dtype))
 
 
 def check_uniform(dtype: Any, call: str = "uniform") -> Any:

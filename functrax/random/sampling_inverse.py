@@ -31,6 +31,7 @@ from functrax.random.arguments import (
     check_narrow,
     common_shape,
     constant,
+    exact,
     float_dtype,
     int_dtype,
     parameter,
@@ -227,7 +228,7 @@ def pareto(
     dtype = float_dtype("pareto", dtype)
     shape = common_shape("pareto", shape, b)
     check_narrow("pareto", dtype, b)
-    return _pareto(key, b, shape=shape, dtype=dtype)
+    return _pareto(key, exact(b, dtype), shape=shape, dtype=dtype)
 
 
 @fuse
@@ -268,6 +269,7 @@ def weibull_min(
     dtype = float_dtype("weibull_min", dtype)
     shape = shape_of("weibull_min", shape)
     whole = np.broadcast_shapes(shape, common_shape("weibull_min", None, scale, concentration))
+    scale, concentration = exact(scale, dtype), exact(concentration, dtype)
     return _weibull_min(key, scale, concentration, shape=shape, whole=whole, dtype=dtype)
 
 
@@ -328,7 +330,8 @@ def triangular(
     dtype = float_dtype("triangular", dtype)
     shape = common_shape("triangular", shape, left, mode, right)
     check_narrow("triangular", dtype, left, mode, right)
-    return _triangular(key, left, mode, right, shape=shape, dtype=dtype)
+    corners = [exact(x, dtype) for x in (left, mode, right)]
+    return _triangular(key, *corners, shape=shape, dtype=dtype)
 
 
 @fuse

@@ -9,7 +9,7 @@ import numpy as np
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.primitives.clamp import clamp
-from functrax.primitives.convert import stop_gradient
+from functrax.primitives.convert import convert, stop_gradient
 from functrax.primitives.elementwise import (
     add,
     complex,
@@ -31,6 +31,7 @@ from functrax.random.arguments import (
     check_narrow,
     common_shape,
     constant,
+    exact,
     float_dtype,
     parameter,
     shape_of,
@@ -123,7 +124,7 @@ def lognormal(
     dtype = float_dtype("lognormal", dtype, complex_too=True)
     shape = common_shape("lognormal", shape, sigma)
     check_narrow("lognormal", dtype, sigma)
-    return _lognormal(key, sigma, shape=shape, dtype=dtype)
+    return _lognormal(key, exact(sigma, dtype), shape=shape, dtype=dtype)
 
 
 @fuse
@@ -166,7 +167,8 @@ def truncated_normal(
     key = single_key("truncated_normal", key)
     dtype = check_uniform(float_dtype("truncated_normal", dtype), "truncated_normal")
     shape = common_shape("truncated_normal", shape, lower, upper)
-    return _truncated_normal(key, lower, upper, shape=shape, dtype=dtype)
+    ends = exact(lower, dtype), exact(upper, dtype)
+    return _truncated_normal(key, *ends, shape=shape, dtype=dtype)
 
 
 @fuse
@@ -217,7 +219,8 @@ def maxwell(
 def _maxwell(key: Value, *, shape: tuple[int, ...], dtype: Any) -> Value:
     """|n| for n normal in three dimensions."""
     n = normal(key, (*shape, 3), dtype)
-    return sqrt(reduce_sum(mul(n, n), (len(shape),)))
+    wide = dtypes.float32 if dtypes.finfo(dtype).bits < 32 else dtype  # half precision sums badly
+    return sqrt(convert(reduce_sum(convert(mul(n, n), wide), (len(shape),)), dtype))
 
 
 def double_sided_maxwell(
@@ -249,6 +252,7 @@ def double_sided_maxwell(
     dtype = float_dtype("double_sided_maxwell", dtype)
     inner = common_shape("double_sided_maxwell", None, loc, scale)
     outer = shape_of("double_sided_maxwell", shape) or inner
+    loc, scale = exact(loc, dtype), exact(scale, dtype)
     return _double_sided_maxwell(key, loc, scale, shape=(*outer, *inner), dtype=dtype)
 
 
@@ -292,7 +296,7 @@ def rayleigh(
     dtype = float_dtype("rayleigh", dtype)
     shape = common_shape("rayleigh", shape, scale)
     check_narrow("rayleigh", dtype, scale)
-    return _rayleigh(key, scale, shape=shape, dtype=dtype)
+    return _rayleigh(key, exact(scale, dtype), shape=shape, dtype=dtype)
 
 
 @fuse
@@ -333,7 +337,7 @@ def wald(
     dtype = float_dtype("wald", dtype)
     shape = common_shape("wald", shape, mean)
     check_narrow("wald", dtype, mean)
-    return _wald(key, mean, shape=shape, dtype=dtype)
+    return _wald(key, exact(mean, dtype), shape=shape, dtype=dtype)
 
 
 @fuse

@@ -1,5 +1,7 @@
 """Concrete arrays: a typed buffer on a device."""
 
+import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,34 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array
 from functrax.core.types import ShapedArray
-from functrax.runtime.devices import Device, default_device
-from functrax.xla import buffers
+from functrax.runtime.devices import Device, default_device, devices
+from functrax.sharding import SingleDeviceSharding
+from functrax.xla import buffers, dlpack
 
 NDArray = np.ndarray[Any, Any]
+
+# Reading one element out of a buffer takes 1 us this way, and 3 us through a NumPy array.
+_READERS = {
+    np.dtype(code): struct.Struct(code).unpack_from
+    for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d")
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shard:
+    """The part of an array that one device holds.
+
+    Attributes:
+        device: the device.
+        index: tuple of slices, which part of the whole it is.
+        replica_id: its number among equal parts.
+        data: the part, an array on that device alone.
+    """
+
+    device: Device
+    index: tuple[slice, ...]
+    replica_id: int
+    data: "DeviceArray"
 
 
 class DeviceArray(Array):
@@ -27,6 +53,7 @@ class DeviceArray(Array):
     """
 
     __slots__ = ("__weakref__", "aval", "buffer", "committed", "device")
+    buffer: Any
 
     def __init__(
         self, aval: ShapedArray, buffer: Any, device: Device, committed: bool = False
@@ -69,15 +96,17 @@ class DeviceArray(Array):
         return buffer
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
-        """Convert to NumPy."""
+        """Convert to NumPy: on the CPU the same memory, read-only, unless a copy is asked for."""
         value = self.numpy()
         if dtype is not None and value.dtype != dtype:
+            if copy is False:  # NumPy's own rule and type of error
+                raise ValueError(f"{self.aval!r} cannot become {dtype} without a copy")
             return value.astype(dtype)
         return value.copy() if copy else value
 
     def item(self, *args: int) -> Any:
         """Return one element as a Python scalar."""
-        return self.numpy().item(*args)
+        return self.numpy().item(*args) if args else self._element("item")
 
     def tolist(self) -> Any:
         """Return the elements as nested Python lists."""
@@ -87,37 +116,48 @@ class DeviceArray(Array):
         """Return the elements as bytes."""
         return self.numpy().tobytes(order)
 
-    def _scalar(self, kind: str) -> NDArray:
-        if self.aval.size != 1:
+    def _element(self, kind: str) -> Any:
+        """Return the only element as a Python scalar."""
+        aval = self.aval
+        if aval.size == 1:
+            try:
+                return _READERS[aval.dtype](self.buffer)[0]
+            except (KeyError, TypeError, BufferError):
+                pass  # another dtype or device, no memory, or a failed computation: below
+        else:
             raise errors.ShapeError(
                 kind,
                 "an array of one element",
-                f"{self.aval!r}",
+                f"{aval!r}",
                 fix="Index it, or use `.any()`/`.all()` for a truth value.",
             )
-        return self.numpy().reshape(())
+        value = self.numpy().item()
+        if isinstance(value, complex) and kind in ("float", "int"):
+            fix = "Use `.real`, or `complex(x)`."
+            raise errors.DtypeError(kind, "an array of real numbers", f"{aval!r}", fix=fix)
+        return value
 
     def __bool__(self) -> bool:
         """Return the truth value of a one-element array."""
-        return bool(self._scalar("bool"))
+        return bool(self._element("bool"))
 
     def __int__(self) -> int:
         """Convert a one-element array."""
-        return int(self._scalar("int"))
+        return int(self._element("int"))
 
     def __float__(self) -> float:
         """Convert a one-element array."""
-        return float(self._scalar("float"))
+        return float(self._element("float"))
 
     def __complex__(self) -> complex:
         """Convert a one-element array."""
-        return complex(self._scalar("complex"))
+        return complex(self._element("complex"))
 
     def __index__(self) -> int:
         """Convert a 0-d integer array."""
-        if self.aval.shape or not (dtypes.is_integer(self.aval.dtype)):
+        if self.aval.shape or not dtypes.is_integer(self.aval.dtype):
             raise errors.ArgumentError("index", "a 0-d integer array", f"{self.aval!r}")
-        return int(self._scalar("index"))
+        return int(self._element("index"))
 
     def __format__(self, spec: str) -> str:
         """Format a 0-d array like the Python scalar it holds."""
@@ -140,6 +180,9 @@ class DeviceArray(Array):
             self.numpy(), prefix="Array(", suffix=",", separator=", ", threshold=1000
         )
         return f"Array({text}, {dtype})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
 
     def __str__(self) -> str:
         """Print the values."""
@@ -176,6 +219,35 @@ class DeviceArray(Array):
         """Return the devices that hold the array."""
         return {self.device}
 
+    @property
+    def sharding(self) -> SingleDeviceSharding:
+        """How the array lies on devices."""
+        return SingleDeviceSharding(self.device)
+
+    @property
+    def is_fully_addressable(self) -> bool:
+        """Whether this process can read all of it."""
+        return self.sharding.is_fully_addressable
+
+    @property
+    def is_fully_replicated(self) -> bool:
+        """Whether each of its devices holds all of it."""
+        return True
+
+    @property
+    def addressable_shards(self) -> list[Shard]:
+        """The parts that devices of this process hold."""
+        return [Shard(self.device, (slice(None),) * self.aval.ndim, 0, self)]
+
+    @property
+    def global_shards(self) -> list[Shard]:
+        """The parts that all devices hold."""
+        return self.addressable_shards
+
+    def addressable_data(self, index: int) -> "DeviceArray":
+        """Return the part of the device with this number among those of the process."""
+        return self.addressable_shards[index].data
+
     def on_device_size_in_bytes(self) -> int:
         """Return the bytes it takes on the device."""
         return buffers.on_device_size(self.live_buffer("asking"))
@@ -197,9 +269,24 @@ class DeviceArray(Array):
         aval = ShapedArray(shape, np.dtype(np.uint32))
         return DeviceArray(aval, self.live_buffer("reading"), self.device, self.committed)
 
+    def copy(self) -> "DeviceArray":
+        """Return an equal array with memory of its own, which outlives a donation of this one."""
+        return device_copy(self, self.device, self.committed)
+
+    def to_device(self, device: Device, *, stream: int | None = None) -> "DeviceArray":
+        """Return the array on a device (the Python array API's name for `device_put`).
+
+        Args:
+            device: where to.
+            stream: not supported; None.
+        """
+        if stream is not None:
+            raise errors.ArgumentError("to_device", "no stream", repr(stream))
+        return self if device is self.device else device_copy(self, device)
+
     def __deepcopy__(self, memo: Any) -> "DeviceArray":
         """Copy: a new buffer of the same value."""
-        return device_copy(self, self.device)
+        return self.copy()
 
     def __copy__(self) -> "DeviceArray":
         """Return the array itself: it is immutable."""
@@ -207,21 +294,66 @@ class DeviceArray(Array):
 
     # Exchange -------------------------------------------------------------------------------------
 
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return a DLPack capsule of the array, which shares its memory.
+
+        What reads the capsule must not write to it: the array is immutable. Capsules are of the
+        form that every version reads.
+
+        Args:
+            stream: on a GPU, the number of the CUDA stream that will read; None on the CPU.
+            max_version: the newest form that the reader knows.
+            dl_device: DLPack's type and number of the device to export to; the array's by default.
+            copy: True for memory of its own, False never to copy, None to copy only if it must.
+
+        Raises:
+            ExchangeError: the array cannot be had there, or not without a copy.
+            DtypeError: DLPack has no such dtype.
+
+        Source: Python array API standard, "__dlpack__".
+        """
+        source = self._exported(dl_device, copy)
+        if stream is not None and source.device.platform == "cpu":
+            raise errors.ExchangeError(
+                "__dlpack__", "no stream for an array on a CPU", repr(stream)
+            )
+        return dlpack.to_dlpack(source.live_buffer("exporting it"), stream)
+
+    def _exported(self, dl_device: tuple[int, int] | None, copy: bool | None) -> "DeviceArray":
+        """Return the array, or a copy of it, where it is to be exported."""
+        here = self.__dlpack_device__()
+        wanted = here if dl_device is None else (int(dl_device[0]), int(dl_device[1]))
+        if wanted == here:
+            return self.copy() if copy else self
+        if wanted != (dlpack.CPU, 0) or copy is False:
+            raise errors.ExchangeError(
+                "__dlpack__",
+                f"an export to {here}, where the array is, or a copy on the CPU",
+                f"dl_device={wanted}, copy={copy}",
+            )
+        return put_numpy(self.numpy(), self.aval, devices("cpu")[0], False)
+
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Return DLPack's device type and number."""
-        return (
-            {"cpu": 1, "gpu": 2}[self.device.platform],
-            self.device.id if self.device.platform == "gpu" else 0,
-        )
+        """Return DLPack's type and number of the device."""
+        return dlpack.dlpack_device(self.live_buffer("exporting it"))
 
 
 def _unpickle(value: NDArray, aval: ShapedArray) -> DeviceArray:
     return put_numpy(value, aval, default_device(), False)
 
 
-def put_numpy(value: NDArray, aval: ShapedArray, device: Device, committed: bool) -> DeviceArray:
-    """Copy a NumPy array of the right dtype to a device."""
-    return DeviceArray(aval, buffers.put(value, device.raw), device, committed)
+def put_numpy(
+    value: NDArray, aval: ShapedArray, device: Device, committed: bool, copy: bool = True
+) -> DeviceArray:
+    """Put a NumPy array of the right dtype on a device; see `buffers.put` for the rest."""
+    return DeviceArray(aval, buffers.put(value, device.raw, copy), device, committed)
 
 
 def device_copy(x: DeviceArray, device: Device, committed: bool = True) -> DeviceArray:

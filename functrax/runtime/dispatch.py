@@ -15,6 +15,7 @@ from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
+from functrax.xla.failure import RUNTIME_ERRORS, translate
 
 
 def evaluate(
@@ -48,14 +49,17 @@ def evaluate(
     program = device.programs.get(key)
     if program is None:
         program = device.programs[key] = _compile(primitive, operands, types, params, device)
-    executable, out_types = program
+    execute, handlers, out_types = program
     try:
-        results = executable(
-            [x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in operands]
-        )
-    except (TypeError, errors.FunctraxError):
+        buffers = [
+            x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in operands
+        ]
+        results = execute(buffers).consume_with_handlers(handlers)
+    except (TypeError, *RUNTIME_ERRORS) as error:
         check_operands(operands)
-        raise
+        raise translate(error, primitive.name) from None
+    if len(results) == 1:
+        return [DeviceArray(out_types[0], results[0], device, committed)]
     return [
         DeviceArray(aval, buffer, device, committed)
         for aval, buffer in zip(out_types, results, strict=True)
@@ -100,7 +104,8 @@ def _compile(
         (), invars, outvars, [Equation(primitive, invars, outvars, params, None)], primitive.name
     )
     lowered = lower(jaxpr, name=primitive.name, platform=device.platform)
-    return compile_lowered(lowered, device), out_types
+    executable = compile_lowered(lowered, device)
+    return executable.execute, executable.handlers, out_types
 
 
 def check_operands(operands: Sequence[Value]) -> None:
@@ -125,7 +130,8 @@ def _literal_buffer(literal: Any, device: Device) -> Any:
 def literal_array(literal: Literal, device: Device) -> DeviceArray:
     """Return a scalar as an array, kept for the next time (-0.0, NaN and each type apart)."""
     value = literal.value
-    key = (value, literal.aval, device) if value else (str(value), literal.aval, device)
+    plain = value and type(value) is not complex
+    key = (value if plain else str(value), literal.aval, device)
     found = _literals.get(key)
     if found is None:
         if len(_literals) > 4096:
@@ -169,8 +175,21 @@ def python_literal(value: Any, call: str) -> Literal:
     return Literal(value, ShapedArray((), dtype, dtype.kind != "b"))
 
 
-def from_numpy(value: np.ndarray[Any, Any], call: str, dtype: Any = None) -> DeviceArray:
-    """Copy a NumPy array to the default device; 64-bit types become 32-bit ones unless asked for.
+def from_numpy(
+    value: np.ndarray[Any, Any],
+    call: str,
+    dtype: Any = None,
+    device: Device | None = None,
+    copy: bool = True,
+) -> DeviceArray:
+    """Put a NumPy array on a device; 64-bit types become 32-bit ones unless asked for.
+
+    Args:
+        value: the array.
+        call: the user's function, for messages.
+        dtype: the dtype asked for, if any.
+        device: where to, if the user said so; else the default device.
+        copy: False lets the CPU keep using the array's memory, which must then never change.
 
     Raises:
         IntegerOverflowError: if an integer does not fit the narrower dtype.
@@ -181,4 +200,5 @@ def from_numpy(value: np.ndarray[Any, Any], call: str, dtype: Any = None) -> Dev
         if dtype is None and dtypes.is_integer(target):
             dtypes.check_fits(value, target, call)
         value = value.astype(target)
-    return put_numpy(value, ShapedArray(value.shape, target), default_device(), False)
+    aval = ShapedArray(value.shape, target)
+    return put_numpy(value, aval, device or default_device(), device is not None, copy)

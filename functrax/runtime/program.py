@@ -1,18 +1,44 @@
 """A traced program ready to run: compiled once per device, arguments checked, results wrapped."""
 
+import operator
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
+from functrax.core.types import Literal
+from functrax.core.types import ShapedArray
 from functrax.lowering.module import Lowered
-from functrax.runtime.array import DeviceArray, device_copy
+from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import check_operands, gather, literal_array
 from functrax.xla.executable import Executable
+
+
+get_buffer = operator.attrgetter("buffer")
+get_aval = operator.attrgetter("aval")
+
+
+class Ready(NamedTuple):
+    """A compiled program with everything looked up: see `xla.executable.Executable.execute`.
+
+    Attributes:
+        execute, handlers: start it, and make raw buffers of its results.
+        constants: the buffers of captured values, which come first.
+        kept: which arguments are passed, or None for all.
+        device: where it runs.
+        out_types: the types of its results.
+    """
+
+    execute: Any
+    handlers: list[Any]
+    constants: list[Any]
+    kept: list[int] | None
+    device: Device
+    out_types: tuple[ShapedArray, ...]
 
 
 class Program:
@@ -71,36 +97,22 @@ class Program:
         self.results = None if all(computed) else forwarded
         self.out_types = tuple(v.aval for v in body.outvars)
 
-    def launcher(self, device: Device) -> Callable[[Sequence[Any]], list[Value]]:
-        """Return the quickest way to run the program, already compiled for `device`, again and
-        again.
+    def ready(self, device: Device) -> "Ready | None":
+        """Return what a quick launch on `device` needs, or None if the program must take `run`.
 
-        It is `run` with everything looked up beforehand; arguments it was not made for go to the
-        general way.
+        It must where arguments are donated, results are arguments passed on, or devices to choose.
         """
-        if self.donated or self.results is not None or device.has_peers:
-            return self.run
-        run = self.compiled[device].run
-        constants = self.constants[device]
-        kept = self.kept
-        out_types = self.out_types
-        general = self._run_general
-        (out_type,) = out_types if len(out_types) == 1 else (None,)
-
-        def launch(values: Sequence[Any]) -> list[Value]:
-            try:
-                if kept is None:
-                    buffers = [x.buffer for x in values]
-                else:
-                    buffers = [values[i].buffer for i in kept]
-                results = run(constants + buffers if constants else buffers)
-            except (AttributeError, TypeError, errors.FunctraxError):
-                return general(values)
-            if out_type is not None:
-                return [DeviceArray(out_type, results[0], device)]
-            return [DeviceArray(a, b, device) for a, b in zip(out_types, results, strict=True)]
-
-        return launch
+        executable = self.compiled.get(device)
+        if executable is None or self.donated or self.results is not None or device.has_peers:
+            return None
+        return Ready(
+            executable.execute,
+            executable.handlers,
+            self.constants[device],
+            self.kept,
+            device,
+            self.out_types,
+        )
 
     def run(self, values: Sequence[Any]) -> list[Value]:
         """Launch the program on arrays and literals; the results may not be there yet."""
@@ -137,6 +149,9 @@ class Program:
     ) -> list[Value]:
         whole = [x if type(x) is DeviceArray else literal_array(x, device) for x in moved]
         constants, arguments = whole[: len(self.consts)], whole[len(self.consts) :]
+        for i in self.donated:
+            if type(values[i]) is Literal:
+                arguments[i] = _own_array(values[i], device)
         executable = self.executable(device)
         self.constants[device] = [x.buffer for x in constants]
         passed = arguments if self.kept is None else [arguments[i] for i in self.kept]
@@ -159,10 +174,8 @@ class Program:
         if self.results is None:
             return outputs
         computed = iter(outputs)
-        return [
-            next(computed) if index is None else _as_array(values[index], device)
-            for index in self.results
-        ]
+        values = [_own_array(x, device) if type(x) is Literal else x for x in values]
+        return [next(computed) if index is None else values[index] for index in self.results]
 
     def executable(self, device: Device) -> Executable:
         """Return the program compiled for a device, compiling it the first time."""
@@ -182,5 +195,6 @@ class Program:
         return lower(self.jaxpr, name=self.jaxpr.name, platform=platform, donated=donated)
 
 
-def _as_array(value: Any, device: Device) -> DeviceArray:
-    return value if type(value) is DeviceArray else literal_array(value, device)
+def _own_array(literal: Literal, device: Device) -> DeviceArray:
+    """Return a scalar as an array that may be donated, unlike the one that literals share."""
+    return put_numpy(literal.numpy(), literal.aval, device, False)

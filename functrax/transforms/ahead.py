@@ -40,6 +40,7 @@ class Signature(NamedTuple):
         donated: which leaves of the arguments are donated; empty for none.
         keep_unused: whether arguments that are not used are passed to the program all the same.
         static_nums: the positions of static arguments.
+        avals: the types of the leaves of the arguments.
     """
 
     function: Callable[..., Any]
@@ -50,11 +51,7 @@ class Signature(NamedTuple):
     donated: tuple[bool, ...]
     keep_unused: bool
     static_nums: tuple[int, ...]
-
-    @property
-    def avals(self) -> tuple[ShapedArray, ...]:
-        """The types of the leaves of the arguments."""
-        return self.jaxpr.in_avals[len(self.consts) :]
+    avals: tuple[ShapedArray, ...]
 
 
 class ArgInfo(NamedTuple):
@@ -276,13 +273,14 @@ class Compiled(Stage):
         Array([1, 2, 3], dtype=int32)
     """
 
-    __slots__ = ("_device", "_program")
+    __slots__ = ("_device", "_started", "_program")
 
     def __init__(self, signature: Signature, program: Program, device: Device) -> None:
         """Keep the program, compiled for the device."""
         super().__init__(signature)
         self._program = program
         self._device = device
+        self._started = False  # the quick way, known after the first call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program.
@@ -292,18 +290,22 @@ class Compiled(Stage):
             TreeError: for another structure of an argument.
             DeviceError: for an array that was placed on another device.
         """
+        signature, device = self._signature, self._device
         leaves, in_tree = tree.flatten((args, kwargs))
-        if in_tree != self.in_tree:
+        if in_tree != signature.in_tree:
             raise self._tree_error(args, kwargs)
-        device = self._device
-        here = bool(leaves)
-        for index, (x, aval) in enumerate(zip(leaves, self._signature.avals, strict=True)):
+        here = self._started
+        for index, aval in enumerate(signature.avals):
+            x = leaves[index]
             if type(x) is not DeviceArray or x.aval is not aval or x.device is not device:
                 leaves[index] = x = self._checked(x, aval, index)
                 here = here and x.device is device
-        run = self._program.run
-        results = run(leaves) if here else self._program.run_on(device, leaves)
-        return self.out_tree.unflatten(results)
+        if here:
+            results = self._program.run(leaves)
+        else:
+            results = self._program.run_on(device, leaves)
+            self._started = bool(leaves)
+        return signature.out_tree.unflatten(results)
 
     def as_text(self) -> str:
         """Return the program that XLA made, in HLO's text form."""
@@ -365,9 +367,11 @@ class Compiled(Stage):
         return array
 
     def _name(self, index: int) -> str:
+        return repr(self._names(self.in_tree)[index])
+
+    def _names(self, in_tree: Any) -> list[str]:
         signature = self._signature
-        names = argument_names(signature.function, signature.in_tree, signature.static_nums)
-        return repr(names[index])
+        return argument_names(signature.function, in_tree, signature.static_nums)
 
     def _tree_error(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> errors.FunctraxError:
         """Return the error that says where the arguments have another structure."""
@@ -379,9 +383,13 @@ class Compiled(Stage):
                 _describe_call(len(args), kwargs),
                 fix="Leave static arguments out.",
             )
-        name = f"the arguments of {self.fun_name}"
-        given = (args, kwargs)
-        parts = tree.flatten_up_to(self.in_tree, given, self.fun_name, name)
+        keywords = sorted(kwargs)
+        wanted = [*wanted_args, *[wanted_kwargs[key] for key in keywords]]
+        given = [*args, *[kwargs[key] for key in keywords]]
+        flat = tree.structure(((0,) * len(args), dict.fromkeys(keywords, 0)))
+        parts: list[Any] = []
+        for name, one, other in zip(self._names(flat), wanted, given, strict=True):
+            parts += tree.flatten_up_to(tree.structure(one), other, self.fun_name, name)
         index = next(i for i, part in enumerate(parts) if not _is_leaf(part))
         got = f"{tree.structure(parts[index])}"
         return errors.TreeError(self.fun_name, f"{self._name(index)} to be one array", got)

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr, dce, eval_jaxpr
 from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind, current, state
@@ -28,7 +29,7 @@ R = TypeVar("R")
 
 
 def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedArray, ...]:
-    return jaxpr.out_avals
+    return call_types("checkpoint", avals, jaxpr)
 
 
 def _jvp(

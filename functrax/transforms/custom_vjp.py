@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind, current, state
@@ -83,7 +84,7 @@ def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any])
 
 
 def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedArray, ...]:
-    return jaxpr.out_avals
+    return call_types("custom_vjp_call", avals, jaxpr)
 
 
 def _function_of(params: dict[str, Any]) -> Flat:

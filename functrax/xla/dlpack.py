@@ -121,6 +121,14 @@ def dlpack_device(buffer: RawBuffer) -> tuple[int, int]:
     raise ArgumentError("__dlpack_device__", "an array on a CPU or GPU", device.platform)
 
 
+def import_stream(device: RawDevice) -> int | None:
+    """Return the CUDA stream on which an exporter must make its values ready for `from_dlpack`."""
+    try:
+        return device.get_stream_for_external_ready_events()
+    except JaxRuntimeError:  # the platform has none: the exporter waits
+        return None
+
+
 def from_dlpack(
     source: Any, device: RawDevice, copy: bool | None = None
 ) -> tuple[RawBuffer, tuple[int, ...], np.dtype[Any]]:

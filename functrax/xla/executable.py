@@ -97,9 +97,12 @@ class Executable(Program):
         out_shardings: how each result lies on the devices.
         run: starts the program on a list of raw buffers and returns its results, which may not be
             there yet. It is what calling the executable does, without the cost of a method.
+        execute, handlers: what `run` is made of, ``execute(buffers).consume_with_handlers(handlers)``,
+            for callers that save even that frame: jaxlib records the Python stack at each launch,
+            at 0.3 us a frame. They see jaxlib's own errors (`failure.RUNTIME_ERRORS`).
     """
 
-    __slots__ = ("devices", "out_shardings", "out_types", "run")
+    __slots__ = ("devices", "execute", "handlers", "out_shardings", "out_types", "run")
 
     def __init__(
         self,
@@ -120,13 +123,14 @@ class Executable(Program):
         self.devices = tuple(devices)
         self.out_types = tuple(out_types)
         self.out_shardings = tuple(out_shardings or self._chosen_shardings())
-        handlers = [
+        self.handlers = [
             result_handler(shape, dtype, sharding)
             for (shape, dtype), sharding in zip(self.out_types, self.out_shardings, strict=True)
         ]
+        self.execute: Any = raw.execute_sharded
         crowded = COLLECTIVES_CAN_DEADLOCK and len(devices) > 1 and devices[0].platform == "cpu"
         launcher = _windowed_launcher if crowded else _launcher
-        self.run: Launch = launcher(raw.execute_sharded, handlers)
+        self.run: Launch = launcher(self.execute, self.handlers)
 
     def __call__(self, buffers: Sequence[RawBuffer]) -> list[RawBuffer]:
         """Start the program on its arguments and return its results, which may not be there yet.

@@ -9,6 +9,10 @@ from functrax.errors import (
     FunctraxError,
     OutOfMemoryError,
 )
+from functrax.xla._native import JaxRuntimeError
+
+#: What jaxlib raises when a launch is refused or fails.
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (JaxRuntimeError, ValueError)
 
 _CALLBACK_MARK = re.compile(r"functrax-callback-failure-(\d+)")
 _MAX_KEPT = 64

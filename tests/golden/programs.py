@@ -19,6 +19,7 @@ from functrax.core.trace import bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives import convert, dot, gather, join, keys, shape, slice
 from functrax.primitives import elementwise as e
+from functrax.primitives.convolution import conv_general_dilated
 from functrax.primitives.precision import DotAlgorithm, DotAlgorithmPreset, Precision
 from functrax.primitives.reduce import argmax_p, reduce_sum
 from functrax.primitives.rules import full
@@ -28,6 +29,7 @@ from functrax.transforms.custom_jvp import custom_jvp
 FOLDER = Path(__file__).parent
 VECTOR = np.linspace(0.1, 1, 3, dtype=np.float32)
 MATRIX = np.arange(6, dtype=np.float32).reshape(2, 3)
+IMAGE = np.ones((1, 4, 3, 3), np.float32)
 
 
 def golden(name: str) -> str:
@@ -112,6 +114,11 @@ def gathers(x, i):
     return [gather.gather(x, i, numbers, (1, 3), **option) for option in options]
 
 
+def convolution(image, kernel):
+    layout = ("NHWC", "HWIO", "NHWC")
+    return conv_general_dilated(image, kernel, (2, 2), "SAME", dimension_numbers=layout)
+
+
 def typed_keys(seed):
     both = keys.random_split(keys.random_seed(seed), (2,))
     return both, keys.random_bits(shape.reshape(slice.slice(both, (0,), (1,)), ()), 32, (3,))
@@ -193,6 +200,7 @@ PROGRAMS: dict[str, Any] = {
     "dtype_zoo": (dtype_zoo, VECTOR),
     "products": (products, MATRIX),
     "gathers": (gathers, MATRIX, np.array([[0], [5]], np.int32)),
+    "convolution": (convolution, IMAGE, IMAGE),
     "typed_keys": (typed_keys, np.uint32(0)),
     "positions": (positions, MATRIX),
     "nested": (nested, VECTOR),

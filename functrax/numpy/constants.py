@@ -1,0 +1,25 @@
+"""Constants, and NumPy's abstract scalar types for `issubdtype`."""
+
+from typing import Final
+
+import numpy as np
+
+e: Final = np.e
+euler_gamma: Final = np.euler_gamma
+inf: Final = np.inf
+nan: Final = np.nan
+newaxis: Final = None
+pi: Final = np.pi
+
+generic = np.generic
+number = np.number
+inexact = np.inexact
+floating = np.floating
+complexfloating = np.complexfloating
+integer = np.integer
+signedinteger = np.signedinteger
+unsignedinteger = np.unsignedinteger
+character = np.character
+flexible = np.flexible
+object_ = np.object_
+dtype = np.dtype

@@ -1,0 +1,207 @@
+"""`reduce_window` with any function: by a primitive where there is one, else place by place."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core.primitive import Primitive, registry
+from functrax.core.trace import Trace, Tracer, Value, as_value, bind, current, state
+from functrax.core.types import Literal, ShapedArray
+from functrax.primitives.convert import convert
+from functrax.primitives.convolution_numbers import count_windows, dilated
+from functrax.primitives.reduce import greatest, least
+from functrax.primitives.rules import full
+from functrax.primitives.window import reduce_window_sum_p, window_params
+from functrax.primitives.window_extreme import reduce_window_max_p, reduce_window_min_p
+
+
+def reduce_window(
+    operand: Any,
+    init_value: Any,
+    computation: Callable[..., Any],
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int] | None = None,
+    padding: Any = "VALID",
+    base_dilation: Sequence[int] | None = None,
+    window_dilation: Sequence[int] | None = None,
+) -> Any:
+    """Combine the elements of each sliding window.
+
+    Args:
+        operand: array; or a tuple or list of arrays of one shape, reduced together.
+        init_value: what the result starts from, and what stands at the edges and between dilated
+            elements: a scalar, or a tuple or list of them. It should be the identity.
+        computation: the associative function of two values (or tuples or lists) to combine with.
+            It is called on whole arrays. Sums, maxima and minima are recognized.
+        window_dimensions: the window's size along each axis.
+        window_strides: the distance between windows; 1 by default.
+        padding: ``"VALID"``, ``"SAME"``, ``"SAME_LOWER"``, or (low, high) for each axis.
+        base_dilation: the distance at which elements are placed; 1 by default.
+        window_dilation: the distance between the elements of a window; 1 by default.
+
+    Returns:
+        An array with an element for each window, of the operand's dtype; or a tuple or list.
+
+    Raises:
+        ArgumentError: if an argument does not have a proper entry for each axis.
+        ShapeError: if an initial value is not a scalar, or the operands differ in shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from functrax.primitives.elementwise import mul
+        >>> reduce_window(np.arange(1.0, 6.0), 1.0, mul, (2,), (1,))
+        Array([ 2.,  6., 12., 20.], dtype=float32)
+
+    Source: StableHLO specification, "reduce_window".
+    """
+    several = isinstance(operand, tuple | list)
+    call = "reduce_window"
+    operands = [as_value(x, call) for x in (operand if several else (operand,))]
+    initial = [
+        _initial(x, value.aval)
+        for x, value in zip(init_value if several else (init_value,), operands, strict=True)
+    ]
+    shape = operands[0].aval.shape
+    if any(x.aval.shape != shape for x in operands):
+        raise errors.ShapeError(call, "operands of one shape", repr([x.aval for x in operands]))
+    how = (window_dimensions, window_strides, padding, base_dilation, window_dilation)
+    params = window_params(call, shape, *how)
+    if several:
+        found = _by_place(operands, initial, computation, type(operand), **params)
+        return type(operand)(found)
+    primitive = _monoid(computation, operands[0].aval.dtype, initial[0])
+    if primitive is not None:
+        return bind(primitive, operands[0], **params)[0]
+    return _by_place(operands, initial, computation, None, **params)[0]
+
+
+def _initial(x: Any, aval: ShapedArray) -> Value:
+    value = as_value(x, "reduce_window")
+    if value.aval.shape:
+        raise errors.ShapeError("reduce_window", "scalars as init_value", repr(value.aval))
+    if isinstance(value, Literal):
+        return Literal(value.value, ShapedArray((), aval.dtype))
+    return convert(value, aval.dtype)
+
+
+# Known functions ----------------------------------------------------------------------------------
+
+_MONOIDS: dict[str, tuple[Primitive, Callable[[Any], Any]]] = {
+    "add": (reduce_window_sum_p, lambda dtype: 0),
+    "max": (reduce_window_max_p, least),
+    "min": (reduce_window_min_p, greatest),
+}
+
+
+class _Probe(Trace):
+    """Notes the operations that a function applies to two scalars."""
+
+    __slots__ = ("seen",)
+    name = "reduce_window"
+
+    def __init__(self) -> None:
+        super().__init__(state.trace)
+        self.seen: list[tuple[str, Sequence[Value], Value]] = []
+
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> list[Value]:
+        """Note the operation."""
+        types = [operand.aval for operand in operands]
+        results = [_Scalar(self, aval) for aval in primitive.abstract_eval(*types, **params)]
+        self.seen.append((primitive.name, operands, results[0]))
+        return results
+
+
+class _Scalar(Tracer):
+    """A scalar that a probe hands to the function."""
+
+    __slots__ = ()
+
+    def __init__(self, trace: Trace, aval: ShapedArray) -> None:
+        self.trace = trace
+        self.aval = aval
+
+
+def _monoid(computation: Callable[..., Any], dtype: Any, initial: Value) -> Primitive | None:
+    """Return the primitive that reduces by a function from an initial value, if there is one."""
+    probe = _Probe()
+    x, y = (_Scalar(probe, ShapedArray((), dtype)) for _ in range(2))
+    with current(probe):
+        result = computation(x, y)
+    probe.ended = True
+    if len(probe.seen) != 1:
+        return None
+    name, operands, last = probe.seen[0]
+    if result is not last or len(operands) != 2 or {id(v) for v in operands} != {id(x), id(y)}:
+        return None
+    primitive, identity = _MONOIDS.get(name, (None, None))
+    known = initial.concrete() if isinstance(initial, Tracer) else initial
+    if primitive is None or identity is None or known is None:
+        return None
+    value = known.numpy().item()
+    return primitive if value == np.asarray(identity(dtype), dtype).item() else None
+
+
+# Other functions ----------------------------------------------------------------------------------
+
+
+def _by_place(
+    operands: Sequence[Value],
+    initial: Sequence[Value],
+    computation: Callable[..., Any],
+    container: Any,
+    *,
+    window_dimensions: tuple[int, ...],
+    window_strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    base_dilation: tuple[int, ...],
+    window_dilation: tuple[int, ...],
+) -> list[Value]:
+    """Reduce one axis after the other, combining the slices that each place in the window sees."""
+
+    def combine(left: Sequence[Value], right: Sequence[Value]) -> list[Value]:
+        if container is None:
+            return [computation(left[0], right[0])]
+        return list(computation(container(left), container(right)))
+
+    config = tuple((*pair, base - 1) for pair, base in zip(padding, base_dilation, strict=True))
+    values = [
+        bind(registry["pad"], x, start, padding_config=config)[0]
+        for x, start in zip(operands, initial, strict=True)
+    ]
+    rows = zip(window_dimensions, window_strides, window_dilation, strict=True)
+    for axis, (window, stride, step) in enumerate(rows):
+        places = [_seen(values, axis, window, stride, step, place) for place in range(window)]
+        values = places[0]
+        for place in places[1:]:
+            values = combine(values, place)
+    starts = [
+        full(x.aval.shape, start.value, x.aval.dtype)
+        if isinstance(start, Literal)
+        else bind(registry["broadcast_in_dim"], start, shape=x.aval.shape, broadcast_dimensions=())[
+            0
+        ]
+        for x, start in zip(values, initial, strict=True)
+    ]
+    return combine(starts, values)
+
+
+def _seen(
+    values: Sequence[Value], axis: int, window: int, stride: int, step: int, place: int
+) -> list[Value]:
+    """Slice what the windows along an axis see at one of their places."""
+    shape = values[0].aval.shape
+    count = count_windows(shape[axis], dilated(window, step), stride)
+    start, limit, strides = [0] * len(shape), list(shape), [1] * len(shape)
+    start[axis] = place * step if count else 0
+    limit[axis] = start[axis] + dilated(count, stride)
+    strides[axis] = stride
+    how = {
+        "start_indices": tuple(start),
+        "limit_indices": tuple(limit),
+        "strides": tuple(strides),
+    }
+    return [bind(registry["slice"], x, **how)[0] for x in values]

@@ -1,0 +1,108 @@
+"""Arrays between devices and the host, in whole pytrees."""
+
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import tree
+from functrax.core.types import Literal
+from functrax.runtime.array import DeviceArray, put_numpy
+from functrax.runtime.devices import Device, default_device
+from functrax.runtime.dispatch import convert, from_numpy
+from functrax.xla import buffers
+
+CALL = "device_put"
+
+
+def place(
+    x: Any, device: Device | None, donate: bool = False, may_alias: bool | None = None
+) -> DeviceArray:
+    """Return one array or number on a device.
+
+    Args:
+        x: an array, NumPy array or number; not traced.
+        device: where to, which commits the result; None leaves an array where it is.
+        donate: whether to give up an array that is moved.
+        may_alias: True may share the memory of a NumPy array, which must then never change; False
+            never shares memory; None shares that of arrays, which cannot change.
+
+    Raises:
+        ArgumentError: if it is not an array or number.
+        DonatedError: if it has no memory any more.
+    """
+    if type(x) is DeviceArray:
+        return _moved(x, device, donate, may_alias)
+    if isinstance(x, np.ndarray | np.generic):
+        return from_numpy(np.asarray(x), CALL, device=device, copy=not may_alias)
+    value = convert(x, CALL)
+    if type(value) is Literal:
+        on = device or default_device()
+        return put_numpy(value.numpy(), value.aval, on, device is not None)
+    return _moved(value, device, donate, may_alias)
+
+
+def _moved(
+    x: DeviceArray, device: Device | None, donate: bool, may_alias: bool | None
+) -> DeviceArray:
+    if device is None and not donate and may_alias is not False:
+        return x
+    target = device or x.device
+    buffer = moved = x.live_buffer(CALL)
+    if target is not x.device or (may_alias is False and not donate):
+        moved = buffers.copy_to_device(buffer, target.raw)
+    if donate:
+        if moved is not buffer:
+            buffers.delete(buffer)
+        x.buffer = f"donated to 'device_put' at {errors.user_location()}"
+    return DeviceArray(x.aval, moved, target, x.committed or device is not None)
+
+
+def device_get(x: Any) -> Any:
+    """Return the values of arrays as NumPy arrays, waiting for them.
+
+    Args:
+        x: pytree of arrays; other leaves are returned as they are.
+
+    Returns:
+        The same tree of read-only NumPy arrays; on the CPU they share the arrays' memory.
+
+    Raises:
+        TracerArrayError: for a traced value.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.device_get({"a": jnp.arange(3), "b": "text"})
+        {'a': array([0, 1, 2], dtype=int32), 'b': 'text'}
+    """
+    leaves, structure = tree.flatten(x)
+    distant = [a for a in leaves if type(a) is DeviceArray and a.device.platform != "cpu"]
+    buffers.copy_to_host_async([a.live_buffer("reading it") for a in distant])
+    return structure.unflatten([np.asarray(a) if hasattr(a, "aval") else a for a in leaves])
+
+
+def block_until_ready(x: Any) -> Any:
+    """Wait until arrays hold their values.
+
+    Args:
+        x: pytree of arrays; other leaves are passed over.
+
+    Returns:
+        The same tree.
+
+    Raises:
+        FunctraxError: if a computation failed.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.block_until_ready([jnp.arange(3)])
+        [Array([0, 1, 2], dtype=int32)]
+    """
+    waiting: list[Any] = []
+    for leaf in tree.leaves(x):
+        if type(leaf) is DeviceArray:
+            waiting.append(leaf.live_buffer("waiting"))
+        elif hasattr(leaf, "block_until_ready"):
+            leaf.block_until_ready()
+    buffers.block_until_ready(waiting)
+    return x

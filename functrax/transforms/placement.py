@@ -1,0 +1,165 @@
+"""`device_put`: where arrays are, also under transforms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core import tree
+from functrax.core.primitive import BatchAxis
+from functrax.core.trace import Tracer, Value, bind, check_live
+from functrax.core.types import ShapedArray
+from functrax.primitives.rules import Dim, declare_linear
+from functrax.runtime.array import DeviceArray
+from functrax.runtime.devices import Device, devices
+from functrax.runtime.transfer import place
+from functrax.sharding import Sharding, SingleDeviceSharding
+
+CALL = "device_put"
+
+
+def device_put(
+    x: Any,
+    device: Any = None,
+    *,
+    src: Any = None,
+    donate: Any = False,
+    may_alias: Any = None,
+) -> Any:
+    """Put arrays on a device.
+
+    Placed arrays are committed: computations follow them, and two committed to different devices do
+    not mix.
+
+    Args:
+        x: pytree of arrays, NumPy arrays and numbers.
+        device: a `Device`, a platform (``"cpu"``), a `SingleDeviceSharding`, None to leave arrays
+            where they are and put the rest on the default device, or a tree prefix of these.
+        src: where the arrays are; not needed, as they know. A tree prefix too.
+        donate: whether to give up arrays that are moved: using them afterwards is an error. A bool
+            or a tree prefix of them.
+        may_alias: True may share the memory of NumPy arrays, which must then never change; False
+            never shares memory, None only that of arrays, which cannot change. Or a tree prefix.
+
+    Returns:
+        The same tree of arrays.
+
+    Raises:
+        ArgumentError: for leaves that are not arrays or numbers, or another kind of device.
+        DeviceError: for a device of another process.
+        TreeError: if device, src, donate or may_alias is not a prefix of x.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.device_put(jnp.arange(3), functrax.devices("cpu")[0])
+        Array([0, 1, 2], dtype=int32)
+    """
+    leaves, structure = tree.flatten(x)
+    options = [
+        _for_leaves(device, x, len(leaves), "device"),
+        _for_leaves(src, x, len(leaves), "src"),
+        _for_leaves(donate, x, len(leaves), "donate"),
+        _for_leaves(may_alias, x, len(leaves), "may_alias"),
+    ]
+    return structure.unflatten(
+        [_put(leaf, *each) for leaf, *each in zip(leaves, *options, strict=True)]
+    )
+
+
+def _for_leaves(prefix: Any, x: Any, count: int, name: str) -> list[Any]:
+    if prefix is None or isinstance(prefix, bool | Device | str):
+        return [prefix] * count
+    return tree.broadcast_prefix(prefix, x, lambda part: part is None, CALL, name)
+
+
+def _put(leaf: Any, device: Any, src: Any, donate: bool, may_alias: bool | None) -> Value:
+    target = None if device is None else as_device(device)
+    if not isinstance(leaf, Tracer):
+        return place(leaf, target, donate, may_alias)
+    check_live(leaf, "by `device_put`")
+    if target is None:
+        return leaf
+    known = leaf.concrete()
+    if src is not None:
+        source = as_device(src)
+    else:
+        source = known.device if type(known) is DeviceArray else None
+    return bind(device_put_p, leaf, device=target, src=source)[0]
+
+
+def as_device(wanted: Any, call: str = CALL) -> Device:
+    """Return the device that a user named.
+
+    Args:
+        wanted: a device, a platform, or a `SingleDeviceSharding`.
+        call: the user's function, for messages.
+
+    Raises:
+        ArgumentError: for something else.
+        DeviceError: for a device of another process.
+    """
+    found = wanted.device if isinstance(wanted, SingleDeviceSharding) else wanted
+    if isinstance(found, str):
+        found = devices(found)[0]
+    if isinstance(found, Sharding):
+        fix = "Arrays over several devices are not supported yet."
+        raise errors.ArgumentError(call, "one device", repr(found), fix=fix)
+    if not isinstance(found, Device):
+        raise errors.ArgumentError(
+            call,
+            "a device, a platform, or a pytree of them as device",
+            f"{wanted!r} of type {type(wanted).__name__}",
+            fix="Take one of `functrax.devices()`.",
+        )
+    if found.process_index != found.client.process_index:
+        got = f"{found} of process {found.process_index}"
+        raise errors.DeviceError(call, "a device of this process", got)
+    return found
+
+
+# The primitive, for values that are traced by grad and vmap ---------------------------------------
+
+
+def _abstract_eval(
+    operand: ShapedArray, *, device: Device, src: Device | None
+) -> tuple[ShapedArray]:
+    return (operand,)
+
+
+def _evaluate(operand: Value, *, device: Device, src: Device | None) -> list[DeviceArray]:
+    return [place(operand, device)]
+
+
+def _transpose(
+    cotangents: Sequence[Value], operand: Any, *, device: Device, src: Device | None
+) -> Sequence[Value]:
+    """Put the cotangent back where the operand was."""
+    return cotangents if src is None else bind(device_put_p, *cotangents, device=src, src=device)
+
+
+def _batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+) -> tuple[Any, Sequence[Dim]]:
+    return bind(device_put_p, *operands, **params), dims
+
+
+def _lower(b: Any, x: Any, *, device: Device, src: Device | None) -> Any:
+    """A compiled program runs on one device: the identity if that is the one meant."""
+    if b.platform == device.platform and not device.has_peers:
+        return x
+    raise errors.DeviceError(
+        CALL,
+        "to be called outside of compiled functions, which run where their arguments are",
+        f"a traced value to put on {device}",
+        fix="Place the arguments before the call, or its results after it.",
+    )
+
+
+device_put_p = declare_linear(
+    "device_put",
+    abstract_eval=_abstract_eval,
+    transpose=_transpose,
+    batch=_batch,
+    lower=_lower,
+    evaluate=_evaluate,
+    lowers_keys=True,
+)
