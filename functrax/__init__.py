@@ -20,12 +20,12 @@ from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
 from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct
 from functrax.transforms.grad import grad as grad
-from functrax.transforms.grad import hessian as hessian
-from functrax.transforms.grad import jacfwd as jacfwd
-from functrax.transforms.grad import jacrev as jacrev
-from functrax.transforms.grad import jvp as jvp
+from functrax.transforms.jacobian import hessian as hessian
+from functrax.transforms.jacobian import jacfwd as jacfwd
+from functrax.transforms.jacobian import jacrev as jacrev
+from functrax.transforms.forward import jvp as jvp
 from functrax.transforms.grad import linear_transpose as linear_transpose
-from functrax.transforms.grad import linearize as linearize
+from functrax.transforms.forward import linearize as linearize
 from functrax.transforms.grad import value_and_grad as value_and_grad
 from functrax.transforms.grad import vjp as vjp
 from functrax.transforms.jit import eval_shape as eval_shape

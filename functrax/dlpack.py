@@ -63,8 +63,9 @@ def _device_of(external: Any, wanted: Device | None) -> Device:
     """Return the device of ours where an array of another library is."""
     kind, number = external.__dlpack_device__()
     if kind == dlpack.CPU:
-        is_cpu = wanted is not None and wanted.platform == "cpu"
-        return wanted if is_cpu else devices("cpu")[0]
+        if wanted is not None and wanted.platform == "cpu":
+            return wanted
+        return devices("cpu")[0]
     if kind == dlpack.CUDA:
         for device in devices("gpu"):
             if device.raw.local_hardware_id == number:

@@ -415,17 +415,18 @@ def _position_lower(
         return b.op("stablehlo.or", (first, second), flag)
 
     def body(x0: Any, i0: Any, x1: Any, i1: Any) -> list[Any]:
-        better = b.compare(direction, x0, x1, value)
-        equal = b.compare("EQ", x0, x1, value)
+        better, equal = b.compare(direction, x0, x1, value), b.compare("EQ", x0, x1, value)
+        earlier = b.compare("LT", i0, i1, index)
         if dtypes.is_floating(value.dtype):
-            nan0, nan1 = b.compare("NE", x0, x0, value), b.compare("NE", x1, x1, value)
-            equal = either(equal, both(nan0, nan1))
+            nan0 = b.compare("NE", x0, x0, value)
             better = either(better, nan0)
-        first = either(both(equal, b.compare("LT", i0, i1, index)), better_only(better, equal))
+            if b.platform != "cpu":  # there, the left one is the earlier one anyway
+                nan1 = b.compare("NE", x1, x1, value)
+                equal = either(equal, both(nan0, nan1))
+                first = b.select(equal, earlier, better, flag)
+                return [b.select(better, x0, x1, value), b.select(first, i0, i1, index)]
+        first = either(better, both(equal, earlier))
         return [b.select(better, x0, x1, value), b.select(first, i0, i1, index)]
-
-    def better_only(better: Any, equal: Any) -> Any:
-        return both(better, b.op("stablehlo.not", (equal,), flag))
 
     positions = b.iota(out.update(shape=aval.shape), axes[0])
     initial = [b.full(worst, value), b.full(0, index)]

@@ -1,0 +1,255 @@
+"""What the derivatives for users share: arguments, auxiliary results, checks, and the pullback."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes, tree
+from functrax.core.trace import Array, Value, as_value
+from functrax.core.types import ShapedArray
+from functrax.primitives.rules import has_tangent, zeros
+from functrax.transforms.flat import (
+    FlatFunction,
+    argument_names,
+    as_array,
+    function_name,
+)
+from functrax.transforms.partial import linearize_flat
+from functrax.transforms.transpose import backward_pass
+
+
+def argument_values(call: str, leaves: Sequence[Any]) -> list[Array]:
+    """Convert the leaves of the differentiated arguments."""
+    return [as_array(as_value(x, call)) for x in leaves]
+
+
+def float0_zeros(aval: ShapedArray) -> Any:
+    """The zero tangent of an integer or boolean value, as users see it."""
+    return np.zeros(aval.shape, dtypes.float0)
+
+
+_ARRAY: Any = object()
+
+
+class WithAux:
+    """A function of flat values that may return (output, aux): aux is carried along beside."""
+
+    def __init__(
+        self, function: Callable[..., Any], in_tree: Any, call: str, has_aux: bool
+    ) -> None:
+        self.flat = FlatFunction(self.run, in_tree, call)
+        self.function = function
+        self.has_aux = has_aux
+        self.count = 0
+        self.aux_tree: Any = None
+        self.aux: list[Any] = []
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the user's function, put aux aside, and return the output."""
+        result = self.function(*args, **kwargs)
+        if not self.has_aux:
+            return result
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise errors.ArgumentError(
+                self.flat.call,
+                f"{function_name(self.function)!r} to return a pair (output, aux), because "
+                "has_aux=True",
+                f"{type(result).__name__}",
+            )
+        out, aux = result
+        self.aux, self.aux_tree = tree.flatten(aux)
+        return out
+
+    def __call__(self, *values: Value) -> list[Value]:
+        """Return the output's leaves, then the arrays in aux."""
+        results = self.flat(*values)
+        self.count = len(results)
+        arrays = [x for x in self.aux if isinstance(x, Array)]
+        self.aux = [_ARRAY if isinstance(x, Array) else x for x in self.aux]
+        return [*results, *arrays]
+
+    def aux_of(self, results: Sequence[Value]) -> Any:
+        """Rebuild aux from the results behind the output's."""
+        given = iter(results[self.count :])
+        leaves = [as_array(next(given)) if x is _ARRAY else x for x in self.aux]
+        return self.aux_tree.unflatten(leaves)
+
+    def out_of(self, results: Sequence[Value]) -> Any:
+        """Rebuild the output."""
+        return self.flat.out_tree.unflatten([as_array(x) for x in results[: self.count]])
+
+
+def call_tree(args_tree: Any) -> Any:
+    """Return the structure of ``(args, {})`` from that of args."""
+    return tree.structure((tree.unflatten(args_tree, [0] * args_tree.num_leaves), {}))
+
+
+def check_tangent(primal: Value, tangent: Any) -> Value | None:
+    """Check a tangent given by the user against its primal; None if it is a float0."""
+    aval = primal.aval
+    if not has_tangent(aval):
+        if getattr(tangent, "dtype", None) != dtypes.float0:
+            raise errors.DtypeError(
+                "jvp",
+                f"a tangent of dtype float0 for the primal {aval!r}",
+                f"{getattr(tangent, 'dtype', type(tangent).__name__)}",
+                fix="Differentiate with respect to floating-point arguments only, or pass "
+                "`np.zeros(shape, float0)`.",
+            )
+        return None
+    value = as_array(as_value(tangent, "jvp"))
+    if value.aval.shape != aval.shape:
+        raise errors.ShapeError(
+            "jvp", f"a tangent of shape {aval.shape}", f"{value.aval!r} for the primal {aval!r}"
+        )
+    if value.aval.dtype != aval.dtype:
+        raise errors.DtypeError(
+            "jvp", f"a tangent of dtype {aval.dtype}", f"{value.aval!r} for the primal {aval!r}"
+        )
+    return value
+
+
+def dense_tangent(result: Value, tangent: Value | None) -> Any:
+    """Return a tangent as users see it: zeros where there is none, float0 for integers."""
+    if not has_tangent(result.aval):
+        return float0_zeros(result.aval)
+    return as_array(zeros(result.aval) if tangent is None else tangent)
+
+
+def check_cotangent(aval: ShapedArray, cotangent: Any) -> Value | None:
+    """Check a cotangent given by the user against the output's type; None for integers.
+
+    Raises:
+        ShapeError, DtypeError: showing both types.
+    """
+    if not has_tangent(aval):
+        return None
+    value = as_value(cotangent, "vjp")
+    if value.aval.shape != aval.shape:
+        raise errors.ShapeError(
+            "vjp", f"a cotangent of shape {aval.shape}", f"{value.aval!r} for the output {aval!r}"
+        )
+    if value.aval.dtype != aval.dtype:
+        raise errors.DtypeError(
+            "vjp", f"a cotangent of dtype {aval.dtype}", f"{value.aval!r} for the output {aval!r}"
+        )
+    return value
+
+
+class Pullback:
+    """The result of differentiating a function once: maps cotangents of its output to cotangents
+    of its arguments.
+    """
+
+    def __init__(
+        self, call: str, fun: Callable[..., Any], leaves: Sequence[Any], in_tree: Any, has_aux: bool
+    ) -> None:
+        self.call = call
+        self.values = argument_values(call, leaves)
+        self.active = [has_tangent(x.aval) for x in self.values]
+        self.flat = WithAux(fun, in_tree, call, has_aux)
+        results, self.jaxpr, self.residuals, self.nonzero = linearize_flat(
+            self.flat, self.values, self.active, name=call
+        )
+        self.results = results
+
+    def pull(self, cotangents: Sequence[Value | None]) -> list[Any]:
+        """Return one cotangent per argument leaf from one per output leaf."""
+        given = [c for c, has in zip(cotangents, self.nonzero, strict=False) if has]
+        given += [None] * (self.nonzero.count(True) - len(given))
+        pulled = iter(backward_pass(self.jaxpr, self.residuals, given, self.call))
+        return [next(pulled) if is_active else None for is_active in self.active]
+
+    def dense(self, cotangents: Sequence[Value | None]) -> list[Any]:
+        """Replace zero cotangents of arguments by arrays."""
+        return [
+            as_array(zeros(x.aval) if c is None else c) if is_active else float0_zeros(x.aval)
+            for x, c, is_active in zip(self.values, cotangents, self.active, strict=True)
+        ]
+
+
+def argument_numbers(call: str, argnums: int | Sequence[int]) -> tuple[int, ...]:
+    """Return argnums as a tuple.
+
+    Raises:
+        ArgumentError: if it is neither an int nor a sequence of ints.
+    """
+    try:
+        several = argnums if isinstance(argnums, Sequence) else (argnums,)
+        numbers = tuple(map(operator.index, several))
+    except TypeError:
+        raise errors.ArgumentError(
+            call, "argnums as an int or a sequence of ints", repr(argnums)
+        ) from None
+    return numbers
+
+
+def select_arguments(
+    call: str,
+    fun: Callable[..., Any],
+    numbers: Sequence[int],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[tuple[Any, ...], Callable[..., Any]]:
+    """Return the numbered arguments, and `fun` as a function of these alone.
+
+    Raises:
+        ArgumentError: if there are fewer arguments.
+    """
+    if any(not -len(args) <= n < len(args) for n in numbers):
+        raise errors.ArgumentError(
+            call,
+            f"positional arguments for argnums={numbers if len(numbers) > 1 else numbers[0]}",
+            f"{len(args)} positional arguments for {function_name(fun)!r}",
+            fix="Pass the differentiated arguments by position.",
+        )
+    places = [n % len(args) for n in numbers]
+
+    @functools.wraps(fun)
+    def rest(*chosen: Any) -> Any:
+        whole = list(args)
+        for place, value in zip(places, chosen, strict=True):
+            whole[place] = value
+        return fun(*whole, **kwargs)
+
+    return tuple(args[place] for place in places), rest
+
+
+def check_inputs(
+    call: str,
+    fun: Callable[..., Any],
+    values: Sequence[Value],
+    chosen: Any,
+    holomorphic: bool,
+    allow_int: bool,
+) -> None:
+    """Check that every differentiated leaf has a dtype that can be differentiated.
+
+    Raises:
+        DtypeError: naming the leaf.
+    """
+    for index, value in enumerate(values):
+        dtype = value.aval.dtype
+        if holomorphic:
+            ok, wanted, fix = (
+                dtypes.is_complex(dtype),
+                "complex inputs, because holomorphic=True",
+                None,
+            )
+        elif dtypes.is_floating(dtype):
+            continue
+        elif dtypes.is_complex(dtype):
+            ok, wanted, fix = True, "", None
+        else:
+            ok, wanted = allow_int and not dtypes.is_extended(dtype), "inputs of floating dtype"
+            fix = (
+                "Convert it with `.astype(float)`, choose other `argnums`, or pass "
+                "`allow_int=True`."
+            )
+        if not ok:
+            name = argument_names(fun, tree.structure((chosen, {})))[index]
+            raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)

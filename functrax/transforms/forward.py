@@ -1,0 +1,119 @@
+"""Forward mode for users: `jvp` and `linearize`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core import tree
+from functrax.core.jaxpr import eval_jaxpr
+from functrax.primitives.rules import has_tangent, zeros
+from functrax.transforms.differentiate import (
+    WithAux,
+    argument_values,
+    call_tree,
+    check_tangent,
+    dense_tangent,
+    float0_zeros,
+)
+from functrax.transforms.flat import (
+    as_array,
+    check_callable,
+)
+from functrax.transforms.jvp import jvp_flat
+from functrax.transforms.partial import linearize_flat
+
+
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
+    """Evaluate a function and its directional derivative.
+
+    Args:
+        fun: a differentiable function of pytrees of arrays.
+        primals: tuple of its arguments.
+        tangents: tuple of the direction: the same trees, shapes and dtypes (float0 for integers).
+        has_aux: whether `fun` returns ``(output, aux)``, with aux not differentiated.
+
+    Returns:
+        ``(output, tangent)``, or ``(output, tangent, aux)``.
+
+    Raises:
+        TreeError: if the trees differ; ShapeError, DtypeError: if a tangent does not fit its
+            primal.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.jvp(lambda x: x**2, (3.0,), (1.0,))
+        (Array(9., dtype=float32, weak_type=True), Array(6., dtype=float32, weak_type=True))
+    """
+    check_callable(fun, "jvp")
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise errors.ArgumentError(
+            "jvp",
+            "primals and tangents as tuples",
+            f"{type(primals).__name__} and {type(tangents).__name__}",
+        )
+    leaves, in_tree = tree.flatten(tuple(primals))
+    tangent_leaves, tangent_tree = tree.flatten(tuple(tangents))
+    if in_tree != tangent_tree:
+        raise errors.TreeError(
+            "jvp", f"tangents of the primals' structure {in_tree}", f"{tangent_tree}"
+        )
+    values = argument_values("jvp", leaves)
+    given = [check_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
+    flat = WithAux(fun, call_tree(in_tree), "jvp", has_aux)
+    results, tangents_out = jvp_flat(flat, values, given)
+    dense = [
+        dense_tangent(r, t)
+        for r, t in zip(results[: flat.count], tangents_out[: flat.count], strict=True)
+    ]
+    out = flat.out_of(results), flat.flat.out_tree.unflatten(dense)
+    return (*out, flat.aux_of(results)) if has_aux else out
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """Evaluate a function and return its derivative there as a linear function.
+
+    Args:
+        fun: a differentiable function of pytrees of arrays.
+        *primals: its arguments.
+        has_aux: whether `fun` returns ``(output, aux)``.
+
+    Returns:
+        ``(output, f_jvp)`` (and aux): ``f_jvp(*tangents)`` gives the tangent of the output, without
+        recomputing `fun`.
+
+    Example:
+        >>> import functrax
+        >>> y, f_jvp = functrax.linearize(lambda x: x**2, 3.0)
+        >>> float(f_jvp(1.0))
+        6.0
+    """
+    check_callable(fun, "linearize")
+    leaves, in_tree = tree.flatten(primals)
+    values = argument_values("linearize", leaves)
+    active = [has_tangent(x.aval) for x in values]
+    flat = WithAux(fun, call_tree(in_tree), "linearize", has_aux)
+    results, jaxpr, residuals, nonzero = linearize_flat(flat, values, active, name="linearize")
+    out_avals = [r.aval for r in results[: flat.count]]
+
+    def f_jvp(*tangents: Any) -> Any:
+        tangent_leaves, tangent_tree = tree.flatten(tangents)
+        if tangent_tree != in_tree:
+            raise errors.TreeError(
+                "linearize", f"tangents of the structure {in_tree}", f"{tangent_tree}"
+            )
+        given = [check_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
+        pushed = iter(eval_jaxpr(jaxpr, residuals, *(t for t in given if t is not None)))
+        dense = [
+            as_array(next(pushed))
+            if has
+            else float0_zeros(aval)
+            if not has_tangent(aval)
+            else as_array(zeros(aval))
+            for has, aval in zip(nonzero, out_avals, strict=False)
+        ]
+        return flat.flat.out_tree.unflatten(dense)
+
+    out = flat.out_of(results), f_jvp
+    return (*out, flat.aux_of(results)) if has_aux else out
