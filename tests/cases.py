@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from functrax.primitives.convolution_numbers import ConvDimensionNumbers
 from functrax.primitives.gather import (
     GatherDimensionNumbers,
     GatherScatterMode,
@@ -365,7 +366,7 @@ def permuted(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> 
 
 
 _ROWS = ((1,), (0,), (0,))  # whole rows of a matrix
-_WILD = below(8, -4)  # for axes of 5: inside, and outside on both sides
+_WILD = below(7, -1)  # for axes of 5: inside, and outside on both sides
 _POINTS = ((), (0, 1), (0, 1))
 _BATCHED = ((1,), (1,), (1,), (0,), (0,))  # rows of each matrix of a stack
 
@@ -405,6 +406,100 @@ INDEXING = [
     _scatter("scatter_add", "empty", (x(5, 3), ints(0, 1, domain=below(5)), x(0, 3)), _ROWS),
 ]
 
+# Windows, sorting and scans -----------------------------------------------------------------------
+
+
+def _conv(
+    label: str, lhs: Operand, rhs: Operand, numbers: Any = None, dtypes: Any = INEXACT,
+    **options: Any,
+) -> Case:  # fmt: skip
+    rank = len(lhs.shape) - 2
+    axes = tuple(range(rank + 2))
+    params = {"window_strides": (1,) * rank, "padding": ((0, 0),) * rank,
+              "lhs_dilation": (1,) * rank, "rhs_dilation": (1,) * rank,
+              "dimension_numbers": ConvDimensionNumbers(*(numbers or (axes, axes, axes))),
+              "feature_group_count": 1, "batch_group_count": 1, "precision": None,
+              "preferred_element_type": None}  # fmt: skip
+    return row("conv_general_dilated", lhs, rhs, label=label, params=params | options,
+               dtypes=dtypes)  # fmt: skip
+
+
+def _window(name: str, label: str, *operands: Operand, dilated: bool = True, **options: Any) -> Case:
+    rank = len(operands[-1].shape)
+    params = {"window_dimensions": (2,) * rank, "window_strides": (1,) * rank,
+              "padding": ((0, 0),) * rank}  # fmt: skip
+    if dilated:
+        params |= {"base_dilation": (1,) * rank, "window_dilation": (1,) * rank}
+    own = {key: options.pop(key) for key in ("dtypes",) if key in options}
+    return row(name, *operands, label=label, params=params | options, **own)
+
+
+_NHWC = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+_WIDE = {"window_strides": (2, 1), "padding": ((1, 0), (0, 2))}
+_DILATED = {"base_dilation": (1, 2), "window_dilation": (2, 1)}
+_IMAGES = (F32, F64, *INTEGERS)
+_COMPARED = x(5, 4, diff=False)
+
+WINDOWS = [
+    _conv("valid", x(2, 3, 5), x(4, 3, 2), dtypes=NUMBER),
+    _conv("images", x(2, 5, 4, 3), x(2, 2, 3, 2), _NHWC, **_WIDE),
+    _conv("no-space", x(2, 3), x(4, 3)),
+    _conv("dilated", x(1, 2, 4, 3), x(3, 2, 2, 2), padding=((2, 1), (1, 1)), lhs_dilation=(2, 3),
+          rhs_dilation=(1, 2), window_strides=(2, 1)),
+    _conv("cut", x(1, 2, 6), x(2, 2, 3), padding=((-1, 2),), window_strides=(2,)),
+    _conv("groups", x(2, 4, 4), x(6, 2, 2), feature_group_count=2, padding=((1, 1),)),
+    _conv("batch-groups", x(4, 2, 4), x(6, 2, 2), batch_group_count=2, rhs_dilation=(2,)),
+    _conv("empty", x(0, 2, 4), x(3, 2, 2)),
+    _window("reduce_window_sum", "valid", x(5, 4), dtypes=NUMBER),
+    _window("reduce_window_sum", "dilated", x(5, 4), **_WIDE, **_DILATED),
+    _window("reduce_window_max", "valid", x(5, 4), dtypes=ORDERED),
+    _window("reduce_window_max", "dilated", x(5, 4), **_WIDE, **_DILATED, dtypes=FLOATS),
+    _window("reduce_window_min", "padded", x(5, 4), **_WIDE, dtypes=ORDERED),
+    _window("select_and_gather_add", "max", x(5, 4), _COMPARED, select="ge", dtypes=_IMAGES),
+    _window("select_and_gather_add", "dilated", x(5, 4), _COMPARED, select="le", **_WIDE,
+            **_DILATED, dtypes=FLOATS),
+    _window("select_and_scatter_add", "max", x(4, 3), _COMPARED, select="ge", dilated=False,
+            dtypes=_IMAGES),
+    _window("select_and_scatter_add", "padded", x(3, 5), _COMPARED, select="le", dilated=False,
+            **_WIDE, dtypes=FLOATS),
+]  # fmt: skip
+
+
+def _sort(name: str, label: str, *operands: Operand, num_keys: int = 1, **options: Any) -> Case:
+    own = {key: options.pop(key) for key in ("dtypes", "order") if key in options}
+    params = {"dimension": 1, "is_stable": True, "num_keys": num_keys}
+    return row(name, *operands, label=label, params=params | options, **own)
+
+
+_TIES = multiples(1)
+
+ORDERING = [
+    _sort("sort", "", x(3, 5), dtypes=ANY),
+    _sort("sort", "first-axis", x(5, 3), dimension=0),
+    # Equal keys have no derivative, but the other operands are permuted all the same.
+    _sort("sort", "values", x(3, 5, domain=_TIES, diff=False), x(3, 5), dtypes=ANY),
+    _sort("sort", "keys", x(3, 5, domain=_TIES, diff=False), x(3, 5), ints(3, 5, domain=below(9)),
+          num_keys=2, dtypes=ORDERED),
+    _sort("sort", "empty", x(3, 0)),
+    _sort("argsort", "", x(3, 5, domain=_TIES), dtypes=ANY, order=0),
+    _sort("argsort", "keys", *(x(3, 5, domain=_TIES),) * 2, num_keys=2, dtypes=ANY, order=0),
+    row("top_k", x(3, 6), k=2, axis=1, dtypes=ORDERED),
+    row("top_k", x(4, 3), k=4, axis=0, label="all", dtypes=FLOATS),
+]  # fmt: skip
+
+SCANS = [
+    row("cumsum", x(3, 4), axis=1, reverse=False, dtypes=NUMBER),
+    row("cumsum", x(4, 3), axis=0, reverse=True, label="reverse"),
+    row("cumprod", x(3, 4), axis=1, reverse=False, dtypes=NUMBER),
+    row("cumprod", x(4, domain=multiples(2)), axis=0, reverse=True, label="zeros"),
+    row("cummax", x(3, 5), axis=1, reverse=False, dtypes=NUMBER),
+    row("cummin", x(5, 3), axis=0, reverse=True, dtypes=NUMBER),
+    row("cumlogsumexp", x(3, 4), axis=1, reverse=False),
+    row("cumlogsumexp", x(4, 3), axis=0, reverse=True, label="reverse", dtypes=FLOATS),
+    row("linear_recurrence", x(3, 4), x(3, 4), axis=1, reverse=False, dtypes=INEXACT),
+    row("linear_recurrence", x(4, 3), x(4, 3), axis=0, reverse=True, label="reverse"),
+]
+
 RANDOM = [
     row("threefry2x32", *(words(3),) * 4, dtypes=(U32,), order=0),
     row("threefry2x32", words(), words(), words(2, 3), words(2, 3), dtypes=(U32,), order=0,
@@ -425,7 +520,7 @@ RANDOM = [
     ),
 ]  # fmt: skip
 
-CASES = [*ELEMENTWISE, *SHAPES, *REDUCTIONS, *PRODUCTS, *INDEXING, *RANDOM]
+CASES = [*ELEMENTWISE, *SHAPES, *REDUCTIONS, *PRODUCTS, *INDEXING, *WINDOWS, *ORDERING, *SCANS, *RANDOM]
 
 # Primitives that rows cannot test, by the file that tests them: their parameters are programs, or
 # they need an axis that a transform binds.

@@ -7,14 +7,18 @@ or NumPy. With pytest-xdist the controller sets it and the workers inherit it.
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
+import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 PLATFORM = os.environ.get("FUNCTRAX_TEST_PLATFORM", "cpu")
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.update(
     FUNCTRAX_NUM_CPU_DEVICES="8",
@@ -63,3 +67,28 @@ def seeded() -> None:
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
+
+
+@pytest.fixture
+def python():
+    """python(code, NAME=value) runs a program in a process of its own and returns what it prints.
+
+    A value of None removes a variable. With fails=True the program must fail, and what it wrote to
+    stderr is returned.
+    """
+
+    def run(code: str, *, fails: bool = False, **variables: str | None) -> str:
+        path = os.pathsep.join(map(str, [ROOT, *sys.path]))
+        changed = {**os.environ, "PYTHONPATH": path, **variables}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            cwd=ROOT,
+            env={name: value for name, value in changed.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode != 0) is fails, done.stderr
+        return (done.stderr if fails else done.stdout).strip()
+
+    return run

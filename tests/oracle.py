@@ -143,7 +143,7 @@ ORACLE |= {
     "not": np.invert,
     "optimization_barrier": lambda *operands: operands,
     "or": np.bitwise_or,
-    "population_count": np.bitwise_count,
+    "population_count": lambda x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")),
     "pow": power,
     "real": np.real,
     "rem": np.fmod,
@@ -377,6 +377,168 @@ ORACLE |= {
     "scatter_min": scatter(np.minimum),
     "scatter_max": scatter(np.maximum),
 }
+
+# Windows ------------------------------------------------------------------------------------------
+
+
+def windows(
+    x: NDArray, fill: Any, sizes: Any, strides: Any, padding: Any, base: Any, dilation: Any
+) -> NDArray:
+    """Return what each window sees: the axes of windows, then those within a window."""
+    x = _pad(x, fill, [(*edge, step - 1) for edge, step in zip(padding, base)])
+    extents = [(size - 1) * step + 1 for size, step in zip(sizes, dilation)]
+    seen = np.lib.stride_tricks.sliding_window_view(x, extents)
+    return seen[tuple(slice(None, None, n) for n in (*strides, *dilation))]
+
+
+def edge_of(dtype: Any, select: str) -> Any:
+    """What lies beyond the edges where the largest (ge) or smallest (le) element is looked for."""
+    least = select == "ge"
+    if dtype.kind == "b":
+        return not least
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min if least else np.iinfo(dtype).max
+    return -np.inf if least else np.inf
+
+
+def window_reduction(reduce: Any, fill: Callable[[Any], Any]) -> Callable[..., NDArray]:
+    """A reduction of every window."""
+
+    def reduced(
+        x: NDArray, window_dimensions: Any, window_strides: Any, padding: Any, base_dilation: Any,
+        window_dilation: Any,
+    ) -> NDArray:  # fmt: skip
+        seen = windows(x, fill(x.dtype), window_dimensions, window_strides, padding, base_dilation,
+                       window_dilation)  # fmt: skip
+        return reduce(seen, tuple(range(x.ndim, 2 * x.ndim))).astype(x.dtype)
+
+    return reduced
+
+
+ORACLE |= {
+    "reduce_window_sum": window_reduction(np.sum, lambda dtype: 0),
+    "reduce_window_max": window_reduction(np.max, lambda dtype: edge_of(dtype, "ge")),
+    "reduce_window_min": window_reduction(np.min, lambda dtype: edge_of(dtype, "le")),
+}
+
+
+@meaning("select_and_gather_add")
+def _select_and_gather(
+    taken: NDArray, x: NDArray, select: str, window_dimensions: Any, window_strides: Any,
+    padding: Any, base_dilation: Any, window_dilation: Any,
+) -> NDArray:  # fmt: skip
+    how = (window_dimensions, window_strides, padding, base_dilation, window_dilation)
+    seen, from_ = windows(x, edge_of(x.dtype, select), *how), windows(taken, 0, *how)
+    flat = (*seen.shape[: x.ndim], -1)
+    place = (np.argmax if select == "ge" else np.argmin)(seen.reshape(flat), -1)
+    return np.take_along_axis(from_.reshape(flat), place[..., None], -1)[..., 0]
+
+
+@meaning("select_and_scatter_add")
+def _select_and_scatter(
+    source: NDArray, x: NDArray, select: str, window_dimensions: Any, window_strides: Any,
+    padding: Any,
+) -> NDArray:  # fmt: skip
+    plain = (1,) * x.ndim
+    numbers = np.arange(1, x.size + 1).reshape(x.shape)  # 0 at the edges
+    place = _select_and_gather(numbers, x, select, window_dimensions, window_strides, padding,
+                               plain, plain)  # fmt: skip
+    result = np.zeros(x.size + 1, source.dtype)
+    np.add.at(result, place, source)
+    return result[1:].reshape(x.shape)
+
+
+@meaning("conv_general_dilated")
+def _convolution(
+    lhs: NDArray, rhs: NDArray, window_strides: Any, padding: Any, lhs_dilation: Any,
+    rhs_dilation: Any, dimension_numbers: Any, feature_group_count: int, batch_group_count: int,
+    **_: Any,
+) -> NDArray:  # fmt: skip
+    lhs_spec, rhs_spec, out_spec = dimension_numbers
+    x, kernel = lhs.transpose(lhs_spec), rhs.transpose(rhs_spec)
+    one, none = (1, 1), ((0, 0),) * 2
+    seen = windows(x, 0, (*one, *kernel.shape[2:]), (*one, *window_strides), (*none, *padding),
+                   (*one, *lhs_dilation), (*one, *rhs_dilation))  # fmt: skip
+    space, inner = x.ndim - 2, seen.shape[x.ndim + 2 :]
+    seen = seen.reshape(*seen.shape[: x.ndim], -1)  # batch, feature, space, place in the window
+    axis, groups = (1, feature_group_count) if feature_group_count > 1 else (0, batch_group_count)
+    parts = zip(np.split(seen, groups, axis), np.split(kernel, groups, 0))
+    letters = "".join("abcdefgh"[:space])
+    outs = [
+        np.einsum(f"ni{letters}k,oik->no{letters}", part, own.reshape(*own.shape[:2], -1))
+        for part, own in parts
+    ]
+    assert inner == kernel.shape[2:]
+    return np.concatenate(outs, 1).transpose(np.argsort(out_spec))
+
+
+# Sorting and scans --------------------------------------------------------------------------------
+
+
+def sorting_order(keys: Any, axis: int) -> NDArray:
+    """The stable permutation; complex numbers compare by real part, then imaginary part."""
+    real = [part for key in keys
+            for part in ((key.real, key.imag) if key.dtype.kind == "c" else (key,))]  # fmt: skip
+    return np.lexsort(real[::-1], axis=axis)
+
+
+@meaning("sort")
+def _sort(*operands: NDArray, dimension: int, is_stable: bool, num_keys: int) -> list[NDArray]:
+    order = sorting_order(operands[:num_keys], dimension)
+    return [np.take_along_axis(x, order, dimension) for x in operands]
+
+
+@meaning("argsort")
+def _argsort(*operands: NDArray, dimension: int, is_stable: bool, num_keys: int) -> NDArray:
+    return sorting_order(operands[:num_keys], dimension)
+
+
+@meaning("top_k")
+def _top_k(x: NDArray, k: int, axis: int) -> tuple[NDArray, NDArray]:
+    order = np.argsort(-x.astype(np.float64), axis, kind="stable")
+    first = np.take(order, range(k), axis)
+    return np.take_along_axis(x, first, axis), first
+
+
+def scan(accumulate: Any) -> Callable[..., NDArray]:
+    """An accumulation along an axis, from either end."""
+
+    def scanned(x: NDArray, axis: int, reverse: bool) -> NDArray:
+        turned = np.flip(x, axis) if reverse else x
+        result = accumulate(turned, axis).astype(x.dtype)
+        return np.flip(result, axis) if reverse else result
+
+    return scanned
+
+
+def running(choose: Any) -> Any:
+    """An accumulation by an elementwise function of two."""
+
+    def accumulate(x: NDArray, axis: int) -> NDArray:
+        rows = itertools.accumulate(np.moveaxis(x, axis, 0), choose)
+        return np.moveaxis(np.array(list(rows)), 0, axis)
+
+    return accumulate
+
+
+ORACLE |= {
+    "cumsum": scan(np.cumsum),
+    "cumprod": scan(np.cumprod),
+    "cummax": scan(running(ORACLE["max"])),
+    "cummin": scan(running(ORACLE["min"])),
+    "cumlogsumexp": scan(lambda x, axis: np.log(np.cumsum(np.exp(x), axis))),
+}
+
+
+@meaning("linear_recurrence")
+def _linear_recurrence(a: NDArray, u: NDArray, axis: int, reverse: bool) -> NDArray:
+    turn = (lambda x: np.flip(x, axis)) if reverse else (lambda x: x)
+    rows = zip(np.moveaxis(turn(a), axis, 0), np.moveaxis(turn(u), axis, 0))
+    results = [np.zeros_like(np.moveaxis(u, axis, 0)[0])]
+    for factor, source in rows:
+        results.append(factor * results[-1] + source)
+    return turn(np.moveaxis(np.array(results[1:]), 0, axis))
+
 
 # Random words: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" -----------------------
 

@@ -244,9 +244,13 @@ def dce(
     for eqn in reversed(jaxpr.eqns):
         if not live.isdisjoint(eqn.outvars):
             kept.append(eqn)
-            live.update(v for v in eqn.invars if type(v) is Var)
-    kept.reverse()
+            for v in eqn.invars:
+                if type(v) is Var:
+                    live.add(v)
     used_in = [v in live for v in jaxpr.invars]
+    if used is None and len(kept) == len(jaxpr.eqns) and (keep_invars or all(used_in)):
+        return jaxpr, used_in
+    kept.reverse()
     invars = jaxpr.invars if keep_invars else list(itertools.compress(jaxpr.invars, used_in))
     return Jaxpr(jaxpr.constvars, invars, outvars, kept, jaxpr.name), used_in
 

@@ -16,7 +16,7 @@ import numpy as np
 from functrax import errors
 from functrax.core.primitive import Primitive
 from functrax.core.source import Source
-from functrax.core.types import ShapedArray
+from functrax.core.types import Literal, ShapedArray
 
 Value = Any
 """An operand of `bind`: an Array, a Tracer or a Literal; all have `.aval`."""
@@ -76,7 +76,7 @@ def as_value(x: Any, call: str) -> Value:
     Raises:
         ArgumentError: if `x` is none of these.
     """
-    return x if hasattr(x, "aval") else _convert(x, call)
+    return x if isinstance(x, VALUES) else _convert(x, call)
 
 
 def bind(primitive: Primitive, *operands: Value, **params: Any) -> Any:
@@ -309,6 +309,10 @@ class Tracer(Array):
     def __repr__(self) -> str:
         """Print the type and the transform."""
         return f"Tracer<{self.aval!r} in {self.trace.name}>"
+
+
+VALUES = (Array, Literal)
+"""What `bind` takes. JAX's arrays have an `aval` too, so asking for that is not enough."""
 
 
 def describe(value: Any) -> str:

@@ -36,6 +36,7 @@ class Builder:
         "out_types",
         "outline",
         "platform",
+        "stretched",
     )
 
     def __init__(
@@ -63,6 +64,8 @@ class Builder:
         self.in_types: tuple[ShapedArray, ...] = ()
         self.out_types: tuple[ShapedArray, ...] = ()
         self.location: Any = None
+        self.stretched: dict[Any, Value | None] = {}
+        """Literals of the function being written (to None), and by (literal, shape) stretched."""
 
     # The general form -----------------------------------------------------------------------------
 
@@ -138,8 +141,15 @@ class Builder:
         """Broadcast an elementwise operand (a scalar, or unit sizes at equal rank) to a shape."""
         if aval.shape == shape:
             return x
-        dims = tuple(range(len(shape))) if aval.shape else ()
-        return self.broadcast(x, aval.update(shape=shape), dims)
+        if aval.shape:
+            return self.broadcast(x, aval.update(shape=shape), tuple(range(len(shape))))
+        if x not in self.stretched:
+            return self.broadcast(x, aval.update(shape=shape), ())
+        found = self.stretched.get((x, shape))
+        if found is None:
+            found = self.broadcast(x, aval.update(shape=shape), ())
+            self.stretched[x, shape] = found
+        return found
 
     def elementwise(self, name: str, operands: Sequence[Value]) -> Value:
         """Append an elementwise operation of the equation's operands."""
@@ -152,10 +162,12 @@ class Builder:
             ]
         return self.op(name if "." in name else "stablehlo." + name, operands, out)
 
-    def compare(self, direction: str, x: Value, y: Value, aval: ShapedArray) -> Value:
-        """Compare two values of one type: EQ NE LT LE GT GE."""
+    def compare(
+        self, direction: str, x: Value, y: Value, aval: ShapedArray, *, total_order: bool = False
+    ) -> Value:
+        """Compare two values of one type: EQ NE LT LE GT GE; in a total order, NaN is largest."""
         if dtypes.is_inexact(aval.dtype):
-            kind = "FLOAT"
+            kind = "TOTALORDER" if total_order else "FLOAT"
         else:
             kind = (
                 "UNSIGNED"
@@ -465,6 +477,24 @@ class Builder:
         )
         scalars = [ShapedArray((), out.dtype) for out in outs]
         self.region(operation.regions[0], (*scalars, *scalars), body)
+        return list(operation.results)
+
+    def sort(
+        self,
+        operands: Sequence[Value],
+        avals: Sequence[ShapedArray],
+        dim: int,
+        is_stable: bool,
+        before: Callable[..., Value],
+    ) -> list[Value]:
+        """Sort along an axis; `before` takes two scalars per operand: x0, y0, x1, y1, ..."""
+        attributes = {
+            "dimension": self.context.i64(dim),
+            "is_stable": self.context.bool_attr(is_stable),
+        }
+        operation = self.multi_op("stablehlo.sort", operands, avals, attributes, regions=1)
+        scalars = [ShapedArray((), aval.dtype) for aval in avals for _ in range(2)]
+        self.region(operation.regions[0], scalars, lambda *elements: [before(*elements)])
         return list(operation.results)
 
     def select_and_scatter(

@@ -1,7 +1,8 @@
 """From a jaxpr to a StableHLO module."""
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class _Writer:
         self.builder = Builder(self.context, platform, self.call, self.outline)
         self.functions: dict[Jaxpr, str] = {}
         self.outlined: dict[Any, str] = {}
+        self.literals: dict[Any, Any] = {}
         self.names: set[str] = {"main"}
         self.locations: dict[tuple[int, int, str, str], Any] = {}
 
@@ -57,11 +59,21 @@ class _Writer:
             argument_attributes=argument_attributes,
         )
         saved = builder.in_types, builder.out_types, builder.location
-        with mlir.insert_at_end(block):
+        with mlir.insert_at_end(block), self.own_constants():
             results = self.body(jaxpr, block.arguments)
             builder.location = None
             mlir.return_values(self.context, results, "func.return")
         builder.in_types, builder.out_types, builder.location = saved
+
+    @contextlib.contextmanager
+    def own_constants(self) -> Generator[None, None, None]:
+        """Start a function: literals written before belong to another."""
+        saved = self.literals, self.builder.stretched
+        self.literals, self.builder.stretched = {}, {}
+        try:
+            yield
+        finally:
+            self.literals, self.builder.stretched = saved
 
     def body(self, jaxpr: Jaxpr, arguments: Sequence[Any]) -> list[Any]:
         """Write the equations into the entered block and return the results."""
@@ -90,8 +102,14 @@ class _Writer:
             env[eqn.outvars[0]] = results
 
     def literal(self, literal: Literal) -> Any:
-        """Write a scalar constant."""
-        return self.builder.constant(literal.numpy())
+        """Write a scalar constant, once in each function (-0.0 and NaN apart)."""
+        value = literal.value
+        key = (value if value else str(value), literal.aval)
+        found = self.literals.get(key)
+        if found is None:
+            found = self.literals[key] = self.builder.constant(literal.numpy())
+            self.builder.stretched[found] = None
+        return found
 
     def location(self, eqn: Equation) -> Any:
         """Return the MLIR location of an equation: the user's line under ``scope/primitive``."""
@@ -129,7 +147,7 @@ class _Writer:
             symbol = self.outlined[key] = self.unique(name)
             ins = [builder.type(aval) for aval in builder.in_types]
             _, block = mlir.add_function(self.context, self.module, symbol, ins, outs)
-            with mlir.insert_at_end(block):
+            with mlir.insert_at_end(block), self.own_constants():
                 mlir.return_values(self.context, list(body(*block.arguments)), "func.return")
         return list(mlir.call(self.context, symbol, outs, operands, builder.location).results)
 

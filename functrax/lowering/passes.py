@@ -1,56 +1,74 @@
-"""Passes over a jaxpr before it is lowered: each makes the program smaller and none changes what it computes."""
+"""Passes over a jaxpr before it is lowered: each makes the program smaller and none changes what it
+computes.
 
-from collections.abc import Callable
+Each takes time in proportion to the size of the program. With ``config.dump_ir_to`` the program is
+written to a file before the first pass and after each.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce, subjaxprs
-from functrax.core.types import Literal
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce
+from functrax.lowering.dump import dump
+from functrax.lowering.simplify import simplify
+
+Pass = Callable[[Jaxpr], Jaxpr]
 
 
-def optimize(jaxpr: Jaxpr) -> Jaxpr:
+def optimize(jaxpr: Jaxpr, name: str = "program") -> Jaxpr:
     """Run all passes, inside called programs too.
 
     Args:
         jaxpr: a program without constvars.
+        name: of the function it was traced from, for dumps.
 
     Returns:
         An equivalent program.
     """
-    return _optimized(jaxpr, {})
+    dump(jaxpr, name, "traced")
+    for step, run in PASSES.items():
+        jaxpr = everywhere(run, jaxpr, {})
+        dump(jaxpr, name, step)
+    return jaxpr
 
 
-def _optimized(jaxpr: Jaxpr, done: dict[Jaxpr, Jaxpr]) -> Jaxpr:
+def everywhere(run: Pass, jaxpr: Jaxpr, done: dict[Jaxpr, Jaxpr]) -> Jaxpr:
+    """Run a pass on a program after those that its equations call.
+
+    Args:
+        run: the pass.
+        jaxpr: the program.
+        done: what the pass made of the programs it has seen: each is seen once.
+    """
     found = done.get(jaxpr)
     if found is None:
-        found = map_subjaxprs(jaxpr, lambda inner: _optimized(inner, done))
-        for run in PASSES:
-            found = run(found)
-        done[jaxpr] = found
+        eqns = jaxpr.eqns
+        changed = {
+            index: eqn
+            for index, old in enumerate(eqns)
+            if old.params and (eqn := _inside(run, old, done)) is not old
+        }
+        if changed:
+            replaced = [changed.get(index, eqn) for index, eqn in enumerate(eqns)]
+            inner = Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, replaced, jaxpr.name)
+        else:
+            inner = jaxpr
+        found = done[jaxpr] = run(inner)
     return found
 
 
-def map_subjaxprs(jaxpr: Jaxpr, transform: Callable[[Jaxpr], Jaxpr]) -> Jaxpr:
-    """Apply a transform to the programs inside equations."""
-    eqns: list[Equation] = []
-    changed = False
-    for eqn in jaxpr.eqns:
-        inner = {j: transform(j) for j in subjaxprs(eqn.params)} if eqn.params else {}
-        if any(old is not new for old, new in inner.items()):
-            changed = True
-            params = {name: _replaced(value, inner) for name, value in eqn.params.items()}
-            eqn = eqn.replace(eqn.invars, params)
-        eqns.append(eqn)
-    return (
-        Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name) if changed else jaxpr
-    )
-
-
-def _replaced(value: Any, inner: dict[Jaxpr, Jaxpr]) -> Any:
-    if isinstance(value, Jaxpr):
-        return inner[value]
-    if isinstance(value, tuple):
-        return tuple(_replaced(item, inner) for item in value)
-    return value
+def _inside(run: Pass, eqn: Equation, done: dict[Jaxpr, Jaxpr]) -> Equation:
+    """Run a pass on the programs that an equation calls."""
+    new: dict[str, Any] = {}
+    for name, value in eqn.params.items():
+        kind = type(value)
+        if kind is Jaxpr:
+            new[name] = everywhere(run, value, done)
+        elif kind is tuple and value and type(value[0]) is Jaxpr:
+            new[name] = tuple(everywhere(run, item, done) for item in value)
+    if all(new[name] == eqn.params[name] for name in new):
+        return eqn
+    return eqn.replace(eqn.invars, eqn.params | new)
 
 
 def remove_dead_code(jaxpr: Jaxpr) -> Jaxpr:
@@ -60,19 +78,19 @@ def remove_dead_code(jaxpr: Jaxpr) -> Jaxpr:
 
 def share_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     """Compute equal equations once."""
-    same: dict[Var, Var] = {}
+    same: dict[Atom, Atom] = {}
     seen: dict[Any, Equation] = {}
     eqns: list[Equation] = []
     for eqn in jaxpr.eqns:
-        invars = (
-            [same.get(v, v) if type(v) is Var else v for v in eqn.invars] if same else eqn.invars
-        )
-        operands = tuple([v if isinstance(v, Var) else _literal_key(v) for v in invars])
+        invars: Sequence[Atom] = eqn.invars
+        if same:
+            invars = [same.get(v, v) for v in invars]
+        operands = tuple([v if type(v) is Var else _literal_key(v) for v in invars])
+        params = eqn.params
         key = (
-            eqn.primitive,
-            operands,
-            tuple(eqn.params.items()),
-            tuple([v.aval for v in eqn.outvars]),
+            (eqn.primitive, operands, tuple(params.items()))
+            if params
+            else (eqn.primitive, operands)
         )
         try:
             first = seen.setdefault(key, eqn)
@@ -84,13 +102,18 @@ def share_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
             same.update(zip(eqn.outvars, first.outvars, strict=True))
     if not same:
         return jaxpr
-    outvars: list[Atom] = [same.get(v, v) if type(v) is Var else v for v in jaxpr.outvars]
+    outvars = [same.get(v, v) for v in jaxpr.outvars]
     return Jaxpr(jaxpr.constvars, jaxpr.invars, outvars, eqns, jaxpr.name)
 
 
-def _literal_key(literal: Literal) -> Any:
+def _literal_key(literal: Any) -> Any:
     """A key under which equal literals are equal, with -0.0 and 0.0 apart."""
-    return (literal.numpy().tobytes(), literal.aval)
+    value = literal.value
+    return (value if value and type(value) is not complex else repr(value), literal.aval)
 
 
-PASSES: tuple[Callable[[Jaxpr], Jaxpr], ...] = (remove_dead_code, share_common_subexpressions)
+PASSES: dict[str, Pass] = {
+    "simplified": simplify,
+    "shared": share_common_subexpressions,
+    "pruned": remove_dead_code,
+}

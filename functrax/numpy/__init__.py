@@ -99,6 +99,7 @@ from functrax.numpy.functions import log as log
 from functrax.numpy.functions import log10 as log10
 from functrax.numpy.functions import log1p as log1p
 from functrax.numpy.functions import log2 as log2
+from functrax.numpy.functions import positive as positive
 from functrax.numpy.functions import rad2deg as rad2deg
 from functrax.numpy.functions import real as real
 from functrax.numpy.functions import reciprocal as reciprocal

@@ -1,5 +1,6 @@
 """Arithmetic of two arrays, and powers."""
 
+import math
 import operator
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
-from functrax.numpy.operands import align, cast, inexact, operand, promote, to_array
+from functrax.numpy.operands import align, cast, inexact, number, operand, promote, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, Operation, unary
+from functrax.primitives import compare
 from functrax.primitives import elementwise as lax
 from functrax.primitives.convert import bitcast_convert_type
-from functrax.primitives.rules import broadcast_to, scalar
+from functrax.primitives.rules import broadcast_to
 from functrax.primitives.select import select_n
 from functrax.transforms.fuse import fuse
 
@@ -29,7 +31,7 @@ ADD = Operation(
     lax.add_p,
     "Add elementwise; booleans are combined by *or*.",
     direct=NUMBERS,
-    otherwise=_bool_as(lax.or_p),
+    otherwise=_bool_as(compare.or_p),
     example=("add(jnp.arange(3), 10)", "Array([10, 11, 12], dtype=int32)"),
 )
 SUBTRACT = Operation(
@@ -44,7 +46,7 @@ MULTIPLY = Operation(
     lax.mul_p,
     "Multiply elementwise; booleans are combined by *and*.",
     direct=NUMBERS,
-    otherwise=_bool_as(lax.and_p),
+    otherwise=_bool_as(compare.and_p),
     example=("multiply(jnp.arange(3), 2)", "Array([0, 2, 4], dtype=int32)"),
 )
 TRUE_DIVIDE = Operation(
@@ -104,7 +106,7 @@ negative = unary(
 
 
 def _is_zero(x: Value) -> Value:
-    return lax.eq(x, scalar(0, x.aval.dtype))
+    return lax.eq(x, number(0, x.aval.dtype))
 
 
 def _floor_divide(x1: Value, x2: Value) -> Value:
@@ -114,8 +116,8 @@ def _floor_divide(x1: Value, x2: Value) -> Value:
         return lax.div(x1, x2)
     # Division truncates: one less where it rounded up, which is where the signs differ and it is not exact.
     quotient = lax.div(x1, x2)
-    one = scalar(1, x1.aval.dtype)
-    rest = lax.ne(lax.rem(x1, x2), scalar(0, x1.aval.dtype))
+    one = number(1, x1.aval.dtype)
+    rest = lax.ne(lax.rem(x1, x2), number(0, x1.aval.dtype))
     differ = lax.bitwise_and(lax.ne(lax.sign(x1), lax.sign(x2)), rest)
     return choose(differ, lax.sub(quotient, one), quotient)
 
@@ -125,9 +127,9 @@ def _floor_divide_floats(x1: Value, x2: Value) -> Value:
     rest = lax.rem(x1, x2)
     quotient = lax.div(choose(_is_zero(x2), x1, lax.sub(x1, rest)), x2)
     differ = lax.bitwise_and(
-        lax.ne(rest, scalar(0, rest.aval.dtype)), lax.ne(lax.sign(x2), lax.sign(rest))
+        lax.ne(rest, number(0, rest.aval.dtype)), lax.ne(lax.sign(x2), lax.sign(rest))
     )
-    lower = lax.sub(quotient, scalar(1, quotient.aval.dtype))
+    lower = lax.sub(quotient, number(1, quotient.aval.dtype))
     return lax.round(choose(differ, lower, quotient))
 
 
@@ -174,12 +176,23 @@ def _whole(call: str, x1: Any, x2: Any) -> list[Value]:
     return align(call, x1, x2)
 
 
+def _rest(x1: Value, x2: Value) -> Value:
+    """Return what division leaves; nothing is left of integers divided by 0, as in NumPy."""
+    known = getattr(x2, "value", 0)
+    if dtypes.is_integer(x2.aval.dtype) and known == 0:
+        x2 = choose(_is_zero(x2), number(1, x2.aval.dtype), x2)
+    return bind(lax.rem_p, x1, x2)[0]
+
+
+_fused_rest = fuse(_rest)
+
+
 @fuse
 def _remainder(x1: Value, x2: Value) -> Value:
-    rest = lax.rem(x1, x2)
+    rest = _rest(x1, x2)
     if dtypes.is_unsigned(x1.aval.dtype):
         return rest
-    zero = scalar(0, rest.aval.dtype)
+    zero = number(0, rest.aval.dtype)
     differ = lax.ne(lax.lt(rest, zero), lax.lt(x2, zero))
     return choose(lax.bitwise_and(differ, lax.ne(rest, zero)), lax.add(rest, x2), rest)
 
@@ -221,7 +234,7 @@ def fmod(x1: Any, x2: Any, /) -> Array:
     Raises:
         DtypeError: for complex numbers.
     """
-    return bind(lax.rem_p, *_whole("fmod", x1, x2))[0]
+    return _fused_rest(*_whole("fmod", x1, x2))
 
 
 def divmod(x1: Any, x2: Any, /) -> tuple[Array, Array]:
@@ -249,7 +262,7 @@ def modf(x: Any, /, out: None = None) -> tuple[Array, Array]:
     """
     x = inexact(x, "modf")
     whole = choose(
-        lax.ge(x, scalar(0, x.aval.dtype)), bind(lax.floor_p, x)[0], bind(lax.ceil_p, x)[0]
+        lax.ge(x, number(0, x.aval.dtype)), bind(lax.floor_p, x)[0], bind(lax.ceil_p, x)[0]
     )
     return lax.sub(x, whole), whole
 
@@ -335,16 +348,32 @@ def float_power(x1: Any, x2: Any, /) -> Array:
 
 
 @fuse
-def _logaddexp(x1: Value, x2: Value, *, base: float | None) -> Value:
-    """Log(exp x1 + exp x2) = max + log1p(exp(-|x1 - x2|)), also for infinities."""
-    high = lax.max(x1, x2)
+def _logaddexp(x1: Value, x2: Value, *, base: float) -> Value:
+    """Log(exp x1 + exp x2) = max + log1p(exp(-|x1 - x2|)), also for infinities; base 1 means e."""
+    dtype = x1.aval.dtype
+    if dtypes.is_complex(dtype):
+        return _logaddexp_complex(x1, x2, base)
     apart = lax.sub(x1, x2)
     shrunk = lax.neg(lax.abs(apart))
-    if base is None:
+    if base == 1.0:
         rest = lax.log1p(lax.exp(shrunk))
     else:
-        rest = lax.div(lax.log1p(lax.exp2(shrunk)), scalar(base, shrunk.aval.dtype))
-    return choose(lax.ne(apart, apart), lax.add(x1, x2), lax.add(high, rest))
+        rest = lax.div(lax.log1p(lax.exp2(shrunk)), number(base, dtype))
+    return choose(lax.ne(apart, apart), lax.add(x1, x2), lax.add(lax.max(x1, x2), rest))
+
+
+def _logaddexp_complex(x1: Value, x2: Value, base: float) -> Value:
+    """The same around the number with the larger real part; the angle is brought to (-pi, pi]."""
+    real = dtypes.to_real(x1.aval.dtype)
+    scale = number(base, x1.aval.dtype)
+    larger = lax.ge(lax.real(x1), lax.real(x2))
+    high, low = choose(larger, x1, x2), choose(larger, x2, x1)
+    rest = lax.log1p(lax.exp(lax.mul(lax.sub(low, high), scale)))
+    total = lax.add(high, lax.div(rest, scale))
+    turn = number(2 * math.pi / base, real)
+    half = number(math.pi / base, real)
+    angle = lax.sub(half, _remainder(lax.sub(half, lax.imag(total)), turn))
+    return lax.complex(lax.real(total), angle)
 
 
 def logaddexp(x1: Any, x2: Any, /) -> Array:
@@ -357,7 +386,7 @@ def logaddexp(x1: Any, x2: Any, /) -> Array:
     Returns:
         A floating array of the common shape.
     """
-    return _log_of_sum("logaddexp", x1, x2, None)
+    return _log_of_sum("logaddexp", x1, x2, 1.0)
 
 
 def logaddexp2(x1: Any, x2: Any, /) -> Array:
@@ -370,13 +399,11 @@ def logaddexp2(x1: Any, x2: Any, /) -> Array:
     Returns:
         A floating array of the common shape.
     """
-    return _log_of_sum("logaddexp2", x1, x2, float(np.log(2.0)))
+    return _log_of_sum("logaddexp2", x1, x2, math.log(2.0))
 
 
-def _log_of_sum(call: str, x1: Any, x2: Any, base: float | None) -> Array:
+def _log_of_sum(call: str, x1: Any, x2: Any, base: float) -> Array:
     x1, x2 = align(call, *promote(call, x1, x2, to_float=True))
-    if dtypes.is_complex(x1.aval.dtype):
-        raise errors.DtypeError(call, "real numbers", f"{x1.aval!r} and {x2.aval!r}")
     return _logaddexp(x1, x2, base=base)
 
 
@@ -385,9 +412,9 @@ def _hypot(x1: Value, x2: Value) -> Value:
     x1, x2 = lax.abs(x1), lax.abs(x2)
     high, low = lax.max(x1, x2), lax.min(x1, x2)
     zero = _is_zero(high)
-    ratio = lax.div(low, choose(zero, scalar(1, high.aval.dtype), high))
-    length = lax.mul(high, lax.sqrt(lax.add(scalar(1, high.aval.dtype), lax.square(ratio))))
-    infinite = lax.eq(high, scalar(float("inf"), high.aval.dtype))
+    ratio = lax.div(low, choose(zero, number(1, high.aval.dtype), high))
+    length = lax.mul(high, lax.sqrt(lax.add(number(1, high.aval.dtype), lax.square(ratio))))
+    infinite = lax.eq(high, number(float("inf"), high.aval.dtype))
     return choose(lax.bitwise_or(zero, infinite), high, length)
 
 
@@ -445,8 +472,8 @@ def fmin(x1: Any, x2: Any, /) -> Array:
 
 @fuse
 def _heaviside(x1: Value, x2: Value) -> Value:
-    zero = scalar(0, x1.aval.dtype)
-    step = choose(lax.lt(x1, zero), zero, scalar(1, x1.aval.dtype))
+    zero = number(0, x1.aval.dtype)
+    step = choose(lax.lt(x1, zero), zero, number(1, x1.aval.dtype))
     result = choose(lax.eq(x1, zero), x2, step)
     return choose(lax.ne(x1, x1), x1, result)
 
@@ -489,4 +516,4 @@ def sign_bit(x: Value) -> Value:
     dtype = x.aval.dtype
     if dtypes.is_floating(dtype):
         x = bitcast_convert_type(x, f"int{8 * dtype.itemsize}")
-    return lax.lt(x, scalar(0, x.aval.dtype))
+    return lax.lt(x, number(0, x.aval.dtype))

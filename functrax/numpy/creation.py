@@ -8,7 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import registry
-from functrax.core.trace import Array, Value, bind, describe, state
+from functrax.core.trace import VALUES, Array, Value, bind, describe, state
 from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.operands import (
     as_kind,
@@ -390,7 +390,7 @@ def _like(call: str, a: Any, value: Any, dtype: Any, shape: Any, device: Any) ->
 
 def _type_of(call: str, a: Any) -> Any:
     """Return the type of an array, or of anything with a shape and a dtype, such as a struct."""
-    if not hasattr(a, "aval") and hasattr(a, "shape") and hasattr(a, "dtype"):
+    if not isinstance(a, VALUES) and hasattr(a, "shape") and hasattr(a, "dtype"):
         return ShapedArray(tuple(a.shape), dtypes.default_of(dtypes.canonicalize(a.dtype, call)))
     if isinstance(a, list | tuple):
         a = array(a)
@@ -491,10 +491,9 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
         Array([1, 2], dtype=int32)
     """
     dtype = _dtype_or_default("astype", dtype)
-    aval = getattr(x, "aval", None)
-    if aval is None or type(x) is Literal:
+    if not isinstance(x, Array):
         x = array(x, copy=False)
-        aval = x.aval
+    aval = x.aval
     if aval.dtype == dtype and not aval.weak_type:
         made = _from_array(x, None, copy)
     elif dtypes.is_complex(aval.dtype) and not dtypes.is_complex(dtype):

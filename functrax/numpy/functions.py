@@ -8,10 +8,10 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.operands import cast, inexact, operand, refuse_out, to_array
+from functrax.numpy.operands import cast, inexact, number, operand, refuse_out, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
-from functrax.primitives.rules import scalar, zeros
+from functrax.primitives.rules import broadcast_to, scalar
 from functrax.transforms.fuse import fuse
 
 _FLOATS = frozenset(dtypes.FLOATS)
@@ -117,9 +117,7 @@ arctanh = atanh = _function("arctanh", lax.atanh_p, "Return the inverse hyperbol
 
 def _times(x: Any, factor: float, call: str) -> Array:
     x = inexact(x, call)
-    if dtypes.is_complex(x.aval.dtype):
-        raise errors.DtypeError(call, "real numbers", repr(x.aval))
-    return lax.mul(x, scalar(factor, x.aval.dtype))
+    return lax.mul(x, number(factor, x.aval.dtype))
 
 
 def deg2rad(x: Any, /) -> Array:
@@ -151,12 +149,12 @@ radians, degrees = deg2rad, rad2deg
 
 @fuse
 def _sinc(x: Value) -> Value:
-    zero = lax.eq(x, scalar(0, x.aval.dtype))
-    angle = lax.mul(scalar(math.pi, x.aval.dtype), x)
-    safe = choose(zero, scalar(1, x.aval.dtype), angle)
+    zero = lax.eq(x, number(0, x.aval.dtype))
+    angle = lax.mul(number(math.pi, x.aval.dtype), x)
+    safe = choose(zero, number(1, x.aval.dtype), angle)
     # 1 - angle**2/6 at 0 keeps the first and second derivative.
     near = lax.sub(
-        scalar(1, x.aval.dtype), lax.mul(lax.square(angle), scalar(1 / 6, x.aval.dtype))
+        number(1, x.aval.dtype), lax.mul(lax.square(angle), number(1 / 6, x.aval.dtype))
     )
     return choose(zero, near, lax.div(lax.sin(safe), safe))
 
@@ -179,7 +177,7 @@ abs = absolute = unary(
     "abs",
     lax.abs_p,
     "Return the absolute value; of complex numbers the modulus, which is real.",
-    direct=NUMBERS,
+    direct=NUMBERS - frozenset(dtypes.UNSIGNED),
     otherwise=to_array,
     example=("abs(jnp.array([-1, 2]))", "Array([1, 2], dtype=int32)"),
 )
@@ -189,6 +187,7 @@ fabs = unary(
     "Return the absolute value of real numbers, as a float.",
     direct=_FLOATS,
     to_float=True,
+    otherwise=lambda x: _refuse_complex("fabs", x),
     kinds="; integers become floats",
 )
 sign = unary(
@@ -203,7 +202,7 @@ square = unary(
     lax.square_p,
     "Return ``x * x``.",
     direct=NUMBERS,
-    otherwise=lambda x: bind(lax.and_p, x, x)[0],
+    otherwise=lambda x: bind(lax.square_p, cast(x, dtypes.int_dtype()))[0],
     example=("square(jnp.arange(3))", "Array([0, 1, 4], dtype=int32)"),
 )
 
@@ -239,15 +238,17 @@ ceil = unary(
 
 
 def _whole(call: str, x: Value) -> Value:
-    """Return integers as they are; refuse what has no order."""
-    if not dtypes.is_integer(x.aval.dtype):
-        raise errors.DtypeError(call, "real numbers", repr(x.aval))
-    return to_array(x)
+    """Return integers and booleans as they are."""
+    return _refuse_complex(call, x) if dtypes.is_complex(x.aval.dtype) else to_array(x)
+
+
+def _refuse_complex(call: str, x: Value) -> Any:
+    raise errors.DtypeError(call, "real numbers", repr(x.aval), fix="Take `.real` or `abs` first.")
 
 
 @fuse
 def _trunc(x: Value) -> Value:
-    negative = lax.lt(x, scalar(0, x.aval.dtype))
+    negative = lax.lt(x, number(0, x.aval.dtype))
     return choose(negative, lax.ceil(x), lax.floor(x))
 
 
@@ -261,7 +262,7 @@ def trunc(x: Any, /) -> Array:
         An array of the same shape and dtype.
 
     Raises:
-        DtypeError: for complex numbers and booleans.
+        DtypeError: for complex numbers.
 
     Example:
         >>> jnp.trunc(jnp.array([-1.5, 1.5]))
@@ -286,6 +287,18 @@ def rint(x: Any, /) -> Array:
     return round(inexact(x, "rint"))
 
 
+def positive(x: Any, /) -> Array:
+    """Return ``+x``: the numbers themselves.
+
+    Args:
+        x: array of any shape, or a number.
+
+    Returns:
+        An array of the same shape and dtype.
+    """
+    return to_array(operand(x, "positive"))
+
+
 @fuse
 def _round(x: Value, *, decimals: int) -> Value:
     if dtypes.is_complex(x.aval.dtype):
@@ -296,7 +309,7 @@ def _round(x: Value, *, decimals: int) -> Value:
     dtype = x.aval.dtype
     # float16 does not hold 10**5
     wide = cast(x, dtypes.float32) if dtype.itemsize < 4 else x
-    factor = scalar(10.0 ** (decimals if decimals > 0 else -decimals), wide.aval.dtype)
+    factor = number(10.0 ** (decimals if decimals > 0 else -decimals), wide.aval.dtype)
     if decimals > 0:
         return cast(lax.div(lax.round(lax.mul(wide, factor), 1), factor), dtype)
     return cast(lax.mul(lax.round(lax.div(wide, factor), 1), factor), dtype)
@@ -358,7 +371,7 @@ imag = unary(
     lax.imag_p,
     "Return the imaginary part; zeros for real numbers.",
     direct=frozenset(dtypes.COMPLEXES),
-    otherwise=lambda x: zeros(x.aval),
+    otherwise=lambda x: to_array(broadcast_to(number(0, x.aval.dtype), x.aval.shape)),
     returns="An array of the same shape and of real dtype.",
 )
 
@@ -370,7 +383,7 @@ def _angle(z: Value, *, degrees: bool) -> Value:
     else:
         zero = scalar(0, z.aval.dtype)
         angle = choose(lax.lt(z, zero), scalar(math.pi, z.aval.dtype), zero)
-    return lax.mul(angle, scalar(180 / math.pi, angle.aval.dtype)) if degrees else angle
+    return lax.mul(angle, number(180 / math.pi, angle.aval.dtype)) if degrees else angle
 
 
 def angle(z: Any, deg: bool = False) -> Array:

@@ -334,7 +334,7 @@ def _interned(*fields: Any) -> Plan:
 
 def merge_places(
     fixed: Sequence[int | None], found: Sequence[Any], plan: Plan, mode: Mode, call: str
-) -> list[Any]:
+) -> Sequence[Any]:
     """Return the places of a plan: fixed ones, and the arrays and traced scalars of the index.
 
     NumPy arrays are checked and counted from the start here, on the host.
@@ -342,6 +342,8 @@ def merge_places(
     Raises:
         BoundsError: if a NumPy array holds a place that does not exist.
     """
+    if not found:
+        return fixed
     given = iter(found)
     placed = [number for number, axis in enumerate(plan.axes) if axis.placed]
     return [

@@ -36,8 +36,7 @@ def contract(
 
 def _operands(call: str, a: Any, b: Any, preferred: Any) -> tuple[Value, Value, Any]:
     """Return promoted operands and the dtype that the result is asked to have."""
-    left, right = getattr(a, "aval", None), getattr(b, "aval", None)
-    if left is None or right is None or left.dtype is not right.dtype:
+    if not (isinstance(a, Array) and isinstance(b, Array) and a.aval.dtype is b.aval.dtype):
         a, b = promote(call, a, b)
     return a, b, None if preferred is None else dtypes.canonicalize(preferred, call)
 

@@ -11,11 +11,12 @@ from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.arithmetic import choose, sign_bit
-from functrax.numpy.operands import align, cast, operand, promote, to_array, to_inexact
+from functrax.numpy.operands import align, cast, number, operand, promote, to_array, to_inexact
 from functrax.numpy.ufunc import ORDERED, Operation, Unary, document, unary
+from functrax.primitives import compare
 from functrax.primitives import elementwise as lax
 from functrax.primitives.reduce import reduce_and
-from functrax.primitives.rules import full, scalar
+from functrax.primitives.rules import full
 from functrax.transforms.fuse import fuse
 
 _bool = np.dtype(bool)
@@ -52,12 +53,12 @@ def _comparison(name: str, primitive: Primitive, words: str, strict: Primitive |
     )
 
 
-EQUAL = _comparison("equal", lax.eq_p, "equal to", None)
-NOT_EQUAL = _comparison("not_equal", lax.ne_p, "not equal to", None)
-LESS = _comparison("less", lax.lt_p, "less than", lax.lt_p)
-LESS_EQUAL = _comparison("less_equal", lax.le_p, "less than or equal to", lax.lt_p)
-GREATER = _comparison("greater", lax.gt_p, "greater than", lax.gt_p)
-GREATER_EQUAL = _comparison("greater_equal", lax.ge_p, "greater than or equal to", lax.gt_p)
+EQUAL = _comparison("equal", compare.eq_p, "equal to", None)
+NOT_EQUAL = _comparison("not_equal", compare.ne_p, "not equal to", None)
+LESS = _comparison("less", compare.lt_p, "less than", compare.lt_p)
+LESS_EQUAL = _comparison("less_equal", compare.le_p, "less than or equal to", compare.lt_p)
+GREATER = _comparison("greater", compare.gt_p, "greater than", compare.gt_p)
+GREATER_EQUAL = _comparison("greater_equal", compare.ge_p, "greater than or equal to", compare.gt_p)
 
 equal = EQUAL.function
 not_equal = NOT_EQUAL.function
@@ -75,23 +76,23 @@ def _bit_operation(name: str, primitive: Primitive, words: str) -> Operation:
     )
 
 
-AND = _bit_operation("bitwise_and", lax.and_p, "Combine the bits of integers by *and*")
-OR = _bit_operation("bitwise_or", lax.or_p, "Combine the bits of integers by *or*")
-XOR = _bit_operation("bitwise_xor", lax.xor_p, "Combine the bits of integers by *exclusive or*")
+AND = _bit_operation("bitwise_and", compare.and_p, "Combine the bits of integers by *and*")
+OR = _bit_operation("bitwise_or", compare.or_p, "Combine the bits of integers by *or*")
+XOR = _bit_operation("bitwise_xor", compare.xor_p, "Combine the bits of integers by *exclusive or*")
 LEFT_SHIFT = Operation(
     "left_shift",
-    lax.shift_left_p,
+    compare.shift_left_p,
     "Shift the bits of integers to the left: ``x1 * 2**x2``.",
     direct=_BITS - {_bool},
-    otherwise=lambda x, y: _shift_bools("left_shift", lax.shift_left_p, x, y),
+    otherwise=lambda x, y: _shift_bools("left_shift", compare.shift_left_p, x, y),
     kinds=" of integer dtype",
 )
 RIGHT_SHIFT = Operation(
     "right_shift",
-    lax.shift_right_arithmetic_p,
+    compare.shift_right_arithmetic_p,
     "Shift the bits of integers to the right: ``x1 // 2**x2``.",
     direct=frozenset(dtypes.SIGNED),
-    otherwise=lambda x, y: _shift_bools("right_shift", lax.shift_right_logical_p, x, y),
+    otherwise=lambda x, y: _shift_bools("right_shift", compare.shift_right_logical_p, x, y),
     kinds=" of integer dtype",
 )
 
@@ -110,7 +111,7 @@ left_shift = bitwise_left_shift = LEFT_SHIFT.function
 right_shift = bitwise_right_shift = RIGHT_SHIFT.function
 bitwise_not = bitwise_invert = invert = unary(
     "bitwise_not",
-    lax.not_p,
+    compare.not_p,
     "Flip the bits of integers; negate booleans.",
     direct=_BITS,
     kinds=" of integer or bool dtype",
@@ -127,7 +128,10 @@ def bitwise_count(x: Any, /) -> Array:
     Returns:
         An array of the same shape, of dtype uint8.
     """
-    return cast(lax.population_count(lax.abs(operand(x, "bitwise_count"))), dtypes.uint8)
+    x = operand(x, "bitwise_count")
+    if dtypes.is_bool(x.aval.dtype):
+        return to_array(cast(x, dtypes.uint8))
+    return cast(lax.population_count(lax.abs(x)), dtypes.uint8)
 
 
 # ---- logic
@@ -141,7 +145,7 @@ def to_bool(x: Any, call: str) -> Value:
         return x
     if type(x) is Literal:
         return Literal(bool(x.value), ShapedArray((), _bool))
-    return lax.ne(x, scalar(0, aval.dtype))
+    return lax.ne(x, number(0, aval.dtype))
 
 
 def _logical(name: str, primitive: Primitive, words: str) -> Any:
@@ -159,9 +163,9 @@ def _logical(name: str, primitive: Primitive, words: str) -> Any:
     return function
 
 
-logical_and = _logical("logical_and", lax.and_p, "both are true")
-logical_or = _logical("logical_or", lax.or_p, "one or both are true")
-logical_xor = _logical("logical_xor", lax.xor_p, "exactly one is true")
+logical_and = _logical("logical_and", compare.and_p, "both are true")
+logical_or = _logical("logical_or", compare.or_p, "one or both are true")
+logical_xor = _logical("logical_xor", compare.xor_p, "exactly one is true")
 
 
 def logical_not(x: Any, /) -> Array:
@@ -175,8 +179,8 @@ def logical_not(x: Any, /) -> Array:
     """
     x = operand(x, "logical_not")
     if dtypes.is_bool(x.aval.dtype):
-        return bind(lax.not_p, x)[0]
-    return lax.eq(x, scalar(0, x.aval.dtype))
+        return bind(compare.not_p, x)[0]
+    return lax.eq(x, number(0, x.aval.dtype))
 
 
 # ---- kinds of numbers
@@ -220,7 +224,7 @@ def _finite(x: Value) -> Value:
 def _infinite(x: Value) -> Value:
     if not dtypes.is_floating(x.aval.dtype):
         return _constant(x, False)
-    return lax.eq(lax.abs(x), scalar(float("inf"), x.aval.dtype))
+    return lax.eq(lax.abs(x), number(float("inf"), x.aval.dtype))
 
 
 def _is(x: Value, limit: float) -> Value:
@@ -228,13 +232,13 @@ def _is(x: Value, limit: float) -> Value:
         raise errors.DtypeError("isposinf", "real numbers", repr(x.aval))
     if not dtypes.is_floating(x.aval.dtype):
         return _constant(x, False)
-    return lax.eq(x, scalar(limit, x.aval.dtype))
+    return lax.eq(x, number(limit, x.aval.dtype))
 
 
 def _real(x: Value) -> Value:
     if not dtypes.is_complex(x.aval.dtype):
         return _constant(x, True)
-    return lax.eq(lax.imag(x), scalar(0, dtypes.to_real(x.aval.dtype)))
+    return lax.eq(lax.imag(x), number(0, dtypes.to_real(x.aval.dtype)))
 
 
 isfinite = _question("isfinite", "a finite number", _parts(lax.bitwise_and, _finite))
@@ -364,7 +368,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
     """
     a1, a2 = promote("array_equal", a1, a2)
     if a1.aval.shape != a2.aval.shape:
-        return to_array(scalar(False, _bool))
+        return to_array(number(False, _bool))
     same = lax.eq(a1, a2)
     if equal_nan:
         same = lax.bitwise_or(same, lax.bitwise_and(lax.ne(a1, a1), lax.ne(a2, a2)))
@@ -386,4 +390,4 @@ def array_equiv(a1: Any, a2: Any) -> Array:
         a1, a2 = align("array_equiv", a1, a2)
         return _all(lax.eq(a1, a2))
     except errors.ShapeError:
-        return to_array(scalar(False, _bool))
+        return to_array(number(False, _bool))

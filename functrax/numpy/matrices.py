@@ -10,14 +10,14 @@ from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.creation import array, placed
 from functrax.numpy.manipulation import moveaxis
-from functrax.numpy.operands import array_operand, shape_of
+from functrax.numpy.operands import array_operand, number, shape_of
 from functrax.numpy.ranges import iota
 from functrax.numpy.reductions import sum
 from functrax.primitives import elementwise as lax
 from functrax.primitives.convert import convert
 from functrax.primitives.join import concatenate, pad
 from functrax.primitives.reduce import reduce_or, reduce_sum
-from functrax.primitives.rules import broadcast_to, expand_axis, full, scalar
+from functrax.primitives.rules import broadcast_to, expand_axis, full
 from functrax.primitives.select import select_n
 from functrax.primitives.slice import slice as cut
 from functrax.transforms.fuse import fuse
@@ -31,7 +31,7 @@ def _size(call: str, value: Any) -> int:
 def _eye(*, rows: int, columns: int, k: int, dtype: Any) -> Value:
     row, column = (iota(dtypes.int32, (rows, columns), axis) for axis in (0, 1))
     if k:
-        row = lax.add(row, scalar(k, dtypes.int32))
+        row = lax.add(row, number(k, dtypes.int32))
     return convert(lax.eq(row, column), dtype)
 
 
@@ -80,7 +80,7 @@ def _below(shape: tuple[int, ...], k: int) -> Value:
     rows, columns = shape[-2:]
     row, column = (iota(dtypes.int32, (rows, columns), axis) for axis in (0, 1))
     if k:
-        row = lax.add(row, scalar(k, dtypes.int32))
+        row = lax.add(row, number(k, dtypes.int32))
     return broadcast_to(lax.ge(row, column), shape)
 
 
@@ -162,7 +162,7 @@ def _diagonal(a: Value, *, offset: int) -> Value:
     length = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
     row, column = (iota(dtypes.int32, (rows, columns), axis) for axis in (0, 1))
     if offset:
-        row = lax.add(row, scalar(offset, dtypes.int32))
+        row = lax.add(row, number(offset, dtypes.int32))
     on = broadcast_to(lax.eq(row, column), a.aval.shape)
     if dtypes.is_bool(a.aval.dtype):
         line = reduce_or(lax.bitwise_and(on, a), (a.aval.ndim - 1,))
@@ -196,11 +196,11 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
 @fuse
 def _diag(v: Value, *, k: int) -> Value:
     size = v.aval.shape[0] + (k if k > 0 else -k)
-    zero = scalar(0, v.aval.dtype)
+    zero = number(0, v.aval.dtype)
     line = pad(v, zero, ((max(0, k), max(0, -k), 0),))
     row, column = (iota(dtypes.int32, (size, size), axis) for axis in (0, 1))
     if k:
-        row = lax.add(row, scalar(k, dtypes.int32))
+        row = lax.add(row, number(k, dtypes.int32))
     return choose(lax.eq(row, column), broadcast_to(expand_axis(line, 0), (size, size)), zero)
 
 

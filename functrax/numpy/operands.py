@@ -13,7 +13,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import registry
-from functrax.core.trace import Array, Value, as_value, bind, describe
+from functrax.core.trace import VALUES, Array, Value, as_value, bind, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
 from functrax.runtime.devices import default_device
@@ -42,6 +42,12 @@ def literal(value: Any, dtype: Any, call: str) -> Literal:
             literals.clear()
         literals[value, kind, dtype] = made
     return made
+
+
+def number(value: Any, dtype: Any) -> Literal:
+    """Return a constant of a function's formula: weak, so that it does not decide the result's type."""
+    found = literals.get((value, type(value), dtype))
+    return found if found is not None else literal(value, dtype, "constant")
 
 
 def as_kind(value: Any, dtype: Any, call: str) -> Any:
@@ -77,7 +83,7 @@ def operand(x: Any, call: str) -> Value:
     Raises:
         ArgumentError: if it is not array-like; lists are not (`jnp.array` takes them).
     """
-    if hasattr(x, "aval"):
+    if isinstance(x, VALUES):
         return x
     if isinstance(x, np.generic):
         return _numpy_scalar(x, call)
@@ -171,9 +177,12 @@ def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
     dtype, is_weak = dtypes.promote(tuple(kinds), tuple(weak), call)
     if to_float:
         dtype = to_inexact(dtype)
-    return [
+    brought = [
         cast(x, dtype, is_weak) if hasattr(x, "aval") else literal(x, dtype, call) for x in values
     ]
+    if not is_weak and all([x.aval.weak_type for x in brought]):
+        brought[0] = strong(brought[0])  # booleans as floats
+    return brought
 
 
 def _base(x: Any) -> type:

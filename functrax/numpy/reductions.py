@@ -15,13 +15,14 @@ from functrax.numpy.operands import (
     array_operand,
     broadcast_shapes,
     cast,
+    number,
     operand,
     refuse_out,
     strong,
 )
 from functrax.primitives import elementwise as lax
 from functrax.primitives import reduce as primitives
-from functrax.primitives.rules import reshape, scalar
+from functrax.primitives.rules import reshape
 from functrax.transforms.fuse import fuse
 
 _SIMPLE = frozenset((dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128))
@@ -122,7 +123,7 @@ def _general(
     if mask is not None:
         x, mask = align(kind.name, x, mask)
         broadcast_shapes(kind.name, [x.aval.shape, mask.aval.shape])
-        x = choose(mask, x, scalar(kind.identity(compute), compute))
+        x = choose(mask, x, number(kind.identity(compute), compute))
     result = bind(kind.primitive, x, axes=axes)[0]
     if start is not None:
         result = kind.combine(cast(start, compute), result)
@@ -264,7 +265,7 @@ def _truth(
 ) -> Value:
     if mask is not None:
         x, mask = align(primitive.name, x, mask)
-        x = choose(mask, x, scalar(primitive is primitives.reduce_and_p, dtypes.bool_))
+        x = choose(mask, x, number(primitive is primitives.reduce_and_p, dtypes.bool_))
     result = bind(primitive, x, axes=axes)[0]
     return with_axes(result, axes) if keepdims else result
 

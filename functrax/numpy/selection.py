@@ -10,6 +10,7 @@ from functrax.numpy.logic import to_bool
 from functrax.numpy.operands import (
     align,
     broadcast_shapes,
+    number,
     operand,
     promote,
     refuse_out,
@@ -17,7 +18,7 @@ from functrax.numpy.operands import (
 )
 from functrax.numpy.search import nonzero
 from functrax.primitives import elementwise as lax
-from functrax.primitives.rules import broadcast_to, full, scalar
+from functrax.primitives.rules import broadcast_to, full
 from functrax.primitives.select import select_n, select_n_p
 from functrax.transforms.fuse import fuse
 
@@ -136,7 +137,7 @@ def _nan_to_num(x: Value, nan: Value, posinf: Value | None, neginf: Value | None
         return broadcast_to(value, shape)
 
     x = select_n(lax.ne(x, x), x, filled(nan, 0.0))
-    high, low = (scalar(sign * float("inf"), dtype) for sign in (1, -1))
+    high, low = (number(sign * float("inf"), dtype) for sign in (1, -1))
     x = select_n(lax.eq(x, high), x, filled(posinf, float(limits.max)))
     return select_n(lax.eq(x, low), x, filled(neginf, float(limits.min)))
 

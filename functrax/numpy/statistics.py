@@ -9,11 +9,20 @@ from functrax.core.trace import Array, Value, bind
 from functrax.numpy import reductions
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.logic import to_bool
-from functrax.numpy.operands import align, array_operand, cast, operand, promote, refuse_out, strong
+from functrax.numpy.operands import (
+    align,
+    array_operand,
+    cast,
+    number,
+    operand,
+    promote,
+    refuse_out,
+    strong,
+)
 from functrax.numpy.reductions import axes_or_all, with_axes
 from functrax.primitives import elementwise as lax
 from functrax.primitives.reduce import greatest, least, reduce_sum, reduce_sum_p
-from functrax.primitives.rules import broadcast_to, reshape, scalar
+from functrax.primitives.rules import broadcast_to, reshape
 from functrax.primitives.shape import broadcast_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -35,7 +44,7 @@ def _result_dtype(call: str, own: Any, asked: Any) -> Any:
 def _count(x: Value, mask: Value | None, axes: tuple[int, ...], dtype: Any) -> Value:
     """Return how many elements are reduced, keeping the axes if they are masked."""
     if mask is None:
-        return scalar(float(math.prod(x.aval.shape[axis] for axis in axes)), dtype)
+        return number(float(math.prod(x.aval.shape[axis] for axis in axes)), dtype)
     return with_axes(reduce_sum(cast(mask, dtype), axes), axes)
 
 
@@ -44,7 +53,7 @@ def _masked(call: str, x: Value, mask: Value | None) -> tuple[Value, Value | Non
     if mask is None:
         return x, None
     x, mask = align(call, x, mask)
-    x = choose(mask, x, scalar(0, x.aval.dtype))
+    x = choose(mask, x, number(0, x.aval.dtype))
     return x, broadcast_to(mask, x.aval.shape)
 
 
@@ -114,11 +123,11 @@ def _var(
     centered = lax.sub(x, lax.div(with_axes(reduce_sum(x, axes), axes), count))
     if dtypes.is_complex(compute):
         squares = lax.add(lax.square(lax.real(centered)), lax.square(lax.imag(centered)))
-        count = lax.real(count) if mask is not None else scalar(count.value.real, squares.aval.dtype)
+        count = lax.real(count) if mask is not None else number(count.value.real, squares.aval.dtype)
     else:
         squares = lax.square(centered)
     if mask is not None:
-        squares = choose(mask, squares, scalar(0, squares.aval.dtype))
+        squares = choose(mask, squares, number(0, squares.aval.dtype))
     result = reduce_sum(squares, axes)
     if keepdims or mask is not None:
         result = with_axes(result, axes)
@@ -134,10 +143,10 @@ def _divided(total: Value, count: Value, ddof: float) -> Value:
     dtype = total.aval.dtype
     if hasattr(count, "value"):
         degrees = count.value - ddof
-        return lax.div(total, scalar(degrees if degrees > 0 else math.nan, dtype))
-    degrees = lax.sub(count, scalar(ddof, dtype)) if ddof else count
-    positive = lax.gt(degrees, scalar(0, dtype))
-    return choose(positive, lax.div(total, degrees), scalar(math.nan, dtype))
+        return lax.div(total, number(degrees if degrees > 0 else math.nan, dtype))
+    degrees = lax.sub(count, number(ddof, dtype)) if ddof else count
+    positive = lax.gt(degrees, number(0, dtype))
+    return choose(positive, lax.div(total, degrees), number(math.nan, dtype))
 
 
 def _variance(
@@ -251,7 +260,7 @@ def average(
         if not returned:
             return result
         count = x.aval.size // max(result.aval.size, 1)
-        return result, broadcast_to(scalar(float(count), result.aval.dtype), result.aval.shape)
+        return result, broadcast_to(number(float(count), result.aval.dtype), result.aval.shape)
     x, w = promote("average", x, weights, to_float=True)
     axes = axes_or_all("average", axis, x.aval.ndim)
     if w.aval.shape != x.aval.shape:
@@ -281,7 +290,7 @@ def _skipping(call: str, a: Any, identity: Any) -> tuple[Array, Value | None]:
     if not dtypes.is_inexact(x.aval.dtype):
         return x, None
     missing = lax.ne(x, x)
-    return choose(missing, scalar(identity(x.aval.dtype), x.aval.dtype), x), missing
+    return choose(missing, number(identity(x.aval.dtype), x.aval.dtype), x), missing
 
 
 def nansum(
@@ -337,7 +346,7 @@ def _nan_extreme(call: str, reduce: Any, a: Any, identity: Any, arguments: Any) 
     if where is not None or initial is not None:
         return result
     empty = reductions.all(missing, axis, keepdims=keepdims)
-    return choose(empty, scalar(math.nan, x.aval.dtype), result)
+    return choose(empty, number(math.nan, x.aval.dtype), result)
 
 
 def nanmax(

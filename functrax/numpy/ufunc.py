@@ -10,7 +10,8 @@ from typing import Any
 
 from functrax.core import dtypes
 from functrax.core.primitive import Primitive
-from functrax.core.trace import Array, Value, bind
+from functrax.core.trace import VALUES, Array, Value, bind
+from functrax.core.types import ShapedArray
 from functrax.numpy.operands import (
     ACCEPTED,
     align,
@@ -83,7 +84,7 @@ def unary(
 
     def function(x: Any, /) -> Array:
         aval = getattr(x, "aval", None)
-        if aval is not None and aval.dtype in direct:
+        if type(aval) is ShapedArray and aval.dtype in direct:
             return bind(primitive, x)[0]
         x = inexact(x, name) if to_float else operand(x, name)
         if otherwise is not None and x.aval.dtype not in direct:
@@ -133,7 +134,11 @@ class Operation:
 
         def function(x1: Any, x2: Any, /) -> Array:
             aval = getattr(x1, "aval", None)
-            if aval is not None and getattr(x2, "aval", None) is aval and aval.dtype in direct:
+            if (
+                type(aval) is ShapedArray
+                and getattr(x2, "aval", None) is aval
+                and aval.dtype in direct
+            ):
                 return bind(primitive, x1, x2)[0]
             return general(x1, x2)
 
@@ -175,7 +180,9 @@ class Operation:
                 number = literals.get((other, kind, aval.dtype))
                 if number is not None and aval.dtype in direct and (other or not _negative(other)):
                     return bind(primitive, number, self)[0]
-            elif not isinstance(other, _REFLECTED) and not hasattr(other, "__jax_array__"):
+            elif not isinstance(other, _REFLECTED) and not (
+                hasattr(other, "__jax_array__") or hasattr(other, "aval")  # JAX's arrays
+            ):
                 return NotImplemented
             return general(other, self)
 
@@ -195,7 +202,8 @@ def _named(method: Any, name: str) -> Any:
 
 def _promote_two(call: str, x1: Any, x2: Any, to_float: bool) -> list[Value]:
     """Promote two operands; equal dtypes, and a Python number beside an array, are quick."""
-    left, right = getattr(x1, "aval", None), getattr(x2, "aval", None)
+    left = x1.aval if isinstance(x1, VALUES) else None
+    right = x2.aval if isinstance(x2, VALUES) else None
     if left is not None and right is not None:
         if left.dtype is right.dtype and not to_float:
             return [x1, x2]

@@ -7,7 +7,7 @@ from functrax import errors
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
-from functrax.primitives.elementwise import bitwise_and, gt, lt
+from functrax.primitives.elementwise import bitwise_and, bitwise_or, gt, lt
 from functrax.primitives.rules import (
     Dim,
     Tangent,
@@ -57,12 +57,12 @@ def _abstract(min: ShapedArray, x: ShapedArray, max: ShapedArray) -> tuple[Shape
 
 
 def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:
-    """D clamp(a, x, b) = dx strictly inside, da where x < a < b, db where x > b; 0 at the limits."""
+    """D clamp(a, x, b) = dx strictly inside, da where x < a < b, db where b < max(a, x); 0 at ties."""
     low, x, high = (broadcast_to(p, primals[1].aval.shape) for p in primals)
     conditions = (
         lambda: bitwise_and(gt(low, x), lt(low, high)),
         lambda: bitwise_and(gt(x, low), lt(x, high)),
-        lambda: lt(high, x),
+        lambda: bitwise_or(lt(high, x), lt(high, low)),
     )
     zero = full(x.aval.shape, 0, x.aval.dtype)
     total: Tangent = None

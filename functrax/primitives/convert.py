@@ -10,7 +10,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, declare
-from functrax.core.trace import Value, as_value, bind, state
+from functrax.core.trace import VALUES, Value, as_value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import (
     Dim,
@@ -69,7 +69,7 @@ def convert(operand: Value, dtype: Any, weak_type: bool = False) -> Value:
 
 def exact_value(operand: Any, call: str) -> Value:
     """Return an operand for `bind` without narrowing it: NumPy's 64 bits, or a Python number's."""
-    if hasattr(operand, "aval"):
+    if isinstance(operand, VALUES):
         return operand
     with config.scope(enable_x64=True):
         return as_value(operand, call)
@@ -331,7 +331,7 @@ def stop_gradient(x: Any) -> Any:
 
 def _stopped(x: Any) -> Any:
     """Mark the value, unless no derivative can pass through it anyway."""
-    if state.trace is None or not hasattr(x, "aval") or not dtypes.is_inexact(x.aval.dtype):
+    if state.trace is None or not isinstance(x, VALUES) or not dtypes.is_inexact(x.aval.dtype):
         return x
     return bind(stop_gradient_p, x)[0]
 

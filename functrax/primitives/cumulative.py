@@ -6,27 +6,24 @@ where elements are zero, and linear in time.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, Primitive, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, bitwise_or, div, eq, exp, is_finite, mul, sub
 from functrax.primitives.join import pad
-from functrax.primitives.reduce import extreme, greatest, least
+from functrax.primitives.elementwise import extreme
+from functrax.primitives.reduce import greatest, least
 from functrax.primitives.rules import (
     Dim,
     Tangent,
     check_kind,
     declare_linear,
     full,
-    is_linear,
     move_batch_axis,
     scalar,
     zeros,

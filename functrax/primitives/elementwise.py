@@ -13,13 +13,29 @@ import numpy as np
 
 from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE
-from functrax.core.trace import Value
+from functrax.core.trace import Value, as_value, bind
+from functrax.core.types import Literal, ShapedArray
+from functrax.primitives.compare import bitwise_and as bitwise_and
+from functrax.primitives.compare import bitwise_not as bitwise_not
+from functrax.primitives.compare import bitwise_or as bitwise_or
+from functrax.primitives.compare import bitwise_xor as bitwise_xor
+from functrax.primitives.compare import clz as clz
+from functrax.primitives.compare import eq as eq
+from functrax.primitives.compare import ge as ge
+from functrax.primitives.compare import gt as gt
+from functrax.primitives.compare import le as le
+from functrax.primitives.compare import lt as lt
+from functrax.primitives.compare import ne as ne
+from functrax.primitives.compare import population_count as population_count
+from functrax.primitives.compare import shift_left as shift_left
+from functrax.primitives.compare import shift_right_arithmetic as shift_right_arithmetic
+from functrax.primitives.compare import shift_right_logical as shift_right_logical
+from functrax.primitives.compare import to_bool
 from functrax.primitives.rules import (
     binary,
     broadcast_to,
     declare_elementwise,
     full,
-    scalar,
     unary,
 )
 from functrax.primitives.select import select_n
@@ -37,7 +53,8 @@ _two_over_sqrt_pi = 2 / math.sqrt(math.pi)
 
 
 def _like(x: Value, value: Any) -> Value:
-    return scalar(value, x.aval.dtype)
+    """A constant beside x: of its dtype, and weak if it is."""
+    return Literal(value, ShapedArray((), x.aval.dtype, x.aval.weak_type))
 
 
 def _to_complex(dtype: Any) -> np.dtype[Any]:
@@ -284,8 +301,12 @@ def _abs_tangent(t: Value, r: Value, x: Value) -> Value:
     return mul(t, sign(x))
 
 
+def _abs_lower(b: Any, x: Any) -> Any:
+    return x if dtypes.is_unsigned(b.in_types[0].dtype) else b.elementwise("abs", (x,))
+
+
 abs_p = declare_elementwise(
-    "abs", "abs", NUMBER, (_abs_tangent,), result=_to_real, pulls=NOT_LINEAR
+    "abs", _abs_lower, NUMBER, (_abs_tangent,), result=_to_real, pulls=NOT_LINEAR
 )
 
 
@@ -319,11 +340,6 @@ def _round_lower(b: Any, x: Any, *, rounding_method: int) -> Any:
 
 
 round_p = declare_elementwise("round", _round_lower, FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-
-
-def to_bool(_: Any) -> np.dtype[Any]:
-    """The result dtype of predicates."""
-    return np.dtype(bool)
 
 
 is_finite_p = declare_elementwise(
@@ -425,117 +441,83 @@ _EXTREME = (
     lambda t, r, x, y: _extreme_share(t, r, x, y),
     lambda t, r, x, y: _extreme_share(t, r, y, x),
 )
-max_p = declare_elementwise("max", "maximum", ANY, _EXTREME, pulls=NOT_LINEAR)
-min_p = declare_elementwise("min", "minimum", ANY, _EXTREME, pulls=NOT_LINEAR)
 
-# Bits ---------------------------------------------------------------------------------------------
 
-not_p = declare_elementwise("not", "not", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-and_p = declare_elementwise("and", "and", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-or_p = declare_elementwise("or", "or", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-xor_p = declare_elementwise("xor", "xor", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-shift_left_p = declare_elementwise(
-    "shift_left", "shift_left", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+def extreme(b: Any, operation: str, x: Any, y: Any, aval: ShapedArray) -> Any:
+    """Write the larger or smaller value; complex ones compare by real, then imaginary part."""
+    if not dtypes.is_complex(aval.dtype):
+        return b.op(f"stablehlo.{operation}", (x, y), aval)
+    part = aval.update(dtype=dtypes.to_real(aval.dtype))
+    rx, ry = (b.op("stablehlo.real", (v,), part) for v in (x, y))
+    ix, iy = (b.op("stablehlo.imag", (v,), part) for v in (x, y))
+    direction = "GT" if operation == "maximum" else "LT"
+    flags = part.update(dtype=np.dtype(bool))
+    by_imag, by_real = b.compare(direction, ix, iy, part), b.compare(direction, rx, ry, part)
+    first = b.select(b.compare("EQ", rx, ry, part), by_imag, by_real, flags)
+    return b.select(first, x, y, aval)
+
+
+def _extreme_lower(operation: str, b: Any, x: Any, y: Any) -> Any:
+    out = b.out_types[0]
+    x, y = (b.stretch(v, aval, out.shape) for v, aval in zip((x, y), b.in_types, strict=True))
+    return extreme(b, operation, x, y, out)
+
+
+max_p = declare_elementwise(
+    "max", partial(_extreme_lower, "maximum"), ANY, _EXTREME, pulls=NOT_LINEAR
 )
-shift_right_arithmetic_p = declare_elementwise(
-    "shift_right_arithmetic", "shift_right_arithmetic", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+min_p = declare_elementwise(
+    "min", partial(_extreme_lower, "minimum"), ANY, _EXTREME, pulls=NOT_LINEAR
 )
-shift_right_logical_p = declare_elementwise(
-    "shift_right_logical", "shift_right_logical", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
-)
-population_count_p = declare_elementwise(
-    "population_count", "popcnt", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
-)
-clz_p = declare_elementwise(
-    "clz", "count_leading_zeros", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
-)
-
-# Comparisons --------------------------------------------------------------------------------------
-
-
-def _compare_lower(direction: str, b: Any, x: Any, y: Any) -> Any:
-    shape = b.out_types[0].shape
-    x, y = (b.stretch(v, aval, shape) for v, aval in zip((x, y), b.in_types, strict=True))
-    return b.compare(direction, x, y, b.in_types[0].update(shape=shape))
-
-
-def _declare_compare(name: str, kinds: str) -> Any:
-    lower = partial(_compare_lower, name.upper())
-    return declare_elementwise(
-        name, lower, kinds, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR
-    )
-
-
-eq_p = _declare_compare("eq", ANY)
-ne_p = _declare_compare("ne", ANY)
-lt_p = _declare_compare("lt", ORDERED)
-le_p = _declare_compare("le", ORDERED)
-gt_p = _declare_compare("gt", ORDERED)
-ge_p = _declare_compare("ge", ORDERED)
 
 # The functions ------------------------------------------------------------------------------------
 
-neg = partial(unary, neg_p)
-real = partial(unary, real_p)
-imag = partial(unary, imag_p)
-conj_complex = partial(unary, conj_p)
-exp = partial(unary, exp_p)
-exp2 = partial(unary, exp2_p)
-expm1 = partial(unary, expm1_p)
-log = partial(unary, log_p)
-log1p = partial(unary, log1p_p)
-sin = partial(unary, sin_p)
-cos = partial(unary, cos_p)
-tan = partial(unary, tan_p)
-asin = partial(unary, asin_p)
-acos = partial(unary, acos_p)
-atan = partial(unary, atan_p)
-sinh = partial(unary, sinh_p)
-cosh = partial(unary, cosh_p)
-tanh = partial(unary, tanh_p)
-asinh = partial(unary, asinh_p)
-acosh = partial(unary, acosh_p)
-atanh = partial(unary, atanh_p)
-logistic = partial(unary, logistic_p)
-sqrt = partial(unary, sqrt_p)
-rsqrt = partial(unary, rsqrt_p)
-cbrt = partial(unary, cbrt_p)
-square = partial(unary, square_p)
-erf = partial(unary, erf_p)
-erfc = partial(unary, erfc_p)
-erf_inv = partial(unary, erf_inv_p)
-abs = partial(unary, abs_p)
-sign = partial(unary, sign_p)
-floor = partial(unary, floor_p)
-ceil = partial(unary, ceil_p)
-is_finite = partial(unary, is_finite_p)
-bitwise_not = partial(unary, not_p)
-population_count = partial(unary, population_count_p)
-clz = partial(unary, clz_p)
+neg = unary(neg_p, "Negate.")
+real = unary(real_p, "Return the real part of complex numbers.")
+imag = unary(imag_p, "Return the imaginary part of complex numbers.")
+conj_complex = unary(conj_p, "Return the conjugate of complex numbers.")
+exp = unary(exp_p, "Compute e to the power x.")
+exp2 = unary(exp2_p, "Compute 2 to the power x.")
+expm1 = unary(expm1_p, "Compute exp(x) - 1, exactly near 0.")
+log = unary(log_p, "Compute the natural logarithm.")
+log1p = unary(log1p_p, "Compute log(1 + x), exactly near 0.")
+sin = unary(sin_p, "Compute the sine of an angle in radians.")
+cos = unary(cos_p, "Compute the cosine of an angle in radians.")
+tan = unary(tan_p, "Compute the tangent of an angle in radians.")
+asin = unary(asin_p, "Compute the inverse sine, in radians.")
+acos = unary(acos_p, "Compute the inverse cosine, in radians.")
+atan = unary(atan_p, "Compute the inverse tangent, in radians.")
+sinh = unary(sinh_p, "Compute the hyperbolic sine.")
+cosh = unary(cosh_p, "Compute the hyperbolic cosine.")
+tanh = unary(tanh_p, "Compute the hyperbolic tangent.")
+asinh = unary(asinh_p, "Compute the inverse hyperbolic sine.")
+acosh = unary(acosh_p, "Compute the inverse hyperbolic cosine.")
+atanh = unary(atanh_p, "Compute the inverse hyperbolic tangent.")
+logistic = unary(logistic_p, "Compute 1 / (1 + exp(-x)).")
+sqrt = unary(sqrt_p, "Compute the square root.")
+rsqrt = unary(rsqrt_p, "Compute 1 / sqrt(x).")
+cbrt = unary(cbrt_p, "Compute the real cube root.")
+square = unary(square_p, "Compute x * x.")
+erf = unary(erf_p, "Compute the error function.")
+erfc = unary(erfc_p, "Compute 1 - erf(x), exactly for large x.")
+erf_inv = unary(erf_inv_p, "Compute the inverse of the error function.")
+abs = unary(abs_p, "Compute the absolute value, or the modulus of complex numbers.")
+sign = unary(sign_p, "Compute the sign: -1, 0 or 1, or x / |x| for complex numbers.")
+floor = unary(floor_p, "Round towards minus infinity.")
+ceil = unary(ceil_p, "Round towards infinity.")
+is_finite = unary(is_finite_p, "Tell which elements are neither infinite nor NaN.")
 
-add = partial(binary, add_p)
-sub = partial(binary, sub_p)
-mul = partial(binary, mul_p)
-div = partial(binary, div_p)
-rem = partial(binary, rem_p)
-max = partial(binary, max_p)
-min = partial(binary, min_p)
-pow = partial(binary, pow_p)
-atan2 = partial(binary, atan2_p)
-nextafter = partial(binary, nextafter_p)
-complex = partial(binary, complex_p)
-bitwise_and = partial(binary, and_p)
-bitwise_or = partial(binary, or_p)
-bitwise_xor = partial(binary, xor_p)
-shift_left = partial(binary, shift_left_p)
-shift_right_arithmetic = partial(binary, shift_right_arithmetic_p)
-shift_right_logical = partial(binary, shift_right_logical_p)
-eq = partial(binary, eq_p)
-ne = partial(binary, ne_p)
-lt = partial(binary, lt_p)
-le = partial(binary, le_p)
-gt = partial(binary, gt_p)
-ge = partial(binary, ge_p)
+add = binary(add_p, "Add.")
+sub = binary(sub_p, "Subtract y from x.")
+mul = binary(mul_p, "Multiply.")
+div = binary(div_p, "Divide x by y; integers round towards zero.")
+rem = binary(rem_p, "Compute the remainder of x / y, with the sign of x.")
+max = binary(max_p, "Take the larger of two values; NaN wins.")
+min = binary(min_p, "Take the smaller of two values; NaN wins.")
+pow = binary(pow_p, "Raise x to the power y.")
+atan2 = binary(atan2_p, "Compute the angle of the point (y, x), in radians.")
+nextafter = binary(nextafter_p, "Return the next representable value after x towards y.")
+complex = binary(complex_p, "Make complex numbers of real and imaginary parts.")
 
 
 def conj(x: Value) -> Value:
@@ -545,9 +527,11 @@ def conj(x: Value) -> Value:
 
 def round(x: Any, rounding_method: int = 0) -> Value:
     """Round to the nearest integer; ties go away from zero (0) or to even (1)."""
-    return unary(round_p, x, rounding_method=int(rounding_method))
+    value = as_value(x, "round")
+    return bind(round_p, value, rounding_method=int(rounding_method))[0]
 
 
 def integer_pow(x: Any, y: int) -> Value:
     """Raise to a fixed integer power."""
-    return x if y == 1 and hasattr(x, "aval") else unary(integer_pow_p, x, y=int(y))
+    value = as_value(x, "integer_pow")
+    return value if y == 1 else bind(integer_pow_p, value, y=int(y))[0]

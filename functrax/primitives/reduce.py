@@ -19,7 +19,7 @@ from functrax.core.primitive import (
 )
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.elementwise import add, div, eq, mul
+from functrax.primitives.elementwise import add, div, eq, extreme, mul
 from functrax.primitives.join import pad, split
 from functrax.primitives.rules import (
     Dim,
@@ -117,20 +117,6 @@ def _one(_: Any) -> int:
 
 def _all_bits(dtype: Any) -> Any:
     return True if dtypes.is_bool(dtype) else -1 if not dtypes.is_unsigned(dtype) else greatest(dtype)
-
-
-def extreme(b: Any, operation: str, x: Any, y: Any, aval: ShapedArray) -> Any:
-    """Write the larger or smaller of two values; complex ones compare by real, then imaginary part."""
-    if not dtypes.is_complex(aval.dtype):
-        return b.op(f"stablehlo.{operation}", (x, y), aval)
-    part = aval.update(dtype=dtypes.to_real(aval.dtype))
-    rx, ry = (b.op("stablehlo.real", (v,), part) for v in (x, y))
-    ix, iy = (b.op("stablehlo.imag", (v,), part) for v in (x, y))
-    direction = "GT" if operation == "maximum" else "LT"
-    flags = part.update(dtype=np.dtype(bool))
-    by_imag, by_real = b.compare(direction, ix, iy, part), b.compare(direction, rx, ry, part)
-    first = b.select(b.compare("EQ", rx, ry, part), by_imag, by_real, flags)
-    return b.select(first, x, y, aval)
 
 
 def _lower(

@@ -9,7 +9,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import BatchAxis, Linear, Primitive, declare, registry
-from functrax.core.trace import Value, as_value, bind
+from functrax.core.trace import VALUES, Value, as_value, bind
 from functrax.core.types import Literal, ShapedArray, short_types
 
 NOT_MAPPED = None
@@ -33,7 +33,8 @@ def full(shape: Sequence[int], value: Any, dtype: Any) -> Value:
 
 def zeros(aval: ShapedArray) -> Value:
     """Return zeros of a type."""
-    return full(aval.shape, 0 if aval.dtype != bool else False, aval.dtype)
+    zero = Literal(False if aval.dtype == bool else 0, ShapedArray((), aval.dtype, aval.weak_type))
+    return broadcast_to(zero, aval.shape) if aval.shape else zero
 
 
 def broadcast_to(x: Value, shape: tuple[int, ...]) -> Value:
@@ -278,11 +279,8 @@ def elementwise_type(name: str, kinds: str, result: Any, *avals: ShapedArray) ->
     shape = broadcast_shape(name, avals)
     dtype = first.dtype if result is None else result(first.dtype)
     varying = frozenset[str]().union(*(aval.varying for aval in avals))
-    return (
-        ShapedArray(
-            shape, dtype, result is None and all(aval.weak_type for aval in avals), varying
-        ),
-    )
+    weak = not dtypes.is_bool(dtype) and all(aval.weak_type for aval in avals)
+    return (ShapedArray(shape, dtype, weak, varying),)
 
 
 def elementwise_batch(
@@ -333,6 +331,8 @@ def elementwise_jvp(
         if tangent is None or derivative is None:
             continue
         part = derivative(tangent, results[0], *primals, **params)
+        if part is None:  # a derivative that is zero for this dtype
+            continue
         part = broadcast_to_shape(part, results[0].aval.shape)
         total = part if total is None else add_cotangents(total, part)
     return results, [total]
@@ -405,19 +405,53 @@ def declare_elementwise(
     )
 
 
-def unary(primitive: Primitive, x: Any, **params: Any) -> Value:
-    """Apply a unary primitive to anything array-like."""
-    return bind(primitive, x if hasattr(x, "aval") else as_value(x, primitive.name), **params)[0]
+def unary(primitive: Primitive, summary: str) -> Callable[[Any], Value]:
+    """Make the user's function of a unary primitive.
+
+    Args:
+        primitive: the primitive; its name names the function.
+        summary: the first line of its docstring.
+    """
+    name = primitive.name
+
+    def function(x: Any) -> Value:
+        return bind(primitive, x if isinstance(x, VALUES) else as_value(x, name))[0]
+
+    return _documented(function, name, summary, "x: array of any shape", "An array of its shape.")
 
 
-def binary(primitive: Primitive, x: Any, y: Any) -> Value:
-    """Apply a binary primitive; a Python scalar takes the other operand's dtype."""
-    try:
-        if x.aval.dtype is y.aval.dtype:
-            return bind(primitive, x, y)[0]
-    except AttributeError:
-        x, y = matched(primitive.name, x, y)
-    return bind(primitive, x, y)[0]
+def binary(primitive: Primitive, summary: str) -> Callable[[Any, Any], Value]:
+    """Make the user's function of a binary primitive; a Python scalar takes the other's dtype.
+
+    Args:
+        primitive: the primitive; its name names the function.
+        summary: the first line of its docstring.
+    """
+    name = primitive.name
+
+    def function(x: Any, y: Any) -> Value:
+        try:
+            left, right = x.aval, y.aval
+            if left.dtype is right.dtype and type(left) is type(right) is ShapedArray:
+                return bind(primitive, x, y)[0]
+        except AttributeError:  # a number, or an array of another library
+            pass
+        return bind(primitive, *matched(name, x, y))[0]
+
+    arguments = (
+        "x: array of any shape, or a Python number\n"
+        "        y: the same, of one shape (or a scalar) and one dtype with x"
+    )
+    return _documented(function, name, summary, arguments, "An array of the common shape.")
+
+
+def _documented(function: Any, name: str, summary: str, arguments: str, returns: str) -> Any:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"{summary}\n\n    Args:\n        {arguments}.\n\n    Returns:\n        {returns}\n\n"
+        "    Raises:\n        DtypeError, ShapeError: if the operation does not take the operands.\n"
+    )
+    return function
 
 
 def matched(call: str, *operands: Any) -> list[Value]:
@@ -425,10 +459,10 @@ def matched(call: str, *operands: Any) -> list[Value]:
     values: list[Any] = [
         x if isinstance(x, bool | int | float | complex) else as_value(x, call) for x in operands
     ]
-    typed = [x.aval.dtype for x in values if hasattr(x, "aval")]
+    typed = [x.aval.dtype for x in values if isinstance(x, VALUES)]
     if not typed:
         return [as_value(x, call) for x in values]
-    return [x if hasattr(x, "aval") else literal_like(call, x, typed[0]) for x in values]
+    return [x if isinstance(x, VALUES) else literal_like(call, x, typed[0]) for x in values]
 
 
 def literal_like(call: str, value: Any, dtype: Any) -> Literal:

@@ -51,7 +51,8 @@ def _abstract_eval(which: ShapedArray, *cases: ShapedArray) -> tuple[ShapedArray
         raise errors.DtypeError(
             "select_n", "a boolean predicate, or int32 with more than two cases", repr(which)
         )
-    return (first.update(weak_type=all(case.weak_type for case in cases)),)
+    varying = which.varying.union(*(case.varying for case in cases))
+    return (first.update(weak_type=all(case.weak_type for case in cases), varying=varying),)
 
 
 def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:

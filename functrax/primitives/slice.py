@@ -283,7 +283,7 @@ def _dynamic_slice_batch(
         return bind(dynamic_slice_p, operand, *_insert(starts, dim, zero), slice_sizes=sizes), [dim]
     numbers, sizes = GatherDimensionNumbers.windows(len(slice_sizes), dim is not None), slice_sizes
     if dim is not None:
-        operand, sizes = move_batch_axis(axis, operand, dim), (1, *slice_sizes)
+        operand, sizes = move_batch_axis(axis, operand, dim), (min(axis.size, 1), *slice_sizes)
     results = bind(
         registry["gather"],
         operand,

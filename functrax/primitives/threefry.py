@@ -167,7 +167,9 @@ def _stacked(b: Any, words: _Pair, aval: ShapedArray) -> Any:
     return b.concatenate(columns, aval.update(shape=(*aval.shape, 2)), aval.ndim)
 
 
-def _hashed_in_halves(b: Any, keys: Any, outer: tuple[int, ...], count: int, u32: Any) -> Any:
+def _hashed_in_halves(
+    b: Any, keys: Any, outer: tuple[int, ...], count: int, u32: Any, write: Any
+) -> Any:
     """Hash 0..count-1 with the first half of the counters as high words and the second as low."""
     half = (count + 1) // 2
     aval = u32.update(shape=(*outer, half))
@@ -176,7 +178,7 @@ def _hashed_in_halves(b: Any, keys: Any, outer: tuple[int, ...], count: int, u32
     if count % 2:  # the counter that is missing to make pairs is 0
         last = b.compare("EQ", low, b.full(count, aval), aval)
         low = b.select(last, b.full(0, aval), low, aval)
-    hashed = _write_hash(b, _words(b, keys, outer, aval), _Pair(high, low), aval)
+    hashed = write(b, _words(b, keys, outer, aval), _Pair(high, low), aval)
     whole = aval.update(shape=(*outer, 2 * half))
     joined = b.concatenate(hashed, whole, len(outer))
     return _first(b, joined, whole, count) if count % 2 else joined
@@ -220,7 +222,8 @@ def write_split(b: Any, keys: Any, outer: tuple[int, ...], out: ShapedArray) -> 
 def write_split_in_halves(b: Any, keys: Any, outer: tuple[int, ...], out: ShapedArray) -> Any:
     """Hash 0, 1, ..., one for each word, in two halves (``threefry_partitionable=False``)."""
     aval = out.update(dtype=dtypes.uint32)
-    words = _hashed_in_halves(b, keys, outer, 2 * math.prod(out.shape[len(outer) :]), aval)
+    count = 2 * math.prod(out.shape[len(outer) :])
+    words = _hashed_in_halves(b, keys, outer, count, aval, _write_hash_once)
     return b.reshape(words, aval.update(shape=(*out.shape, 2)))
 
 
@@ -254,7 +257,7 @@ def write_bits_in_halves(
     u32 = out.update(dtype=dtypes.uint32)
     size = math.prod(out.shape[len(outer) :])
     count = -(-width * size // 32)
-    words = _hashed_in_halves(b, keys, outer, count, u32)
+    words = _hashed_in_halves(b, keys, outer, count, u32, _write_hash)
     flat = u32.update(shape=(*outer, count))
     if width == 64:
         halves = _Pair(*(_first(b, words, flat, size, start) for start in (0, size)))

@@ -141,7 +141,7 @@ def _monoid(computation: Callable[..., Any], dtype: Any, initial: Value) -> Prim
     known = initial.concrete() if isinstance(initial, Tracer) else initial
     if primitive is None or identity is None or known is None:
         return None
-    value = known.numpy().item()
+    value = known.value if isinstance(known, Literal) else np.asarray(known).item()
     return primitive if value == np.asarray(identity(dtype), dtype).item() else None
 
 

@@ -14,6 +14,9 @@ from functrax.random.sampling_basic import bits as bits
 from functrax.random.sampling_basic import rademacher as rademacher
 from functrax.random.sampling_basic import randint as randint
 from functrax.random.sampling_basic import uniform as uniform
+from functrax.random.sampling_choice import categorical as categorical
+from functrax.random.sampling_choice import choice as choice
+from functrax.random.sampling_choice import permutation as permutation
 from functrax.random.sampling_gumbel import gumbel as gumbel
 from functrax.random.sampling_inverse import cauchy as cauchy
 from functrax.random.sampling_inverse import exponential as exponential

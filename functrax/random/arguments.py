@@ -9,7 +9,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.trace import Array, Value, as_value, describe
+from functrax.core.trace import VALUES, Array, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives import keys
 from functrax.primitives.convert import convert
@@ -60,8 +60,8 @@ def some_keys(call: str, key: Any) -> Array:
     Raises:
         KeyTypeError: if it is anything else.
     """
-    if not hasattr(key, "aval"):
-        if not isinstance(key, np.ndarray) or key.dtype != np.uint32:
+    if not isinstance(key, VALUES):
+        if not hasattr(key, "__array__") or getattr(key, "dtype", None) != np.uint32:
             raise _not_keys(call, describe(key))
         key = as_value(key, call)
     aval = key.aval
@@ -134,8 +134,10 @@ def common_shape(call: str, shape: Any, *parameters: Any) -> tuple[int, ...]:
     Raises:
         ShapeError: if a parameter does not broadcast to it.
     """
-    shapes = [np.shape(x) for x in parameters]
+    shapes = [np.shape(x) for x in parameters if not isinstance(x, PYTHON_NUMBERS)]
     wanted = None if shape is None else shape_of(call, shape)
+    if not shapes:
+        return wanted or ()
     try:
         found = np.broadcast_shapes(*shapes, *(() if wanted is None else (wanted,)))
     except ValueError:

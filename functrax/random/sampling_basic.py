@@ -9,6 +9,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, as_value
+from functrax.core.types import Literal
 from functrax.primitives.clamp import clamp
 from functrax.primitives.convert import bitcast_convert_type, convert
 from functrax.primitives.elementwise import (
@@ -26,6 +27,7 @@ from functrax.primitives.elementwise import (
 from functrax.primitives.keys import UINT_OF_WIDTH
 from functrax.primitives.slice_along import index_in_dim
 from functrax.random.arguments import (
+    PYTHON_NUMBERS,
     aligned,
     bits_of,
     common_shape,
@@ -65,7 +67,7 @@ def bits(
     Example:
         >>> from functrax.random import key
         >>> bits(key(0), (2,))
-        Array([1797259609, 2579123966], dtype=uint32)
+        Array([4070199207, 4202968722], dtype=uint32)
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
     """
@@ -114,13 +116,16 @@ def uniform(
     Example:
         >>> from functrax.random import key
         >>> uniform(key(0), (3,), minval=2, maxval=4)
-        Array([3.8953862, 3.9583545, 3.0565765], dtype=float32)
+        Array([3.895334 , 3.9571598, 2.664583 ], dtype=float32)
     """
     key = single_key("uniform", key)
     dtype = float_dtype("uniform", dtype)
     shape = common_shape("uniform", shape_of("uniform", shape), minval, maxval)
-    ends = exact(minval, dtype), exact(maxval, dtype)
-    return _uniform(key, *ends, shape=shape, dtype=check_uniform(dtype))
+    check_uniform(dtype)
+    ends = (minval, maxval)
+    if all(isinstance(x, PYTHON_NUMBERS) for x in ends) and ends == (0, 1):
+        return _standard_uniform(key, shape=shape, dtype=dtype)
+    return _uniform(key, exact(minval, dtype), exact(maxval, dtype), shape=shape, dtype=dtype)
 
 
 def check_uniform(dtype: Any, call: str = "uniform") -> Any:
@@ -140,7 +145,19 @@ def check_uniform(dtype: Any, call: str = "uniform") -> Any:
 def _uniform(key: Value, minval: Any, maxval: Any, *, shape: tuple[int, ...], dtype: Any) -> Value:
     low, high = (aligned(parameter(x, dtype), len(shape)) for x in (minval, maxval))
     unit = _unit(key, shape, dtype)
-    return max(low, add(mul(unit, sub(high, low)), low))
+    return max(low, add(mul(unit, _span(low, high)), low))
+
+
+@fuse
+def _standard_uniform(key: Value, *, shape: tuple[int, ...], dtype: Any) -> Value:
+    return _unit(key, shape, dtype)
+
+
+def _span(low: Value, high: Value) -> Value:
+    """Return high - low; of two constants as a constant."""
+    if isinstance(low, Literal) and isinstance(high, Literal):
+        return constant(high.numpy() - low.numpy(), low.aval.dtype)
+    return sub(high, low)
 
 
 def _unit(key: Value, shape: tuple[int, ...], dtype: Any) -> Value:
@@ -194,7 +211,7 @@ def randint(
     Example:
         >>> from functrax.random import key
         >>> randint(key(0), (3,), 0, 10)
-        Array([2, 9, 6], dtype=int32)
+        Array([9, 0, 2], dtype=int32)
     """
     key = single_key("randint", key)
     dtype = int_dtype("randint", dtype)
@@ -309,7 +326,7 @@ def bernoulli(
     Example:
         >>> from functrax.random import key
         >>> bernoulli(key(0), 0.7, (4,))
-        Array([False, False,  True, False], dtype=bool)
+        Array([False, False,  True,  True], dtype=bool)
     """
     if mode not in ("high", "low"):
         raise errors.ArgumentError("bernoulli", "'high' or 'low' as the mode", repr(mode))
@@ -358,7 +375,7 @@ def rademacher(
     Example:
         >>> from functrax.random import key
         >>> rademacher(key(0), (4,))
-        Array([-1, -1,  1, -1], dtype=int32)
+        Array([-1, -1,  1,  1], dtype=int32)
     """
     key = single_key("rademacher", key)
     wanted = dtypes.int_dtype() if dtype is None else dtypes.canonicalize(dtype, "rademacher")

@@ -67,7 +67,7 @@ def normal(
     Example:
         >>> from functrax.random import key
         >>> normal(key(0), (3,))
-        Array([ 1.6226422,  2.0252647, -0.4335944], dtype=float32)
+        Array([ 1.6226422 ,  2.0252647 , -0.43359444], dtype=float32)
     """
     key = single_key("normal", key)
     dtype = float_dtype("normal", dtype, complex_too=True)
@@ -118,7 +118,7 @@ def lognormal(
     Example:
         >>> from functrax.random import key
         >>> lognormal(key(0), 0.5)
-        Array(2.250879, dtype=float32)
+        Array(2.2508795, dtype=float32)
     """
     key = single_key("lognormal", key)
     dtype = float_dtype("lognormal", dtype, complex_too=True)
@@ -162,7 +162,7 @@ def truncated_normal(
     Example:
         >>> from functrax.random import key
         >>> truncated_normal(key(0), -2, 2, (2,))
-        Array([1.3641801, 1.5721766], dtype=float32)
+        Array([1.4559592, 1.7147487], dtype=float32)
     """
     key = single_key("truncated_normal", key)
     dtype = check_uniform(float_dtype("truncated_normal", dtype), "truncated_normal")
@@ -208,7 +208,7 @@ def maxwell(
     Example:
         >>> from functrax.random import key
         >>> maxwell(key(0))
-        Array(2.631055, dtype=float32)
+        Array(2.6310966, dtype=float32)
     """
     key = single_key("maxwell", key)
     dtype = float_dtype("maxwell", dtype)
@@ -246,7 +246,7 @@ def double_sided_maxwell(
     Example:
         >>> from functrax.random import key
         >>> double_sided_maxwell(key(0), 0.0, 1.0)
-        Array(0.36160457, dtype=float32)
+        Array(1.5457209, dtype=float32)
     """
     key = single_key("double_sided_maxwell", key)
     dtype = float_dtype("double_sided_maxwell", dtype)
@@ -290,7 +290,7 @@ def rayleigh(
     Example:
         >>> from functrax.random import key
         >>> rayleigh(key(0), 1.0)
-        Array(0.32788733, dtype=float32)
+        Array(0.32787833, dtype=float32)
     """
     key = single_key("rayleigh", key)
     dtype = float_dtype("rayleigh", dtype)
@@ -327,8 +327,8 @@ def wald(
 
     Example:
         >>> from functrax.random import key
-        >>> wald(key(0), 1.0)
-        Array(0.35384166, dtype=float32)
+        >>> print(f"{wald(key(0), 1.0):.4f}")
+        0.3806
 
     Source: Michael, Schucany, Haas, "Generating random variates using transformations with multiple
         roots" (The American Statistician, 1976).

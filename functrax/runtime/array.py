@@ -282,7 +282,9 @@ class DeviceArray(Array):
         """
         if stream is not None:
             raise errors.ArgumentError("to_device", "no stream", repr(stream))
-        return self if device is self.device else device_copy(self, device)
+        if device is not self.device:
+            return device_copy(self, device)
+        return DeviceArray(self.aval, self.live_buffer("placing it"), device, True)
 
     def __deepcopy__(self, memo: Any) -> "DeviceArray":
         """Copy: a new buffer of the same value."""

@@ -38,7 +38,7 @@ timings = Timings()
 def lower(jaxpr: Jaxpr, *, name: str, platform: str, donated: Sequence[bool] = ()) -> Lowered:
     """Optimize a program and write it as StableHLO."""
     start = time.perf_counter()
-    lowered = lower_jaxpr(optimize(jaxpr), name=name, platform=platform, donated=donated)
+    lowered = lower_jaxpr(optimize(jaxpr, name), name=name, platform=platform, donated=donated)
     timings.lower += time.perf_counter() - start
     return lowered
 

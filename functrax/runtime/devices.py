@@ -24,6 +24,7 @@ class Device:
         "device_kind",
         "has_peers",
         "id",
+        "is_default",
         "platform",
         "process_index",
         "programs",
@@ -39,6 +40,8 @@ class Device:
         self.device_kind: str = raw.device_kind
         self.process_index: int = raw.process_index
         self.has_peers = len(client.devices) > 1
+        self.is_default = False
+        """Whether it is used when nobody says, and no `default_device` is set."""
         self.programs: dict[Any, Any] = {}
         """Compiled single operations, by (primitive, types, params): the eager interpreter's
         cache.
@@ -87,7 +90,12 @@ def devices(backend: str | None = None) -> list[Device]:
         backend = default_backend()
     platform = PLATFORM_NAMES.get(backend)
     if platform is None:
-        raise errors.DeviceError("devices", "a platform: cpu, gpu, cuda or tpu", repr(backend))
+        raise errors.DeviceError(
+            "devices",
+            "a platform: cpu, gpu, cuda or tpu",
+            repr(backend),
+            fix="`python -m functrax` prints which are here.",
+        )
     found = _devices.get(platform)
     return list(found if found is not None else _start(platform))
 
@@ -155,7 +163,9 @@ def default_device() -> Device:
     if not _default:
         with _lock:
             if not _default:
-                _default.append(_choose())
+                chosen = _choose()
+                chosen.is_default = True
+                _default.append(chosen)
     return _default[0]
 
 
@@ -172,3 +182,34 @@ def _choose() -> Device:
             if report.get(platform) == "available":
                 warnings.warn(f"{platform} is installed but cannot be used: {error}", stacklevel=2)
     return _start("cpu")[0]
+
+
+# Options that are read when a platform starts: a later change would have no effect ----------------
+
+
+def _check_count(value: int) -> None:
+    if value < 1 and value != -1:
+        expected = "a positive number of CPU devices, or -1 for XLA_FLAGS to say"
+        raise errors.ConfigError("config.update", expected, str(value))
+    started = _devices.get("cpu")
+    if started is not None and value not in (-1, len(started)):
+        raise errors.ConfigError(
+            "config.update",
+            "num_cpu_devices before the CPU is first used",
+            f"{value}, when {len(started)} CPU devices are in use",
+            fix="Set it at the start of the program.",
+        )
+
+
+def _check_platforms(value: str | None) -> None:
+    if _default and value and PLATFORM_NAMES.get(value.split(",")[0]) != _default[0].platform:
+        raise errors.ConfigError(
+            "config.update",
+            "platforms before any device is first used",
+            f"{value!r}, when {_default[0].platform!r} is in use",
+            fix="Set it at the start of the program, or set default_device.",
+        )
+
+
+config.on_update("num_cpu_devices", _check_count)
+config.on_update("platforms", _check_platforms)

@@ -8,6 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.config import config
 from functrax.core.jaxpr import Equation, Jaxpr, Var
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, leaked
@@ -44,6 +45,8 @@ def evaluate(
                 break
     if device is None:
         device = default_device()
+    elif not committed and (config.default_device is not None or not device.is_default):
+        operands, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in operands])
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     program = device.programs.get(key)

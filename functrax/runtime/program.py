@@ -13,7 +13,7 @@ from functrax.core.types import ShapedArray
 from functrax.lowering.module import Lowered
 from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.compile import compile_lowered, lower
-from functrax.runtime.devices import Device
+from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, gather, literal_array
 from functrax.xla.executable import Executable
 
@@ -103,7 +103,9 @@ class Program:
         It must where arguments are donated, results are arguments passed on, or devices to choose.
         """
         executable = self.compiled.get(device)
-        if executable is None or self.donated or self.results is not None or device.has_peers:
+        if executable is None or self.donated or self.results is not None:
+            return None
+        if device.has_peers or not device.is_default:
             return None
         return Ready(
             executable.execute,
@@ -117,7 +119,12 @@ class Program:
     def run(self, values: Sequence[Any]) -> list[Value]:
         """Launch the program on arrays and literals; the results may not be there yet."""
         try:
-            device = values[0].device
+            first = values[0]
+            device = first.device
+            if not (first.committed or device.is_default or device is default_device()):
+                return self._run_general(values)
+            if device.has_peers and any([x.device is not device for x in values]):
+                return self._run_general(values)  # XLA would refuse, and say so on stderr
             run = self.compiled[device].run
             passed = values if self.kept is None else [values[i] for i in self.kept]
             results = run([*self.constants[device], *[x.buffer for x in passed]])
@@ -161,7 +168,9 @@ class Program:
     def _wrapped(
         self, results: Sequence[Any], device: Device, values: Sequence[Any]
     ) -> list[Value]:
-        committed = device.has_peers and any(type(x) is DeviceArray and x.committed for x in values)
+        committed = (device.has_peers or not device.is_default) and any(
+            type(x) is DeviceArray and x.committed for x in values
+        )
         outputs = [
             DeviceArray(a, b, device, committed)
             for a, b in zip(self.out_types, results, strict=True)

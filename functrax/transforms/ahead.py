@@ -273,7 +273,7 @@ class Compiled(Stage):
         Array([1, 2, 3], dtype=int32)
     """
 
-    __slots__ = ("_device", "_started", "_program")
+    __slots__ = ("_device", "_program", "_started")
 
     def __init__(self, signature: Signature, program: Program, device: Device) -> None:
         """Keep the program, compiled for the device."""

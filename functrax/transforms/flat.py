@@ -8,7 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.trace import Array, Value, as_value
+from functrax.core.trace import VALUES, Array, Value, as_value
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.devices import default_device
 from functrax.runtime.dispatch import literal_array
@@ -71,10 +71,10 @@ def abstractify(x: Any, call: str) -> ShapedArray:
     if isinstance(x, ShapeDtypeStruct):
         return ShapedArray(x.shape, x.dtype, x.weak_type)
     if (
-        not hasattr(x, "aval")
-        and hasattr(x, "shape")
+        hasattr(x, "shape")
         and hasattr(x, "dtype")
-        and not isinstance(x, np.ndarray)
+        and not isinstance(x, VALUES)
+        and not hasattr(x, "__array__")  # the arrays of other libraries are converted
     ):
         return ShapedArray(tuple(x.shape), dtypes.canonicalize(x.dtype))
     return as_value(x, call).aval

@@ -7,7 +7,8 @@ from typing import Any, ParamSpec
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Value
-from functrax.primitives.rules import full, has_tangent, zeros
+from functrax.core.types import Literal
+from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     Pullback,
     argument_numbers,
@@ -256,4 +257,4 @@ def _seed(call: str, fun: Callable[..., Any], pullback: Pullback, holomorphic: b
         raise errors.DtypeError(
             call, f"a real floating-point output from {name!r}", f"{aval!r}", fix=fix
         )
-    return full((), 1, aval.dtype)
+    return Literal(1, aval)

@@ -18,7 +18,7 @@ from functrax.core.check import call_types
 from functrax.core.config import config
 from functrax.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, declare
-from functrax.core.trace import Tracer, Value, as_value, bind, current, state
+from functrax.core.trace import VALUES, Tracer, Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, is_linear
 from functrax.runtime.array import DeviceArray
@@ -255,7 +255,7 @@ class JitFunction(Generic[P, R]):
         dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
         values = [
-            x if hasattr(x, "aval") else self._value(x, i, in_tree) for i, x in enumerate(leaves)
+            x if isinstance(x, VALUES) else self._value(x, i, in_tree) for i, x in enumerate(leaves)
         ]
         avals = tuple([x.aval for x in values])
         key = (in_tree, config.trace_key(), *avals)

@@ -54,6 +54,8 @@ def device_put(
         Array([0, 1, 2], dtype=int32)
     """
     leaves, structure = tree.flatten(x)
+    if device is None and donate is False and may_alias is None:  # what most calls ask for
+        return structure.unflatten([x if isinstance(x, Tracer) else place(x, None) for x in leaves])
     options = [
         _for_leaves(device, x, len(leaves), "device"),
         _for_leaves(src, x, len(leaves), "src"),
@@ -75,9 +77,9 @@ def _put(leaf: Any, device: Any, src: Any, donate: bool, may_alias: bool | None)
     target = None if device is None else as_device(device)
     if not isinstance(leaf, Tracer):
         return place(leaf, target, donate, may_alias)
-    check_live(leaf, "by `device_put`")
     if target is None:
         return leaf
+    check_live(leaf, "by `device_put`")
     known = leaf.concrete()
     if src is not None:
         source = as_device(src)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core.check import check_jaxpr
 from functrax.core.config import config
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
 from functrax.core.primitive import Primitive, abstract_cache
@@ -134,6 +135,8 @@ class StageTrace(Trace):
         consts = [value for _, value in self.constants.values()]
         jaxpr = Jaxpr(constvars, self.invars, outvars, self.eqns, self.function_name)
         self.ended = True
+        if config.enable_checks:
+            check_jaxpr(jaxpr)
         return jaxpr, consts
 
 
@@ -168,15 +171,16 @@ def stage(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return trace.finish(function(*arguments))
+        program = trace.finish(function(*arguments))
     finally:
         trace.ended = True
         state.trace, state.source = saved
         if collecting:
             gc.enable()
-        if config.check_tracer_leaks:
-            arguments.clear()
-            check_leaks(trace)
+    if config.check_tracer_leaks:  # not after an error, whose traceback holds tracers
+        arguments.clear()
+        check_leaks(trace)
+    return program
 
 
 def check_leaks(trace: Trace) -> None:

@@ -64,7 +64,8 @@ def make_cuda_client(group: "ProcessGroup | None" = None) -> Any:
         DeviceError: there is no GPU, or no plug-in, or it does not start.
     """
     if not any(os.path.exists(name) for name in _CUDA_DEVICE_FILES):
-        raise DeviceError("devices", "an NVIDIA GPU", "no NVIDIA driver on this machine")
+        fix = 'Install the driver, or use another platform, such as `devices("cpu")`.'
+        raise DeviceError("devices", "an NVIDIA GPU", "no NVIDIA driver on this machine", fix=fix)
     load_cuda()
     from jaxlib import xla_client
 
@@ -85,7 +86,8 @@ def make_tpu_client(group: "ProcessGroup | None" = None) -> Any:
         DeviceError: there is no TPU, or no libtpu, or it does not start.
     """
     if not _has_tpu():
-        raise DeviceError("devices", "a TPU", "no TPU on this machine")
+        fix = 'Use another platform, such as `devices("cpu")`.'
+        raise DeviceError("devices", "a TPU", "no TPU on this machine", fix=fix)
     load_tpu()
     return _make_client("tpu", {}, group)
 

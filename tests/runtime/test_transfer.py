@@ -11,6 +11,7 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax import dlpack, errors
+from functrax.random.keys import key as random_key
 from functrax.runtime.array import DeviceArray
 from functrax.sharding import Sharding, SingleDeviceSharding
 
@@ -139,9 +140,7 @@ def test_a_placed_number_may_be_donated() -> None:
 
 
 def test_keys_can_be_placed() -> None:
-    from functrax.primitives import keys
-
-    key = functrax.device_put(keys.wrap_key_data(np.zeros(2, np.uint32)), SECOND)
+    key = functrax.device_put(random_key(0), SECOND)
     assert key.device is SECOND
     assert repr(key.aval) == "key<fry>[]"
 

@@ -4,19 +4,12 @@ import os
 
 os.environ.setdefault("FUNCTRAX_NUM_CPU_DEVICES", "8")  # before any client is made
 
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from functrax.xla import buffers, mlir
 from functrax.xla.client import cpu_client
 from functrax.xla.options import compile_options
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -83,22 +76,3 @@ def put(device):
 @pytest.fixture
 def read():
     return lambda buffer, shape, dtype: buffers.to_numpy(buffer, shape, np.dtype(dtype))
-
-
-@pytest.fixture
-def python():
-    """python(code) runs a program in a process of its own and returns what it prints."""
-
-    def run(code):
-        result = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *sys.path]))},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout.strip()
-
-    return run

@@ -3,10 +3,11 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.xla.conftest import ROOT
+ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
 import sys
