@@ -69,6 +69,8 @@ from functrax.transforms.jit import eval_shape as eval_shape
 from functrax.transforms.jit import jit as jit
 from functrax.transforms.jit import make_jaxpr as make_jaxpr
 from functrax.transforms.placement import device_put as device_put
+from functrax.transforms.scope import named_call as named_call
+from functrax.transforms.scope import named_scope as named_scope
 from functrax.transforms.vmap import vmap as vmap
 
 _install_evaluator(_evaluate, _convert)

@@ -14,6 +14,8 @@ from functrax.core import dtypes
 from functrax.core.trace import Array, as_value, bind
 from functrax.numpy import creation as _creation
 from functrax.numpy.operands import broadcast_shapes as _broadcast_shapes
+from functrax.primitives.argmax import argmax as argmax
+from functrax.primitives.argmax import argmin as argmin
 from functrax.primitives.clamp import clamp as clamp
 from functrax.primitives.collective import all_gather as all_gather
 from functrax.primitives.collective import axis_index as axis_index
@@ -113,12 +115,9 @@ from functrax.primitives.gather import ScatterDimensionNumbers as ScatterDimensi
 from functrax.primitives.join import concatenate as concatenate
 from functrax.primitives.join import pad as pad
 from functrax.primitives.join import split as split
-from functrax.primitives.ordering import top_k as top_k
 from functrax.primitives.precision import DotAlgorithm as DotAlgorithm
 from functrax.primitives.precision import DotAlgorithmPreset as DotAlgorithmPreset
 from functrax.primitives.precision import Precision as Precision
-from functrax.primitives.reduce import argmax as argmax
-from functrax.primitives.reduce import argmin as argmin
 from functrax.primitives.reduce import reduce_and as reduce_and
 from functrax.primitives.reduce import reduce_max as reduce_max
 from functrax.primitives.reduce import reduce_min as reduce_min
@@ -126,6 +125,7 @@ from functrax.primitives.reduce import reduce_or as reduce_or
 from functrax.primitives.reduce import reduce_prod as reduce_prod
 from functrax.primitives.reduce import reduce_sum as reduce_sum
 from functrax.primitives.reduce import reduce_xor as reduce_xor
+from functrax.primitives.reduce_generic import reduce as reduce
 from functrax.primitives.scatter import scatter as scatter
 from functrax.primitives.scatter import scatter_add as scatter_add
 from functrax.primitives.scatter import scatter_max as scatter_max
@@ -150,6 +150,7 @@ from functrax.primitives.slice_along import index_in_dim as index_in_dim
 from functrax.primitives.slice_along import slice_in_dim as slice_in_dim
 from functrax.primitives.sort import sort as sort
 from functrax.primitives.sort import sort_key_val as sort_key_val
+from functrax.primitives.sort import top_k as top_k
 from functrax.primitives.window_generic import reduce_window as reduce_window
 from functrax.primitives.shape import iota_p as _iota_p
 

@@ -387,7 +387,9 @@ def windows(
     """Return what each window sees: the axes of windows, then those within a window."""
     x = _pad(x, fill, [(*edge, step - 1) for edge, step in zip(padding, base)])
     extents = [(size - 1) * step + 1 for size, step in zip(sizes, dilation)]
-    seen = np.lib.stride_tricks.sliding_window_view(x, extents)
+    axes = [axis for axis, extent in enumerate(extents) if extent > 1]
+    seen = np.lib.stride_tricks.sliding_window_view(x, [extents[axis] for axis in axes], axes)
+    seen = np.expand_dims(seen, [x.ndim + i for i in range(x.ndim) if i not in axes])
     return seen[tuple(slice(None, None, n) for n in (*strides, *dilation))]
 
 
@@ -459,16 +461,15 @@ def _convolution(
     one, none = (1, 1), ((0, 0),) * 2
     seen = windows(x, 0, (*one, *kernel.shape[2:]), (*one, *window_strides), (*none, *padding),
                    (*one, *lhs_dilation), (*one, *rhs_dilation))  # fmt: skip
-    space, inner = x.ndim - 2, seen.shape[x.ndim + 2 :]
-    seen = seen.reshape(*seen.shape[: x.ndim], -1)  # batch, feature, space, place in the window
+    space, places = x.ndim - 2, int(np.prod(kernel.shape[2:]))
+    seen = seen.reshape(*seen.shape[: x.ndim], places)  # batch, feature, space, place in the window
     axis, groups = (1, feature_group_count) if feature_group_count > 1 else (0, batch_group_count)
     parts = zip(np.split(seen, groups, axis), np.split(kernel, groups, 0))
     letters = "".join("abcdefgh"[:space])
     outs = [
-        np.einsum(f"ni{letters}k,oik->no{letters}", part, own.reshape(*own.shape[:2], -1))
+        np.einsum(f"ni{letters}k,oik->no{letters}", part, own.reshape(*own.shape[:2], places))
         for part, own in parts
     ]
-    assert inner == kernel.shape[2:]
     return np.concatenate(outs, 1).transpose(np.argsort(out_spec))
 
 

@@ -11,6 +11,8 @@ import functrax
 from functrax.core.params import param_types
 from functrax.core.primitive import Refusal, registry
 from functrax.primitives import __main__ as table
+from tests.cases import CASES, COVERED
+from tests.oracle import EXACT, ORACLE
 
 table.load_all()
 FOLDER = Path(functrax.__file__).parent
@@ -82,3 +84,27 @@ def test_missing_cells_are_listed(capsys, monkeypatch):
     monkeypatch.setitem(registry, "half", Half)
     assert table.main(["--missing"]) == 1
     assert capsys.readouterr().out == "half.batch\n"
+
+
+@pytest.mark.parametrize("name", sorted(registry))
+def test_each_primitive_has_a_row_and_a_meaning(name):
+    rows = [case for case in CASES if case.primitive == name]
+    if name in COVERED:
+        assert not rows
+        assert name in (FOLDER.parent / COVERED[name]).read_text(encoding="utf-8")
+    else:
+        assert rows, f"add a row for {name!r} to tests/cases.py"
+        assert name in ORACLE, f"add the meaning of {name!r} to tests/oracle.py"
+
+
+def test_tables_name_only_primitives():
+    names = {case.primitive for case in CASES} | set(ORACLE) | set(COVERED) | EXACT
+    assert names <= set(registry)
+    assert len({str(case) for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("name", sorted(set(registry) - set(COVERED)))
+def test_rows_differentiate_what_has_a_derivative(name):
+    refused = isinstance(registry[name].jvp, Refusal)
+    orders = {case.order for case in CASES if case.primitive == name}
+    assert (2 not in orders) if refused else bool(orders & {2, None}) or name == "stop_gradient"

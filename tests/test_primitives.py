@@ -232,8 +232,9 @@ class Derivation:
         self.ct = direction(rng, self.out)
 
     def __call__(self, *diff: Any) -> list[Any]:
-        """Apply the primitive."""
-        return applied(self.case)(*self.merged(diff, self.fixed))
+        """Apply the primitive, for the results that have derivatives."""
+        results = applied(self.case)(*self.merged(diff, self.fixed))
+        return [y for y in results if is_inexact(np.empty(0, y.dtype))]
 
     def merged(self, diff: Sequence[Any], rest: Any) -> list[Any]:
         """Put the differentiated operands among the others."""
@@ -241,9 +242,9 @@ class Derivation:
         return [given[i] if i in given else rest[i] for i in range(len(self.values))]
 
     def numeric(self, diff: Sequence[NDArray]) -> list[NDArray]:
-        """Apply the oracle; the NaN that is read outside of an array is a constant like any other."""
+        """Apply the oracle; NaN and infinities, which stand outside of arrays, are constants."""
         found = meaning(self.case, self.merged(diff, self.values))
-        return [np.where(np.isnan(y), 0, y) for y in found]
+        return [np.where(np.isfinite(y), y, 0) for y in found if is_inexact(y)]
 
     def device(self, *groups: Sequence[NDArray]) -> list[list[Any]]:
         """Return groups of samples as arrays."""

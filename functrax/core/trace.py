@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from functrax import errors
+from functrax.core.operators import ArrayOperators
 from functrax.core.primitive import Primitive
 from functrax.core.source import Source
 from functrax.core.types import Literal, ShapedArray
@@ -153,7 +154,7 @@ def axis_size_of(name: Any, call: str) -> int:
     )
 
 
-class Array:
+class Array(ArrayOperators):
     """The public array type: what functions take, give and see while they are traced.
 
     Concrete arrays and tracers both are instances, so ``isinstance(x, functrax.Array)`` holds
@@ -221,11 +222,11 @@ def install_operators(table: dict[str, Any]) -> None:
 class Tracer(Array):
     """A value that stands for an array while a function is traced.
 
-    Subclasses set `aval` and `trace`, and say what they know of the concrete value.
+    Subclasses set `aval` and `owner`, the trace that made it, and say what they know of the concrete value.
     """
 
-    __slots__ = ("aval", "trace")
-    trace: Trace
+    __slots__ = ("aval", "owner")
+    owner: Trace
 
     def concrete(self) -> Array | None:
         """Return the concrete array this tracer stands for, if it has one."""
@@ -239,7 +240,7 @@ class Tracer(Array):
         check_live(self, used)
         found = self.concrete()
         if found is None:
-            raise kind(self.trace.name, "a concrete value " + used, describe(self), fix=fix)
+            raise kind(self.owner.name, "a concrete value " + used, describe(self), fix=fix)
         return found
 
     def __bool__(self) -> bool:
@@ -281,7 +282,7 @@ class Tracer(Array):
         """Refuse: a NumPy array would cut the value out of the program."""
         check_live(self, "as a NumPy array")
         raise errors.TracerArrayError(
-            self.trace.name,
+            self.owner.name,
             "a concrete value to make a NumPy array",
             describe(self),
             fix="Use functrax.numpy instead of numpy on traced values, or `pure_callback`.",
@@ -300,7 +301,7 @@ class Tracer(Array):
     def __hash__(self) -> int:
         """Refuse: traced values are not known, so they cannot be dictionary keys."""
         raise errors.HashError(
-            self.trace.name,
+            self.owner.name,
             "a hashable value as a dict key, set member or cache key",
             describe(self),
             fix="Use a static argument, or a Python value, as the key.",
@@ -308,7 +309,7 @@ class Tracer(Array):
 
     def __repr__(self) -> str:
         """Print the type and the transform."""
-        return f"Tracer<{self.aval!r} in {self.trace.name}>"
+        return f"Tracer<{self.aval!r} in {self.owner.name}>"
 
 
 VALUES = (Array, Literal)
@@ -332,14 +333,14 @@ def check_live(tracer: Tracer, used: str) -> None:
     Raises:
         LeakedTracerError: naming where the value was made and where it is used.
     """
-    if tracer.trace.ended:
+    if tracer.owner.ended:
         raise leaked(tracer, used)
 
 
 def leaked(tracer: Tracer, used: str = "in a later computation") -> errors.LeakedTracerError:
     """Return the error for a tracer that outlived its transform."""
     return errors.LeakedTracerError(
-        tracer.trace.name,
+        tracer.owner.name,
         "values made inside a transformed function to stay inside it",
         f"{describe(tracer)}, used {used} after the transform ended",
         fix="Return it from the function instead of storing it outside (a global, a closure, an "

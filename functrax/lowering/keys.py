@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 
 from functrax.core import dtypes
-from functrax.core.jaxpr import Equation
+from functrax.core.jaxpr import Equation, Jaxpr
 from functrax.core.primitive import BatchAxis, Primitive, abstract_eval, registry
 from functrax.core.trace import Trace, Tracer, Value, bind, current, state
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.builder import Builder
+
+
+def uses_keys(jaxpr: Jaxpr) -> bool:
+    """Tell whether any value of a program is an array of keys."""
+    types = {v.aval for eqn in jaxpr.eqns for v in eqn.outvars}
+    return any(dtypes.is_extended(aval.dtype) for aval in types.union(jaxpr.in_avals))
 
 
 def has_keys(eqn: Equation) -> bool:
@@ -29,7 +35,7 @@ class _Written(Tracer):
     __slots__ = ("value",)
 
     def __init__(self, trace: "_WriteTrace", aval: ShapedArray, value: Any) -> None:
-        self.trace = trace
+        self.owner = trace
         self.aval = aval
         self.value = value
 
@@ -49,7 +55,7 @@ class _WriteTrace(Trace):
     ) -> list[_Written]:
         """Apply the lowering rule."""
         b = self.builder
-        values = [b.constant(x.numpy()) if isinstance(x, Literal) else x.value for x in operands]
+        values = [b.literal(x) if isinstance(x, Literal) else x.value for x in operands]
         types = tuple(x.aval for x in operands)
         outs = abstract_eval(primitive, types, params)
         b.in_types, b.out_types = types, outs

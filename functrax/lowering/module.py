@@ -5,14 +5,11 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from functrax.core import dtypes
 from functrax.core.jaxpr import Equation, Jaxpr, Var
 from functrax.core.primitive import Refusal, missing_rule
-from functrax.core.types import Literal, ShapedArray
+from functrax.core.types import ShapedArray
 from functrax.lowering.builder import Builder
-from functrax.lowering.keys import has_keys, lower_on_words
+from functrax.lowering.keys import has_keys, lower_on_words, uses_keys
 from functrax.xla import mlir
 
 
@@ -33,7 +30,6 @@ class _Writer:
         self.builder = Builder(self.context, platform, self.call, self.outline)
         self.functions: dict[Jaxpr, str] = {}
         self.outlined: dict[Any, str] = {}
-        self.literals: dict[Any, Any] = {}
         self.names: set[str] = {"main"}
         self.locations: dict[tuple[int, int, str, str], Any] = {}
 
@@ -46,9 +42,24 @@ class _Writer:
         argument_attributes: Sequence[Any] | None = None,
     ) -> None:
         """Write a jaxpr as a function."""
-        builder = self.builder
-        ins = [builder.type(var.aval) for var in jaxpr.invars]
-        outs = [builder.type(var.aval) for var in jaxpr.outvars]
+        block = self.empty_function(
+            name, jaxpr.in_avals, jaxpr.out_avals, public, argument_attributes
+        )
+        with self.inside(block):
+            results = self.body(jaxpr, block.arguments)
+            mlir.return_values(self.context, results, "func.return")
+
+    def empty_function(
+        self,
+        name: str,
+        in_avals: Sequence[ShapedArray],
+        out_avals: Sequence[ShapedArray],
+        public: bool = False,
+        argument_attributes: Sequence[Any] | None = None,
+    ) -> Any:
+        """Append a function to the module and return its block."""
+        ins = [self.builder.type(aval) for aval in in_avals]
+        outs = [self.builder.type(aval) for aval in out_avals]
         _, block = mlir.add_function(
             self.context,
             self.module,
@@ -58,69 +69,58 @@ class _Writer:
             public=public,
             argument_attributes=argument_attributes,
         )
-        saved = builder.in_types, builder.out_types, builder.location
-        with mlir.insert_at_end(block), self.own_constants():
-            results = self.body(jaxpr, block.arguments)
-            builder.location = None
-            mlir.return_values(self.context, results, "func.return")
-        builder.in_types, builder.out_types, builder.location = saved
+        return block
 
     @contextlib.contextmanager
-    def own_constants(self) -> Generator[None, None, None]:
-        """Start a function: literals written before belong to another."""
-        saved = self.literals, self.builder.stretched
-        self.literals, self.builder.stretched = {}, {}
-        try:
+    def inside(self, block: Any) -> Generator[None]:
+        """Write into another function for a while."""
+        builder = self.builder
+        saved = builder.in_types, builder.out_types, builder.location, builder.shared
+        builder.shared = {}
+        with mlir.insert_at_end(block):
             yield
-        finally:
-            self.literals, self.builder.stretched = saved
+        builder.in_types, builder.out_types, builder.location, builder.shared = saved
 
     def body(self, jaxpr: Jaxpr, arguments: Sequence[Any]) -> list[Any]:
         """Write the equations into the entered block and return the results."""
-        env: dict[Var, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
+        env: dict[Any, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
+        keyed = uses_keys(jaxpr)
         for eqn in jaxpr.eqns:
-            self.equation(eqn, env)
-        return [env[v] if isinstance(v, Var) else self.literal(v) for v in jaxpr.outvars]
+            self.equation(eqn, env, keyed)
+        literal = self.builder.literal
+        return [env[v] if isinstance(v, Var) else literal(v) for v in jaxpr.outvars]
 
-    def equation(self, eqn: Equation, env: dict[Var, Any]) -> None:
+    def equation(self, eqn: Equation, env: dict[Any, Any], keyed: bool) -> None:
         """Write one equation by its primitive's rule."""
         builder = self.builder
-        rule = eqn.primitive.lower
-        if type(rule) is Refusal:
-            raise missing_rule(eqn.primitive, "jit", "lower")
+        primitive, invars, outvars = eqn.primitive, eqn.invars, eqn.outvars
         builder.location = self.location(eqn)
-        operands = [env[v] if isinstance(v, Var) else self.literal(v) for v in eqn.invars]
-        builder.in_types = tuple([v.aval for v in eqn.invars])
-        builder.out_types = tuple([v.aval for v in eqn.outvars])
-        if not eqn.primitive.lowers_keys and has_keys(eqn):
+        builder.in_types = tuple([v.aval for v in invars])
+        builder.out_types = tuple([v.aval for v in outvars])
+        operands = [env[v] if isinstance(v, Var) else builder.literal(v) for v in invars]
+        rule = primitive.lower
+        if keyed and not primitive.lowers_keys and has_keys(eqn):
             results = lower_on_words(builder, eqn, operands)
+        elif type(rule) is Refusal:
+            raise missing_rule(primitive, "jit", "lower")
         else:
             results = rule(builder, *operands, **eqn.params)
         if type(results) is tuple or type(results) is list:
-            env.update(zip(eqn.outvars, results, strict=True))
+            env.update(zip(outvars, results, strict=True))
         else:
-            env[eqn.outvars[0]] = results
-
-    def literal(self, literal: Literal) -> Any:
-        """Write a scalar constant, once in each function (-0.0 and NaN apart)."""
-        value = literal.value
-        key = (value if value else str(value), literal.aval)
-        found = self.literals.get(key)
-        if found is None:
-            found = self.literals[key] = self.builder.constant(literal.numpy())
-            self.builder.stretched[found] = None
-        return found
+            env[outvars[0]] = results
 
     def location(self, eqn: Equation) -> Any:
         """Return the MLIR location of an equation: the user's line under ``scope/primitive``."""
         source = eqn.source
         if source is None:
             return self.context.unknown
+        code, lasti, scope = source
         # By id: hashing a code object takes time in proportion to its length.
-        key = (id(source.code), source.lasti, source.scope, eqn.primitive.name)
+        key = (id(code), lasti, scope, eqn.primitive.name)
         found = self.locations.get(key)
         if found is None:
-            name = f"{source.scope}/{eqn.primitive.name}" if source.scope else eqn.primitive.name
+            name = f"{scope}/{eqn.primitive.name}" if scope else eqn.primitive.name
             line, column = source.position()
             found = self.locations[key] = self.context.location(source.filename, line, column, name)
         return found
@@ -145,9 +145,8 @@ class _Writer:
         symbol = self.outlined.get(key)
         if symbol is None:
             symbol = self.outlined[key] = self.unique(name)
-            ins = [builder.type(aval) for aval in builder.in_types]
-            _, block = mlir.add_function(self.context, self.module, symbol, ins, outs)
-            with mlir.insert_at_end(block), self.own_constants():
+            block = self.empty_function(symbol, builder.in_types, builder.out_types)
+            with self.inside(block):
                 mlir.return_values(self.context, list(body(*block.arguments)), "func.return")
         return list(mlir.call(self.context, symbol, outs, operands, builder.location).results)
 
@@ -198,10 +197,3 @@ def donation_attributes(
         else:
             attributes.append({"jax.buffer_donor": context.bool_attr(True)})
     return attributes
-
-
-def physical_type(aval: ShapedArray) -> tuple[tuple[int, ...], Any]:
-    """Return shape and dtype of the buffer that holds a value: PRNG keys are their words."""
-    if dtypes.is_extended(aval.dtype):
-        return (*aval.shape, *aval.dtype.key_shape), np.dtype(np.uint32)
-    return aval.shape, aval.dtype

@@ -9,7 +9,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
-from functrax.numpy.operands import align, cast, inexact, number, operand, promote, to_array
+from functrax.numpy.operands import align, cast, inexact, mixes, number, operand, promote, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, Operation, unary
 from functrax.primitives import compare
 from functrax.primitives import elementwise as lax
@@ -325,7 +325,7 @@ def power_operator(self: Any, other: Any) -> Any:
     """Return ``self ** other``."""
     if type(other) is int:
         return _integer_power(self, other)
-    if isinstance(other, Array | bool | int | float | complex | np.ndarray | np.generic):
+    if mixes(other):
         return power(self, other)
     return NotImplemented
 

@@ -25,7 +25,7 @@ from functrax.primitives.join import concatenate
 from functrax.primitives.rules import broadcast_to, expand_axis
 from functrax.runtime.array import DeviceArray, device_copy
 from functrax.runtime.devices import Device
-from functrax.runtime.dispatch import from_numpy, python_literal
+from functrax.runtime.dispatch import from_numpy, python_literal, read_array
 
 _broadcast_p = registry["broadcast_in_dim"]
 
@@ -139,11 +139,13 @@ def _from_other(x: Any, dtype: Any) -> Array:
         return to_array(strong(_literal_of(x, dtype)))
     if isinstance(x, list | tuple):
         return _from_sequence(x, dtype)
-    if hasattr(x, "__jax_array__"):
-        return _from_array(x.__jax_array__(), dtype, False)
+    if getattr(x, "__jax_array__", None) is not None:
+        return array(x.__jax_array__(), dtype, copy=False)
     if x is None or isinstance(x, str | bytes | dict | set):
         raise errors.ArgumentError("array", "numbers, or sequences of numbers", describe(x))
-    if hasattr(x, "__array__") or hasattr(x, "__array_interface__") or isinstance(x, memoryview | bytearray):
+    if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
+        return _from_numpy(read_array(x, "array"), dtype)
+    if isinstance(x, memoryview | bytearray):
         return _from_numpy(np.asarray(x), dtype)
     if isinstance(x, Sequence):
         return _from_sequence(list(x), dtype)

@@ -1,12 +1,11 @@
 """Sums of products over named axes."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
-from functrax.core.types import short_types
 from functrax.numpy.linear import contract
 from functrax.numpy.operands import cast, operand, promote, strong, to_array
 from functrax.primitives import elementwise as lax
@@ -54,20 +53,82 @@ def einsum(
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists((subscripts, *operands))
     values = [operand(x, "einsum") for x in operands]
-    if preferred_element_type is not None:
-        preferred = dtypes.canonicalize(preferred_element_type, "einsum")
-    else:
-        preferred = None
     if len({x.aval.dtype for x in values}) > 1:
         values = promote("einsum", *values)
-    shapes = tuple(x.aval.shape for x in values)
+    preferred = preferred_element_type
+    if preferred is not None:
+        preferred = dtypes.canonicalize(preferred, "einsum")
+    shapes = tuple([x.aval.shape for x in values])
+    plan = _plan(subscripts, shapes, _hashable(optimize))
+    if plan.product is not None and not (values[0].aval.weak_type and values[1].aval.weak_type):
+        swapped, numbers, order = plan.product
+        a, b = values[::-1] if swapped else values
+        result = contract(a, b, numbers, precision, preferred, "einsum")
+        return result if order is None else transpose_axes(result, order)
+    return _fused(*values, plan=plan, precision=precision, preferred=preferred)
+
+
+class Plan(NamedTuple):
+    """How a sum of products is computed.
+
+    Attributes:
+        inputs: the letters of each operand.
+        output: the letters of the result.
+        path: which operands are multiplied at each step.
+        product: for one product of two operands that needs nothing else: whether they are exchanged,
+            its dimension numbers, and the order of axes that remains to be made.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    path: tuple[tuple[int, ...], ...]
+    product: tuple[bool, Any, tuple[int, ...] | None] | None
+
+
+@functools.lru_cache(4096)
+def _plan(subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any) -> Plan:
     inputs, output = _parse(subscripts, tuple(map(len, shapes)))
-    _check_sizes(subscripts, inputs, shapes, values)
-    path = _path(subscripts, inputs, output, shapes, _hashable(optimize))
-    weak = all(x.aval.weak_type for x in values)
-    if len(values) == 2 and not weak:
-        return _run(*values, inputs=inputs, output=output, path=path, precision=precision, preferred=preferred)
-    return _fused(*values, inputs=inputs, output=output, path=path, precision=precision, preferred=preferred)
+    _check_sizes(subscripts, inputs, shapes)
+    path = _path(inputs, output, shapes, optimize)
+    return Plan(inputs, output, path, _single_product(inputs, output, shapes))
+
+
+def _single_product(
+    inputs: tuple[str, ...], output: str, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[bool, Any, tuple[int, ...] | None] | None:
+    """Plan one dot_general, if nothing has to be summed, repeated or stretched before it."""
+    if len(inputs) != 2:
+        return None
+    left, right = inputs
+    if any(
+        len(own) != len(set(own)) or not set(own) <= set(other) | set(output)
+        for own, other in ((left, right), (right, left))
+    ):
+        return None
+    sizes = dict(zip(left, shapes[0], strict=True))
+    if any(sizes.get(c, size) != size for c, size in zip(right, shapes[1], strict=True)):
+        return None
+    swapped, numbers, result = pairing(left, right, set(output), output)
+    order = None if result == output else tuple(map(result.index, output))
+    return swapped, numbers, order
+
+
+def pairing(left: str, right: str, kept: set[str], output: str | None) -> tuple[bool, Any, str]:
+    """Return whether to exchange two operands, the dimension numbers, and the letters of their product."""
+    shared = [c for c in left if c in right]
+    batch = [c for c in shared if c in kept]
+    summed = [c for c in shared if c not in kept]
+    only_left = [c for c in left if c not in right]
+    only_right = [c for c in right if c not in left]
+    result, exchanged = "".join(batch + only_left + only_right), "".join(batch + only_right + only_left)
+    swapped = output is not None and output == exchanged != result
+    if swapped:  # it saves a transposition
+        left, right, result = right, left, exchanged
+    numbers = (
+        (tuple(map(left.index, summed)), tuple(map(right.index, summed))),
+        (tuple(map(left.index, batch)), tuple(map(right.index, batch))),
+    )
+    return swapped, numbers, result
 
 
 def _hashable(optimize: Any) -> Any:
@@ -86,7 +147,6 @@ def _from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     return text, tuple(arguments[2 * i] for i in range(pairs))
 
 
-@functools.lru_cache(1024)
 def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
     """Return the letters of each operand and of the result, with letters for the ellipsis."""
     text = subscripts.replace(" ", "")
@@ -120,25 +180,22 @@ def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], st
     return inputs, output
 
 
-def _check_sizes(
-    subscripts: str, inputs: tuple[str, ...], shapes: tuple[Any, ...], values: list[Value]
-) -> None:
+def _check_sizes(subscripts: str, inputs: tuple[str, ...], shapes: tuple[Any, ...]) -> None:
     sizes: dict[str, int] = {}
     for letters, shape in zip(inputs, shapes, strict=True):
         for letter, size in zip(letters, shape, strict=True):
-            if sizes.setdefault(letter, size) != size:
-                if size != 1 and sizes[letter] != 1:
-                    raise errors.ShapeError(
-                        "einsum",
-                        f"one size for each letter of {subscripts!r}",
-                        f"{sizes[letter]} and {size} for {letter!r}, in {short_types([x.aval for x in values])}",
-                    )
-                sizes[letter] = max(size, sizes[letter])
+            known = sizes.setdefault(letter, size)
+            if size not in (1, known) and known != 1:
+                raise errors.ShapeError(
+                    "einsum",
+                    f"one size for each letter of {subscripts!r}",
+                    f"{known} and {size} for {letter!r}, in shapes {', '.join(map(str, shapes))}",
+                )
+            sizes[letter] = max(size, known)
 
 
-@functools.lru_cache(1024)
 def _path(
-    subscripts: str, inputs: tuple[str, ...], output: str, shapes: tuple[Any, ...], optimize: Any
+    inputs: tuple[str, ...], output: str, shapes: tuple[Any, ...], optimize: Any
 ) -> tuple[tuple[int, ...], ...]:
     """Return which operands are multiplied at each step."""
     count = len(inputs)
@@ -156,27 +213,21 @@ def _path(
     return tuple(map(tuple, path))
 
 
-def _run(
-    *values: Value, inputs: tuple[str, ...], output: str, path: tuple[tuple[int, ...], ...],
-    precision: Any, preferred: Any,
-) -> Value:  # fmt: skip
+@fuse
+def _fused(*values: Value, plan: Plan, precision: Any, preferred: Any) -> Value:
     """Multiply along the path."""
-    terms = list(zip(values, inputs, strict=True))
-    for step in path:
+    terms = list(zip(values, plan.inputs, strict=True))
+    for step in plan.path:
         chosen = [terms.pop(i) for i in sorted(step, reverse=True)][::-1]
-        if len(step) > 1 and step[0] > step[-1]:
-            chosen.reverse()
         while len(chosen) > 1:
-            kept = set(output).union(*(letters for _, letters in terms + chosen[2:]))
+            kept = set(plan.output).union(*(letters for _, letters in terms + chosen[2:]))
             last = not terms and len(chosen) == 2
             (a, b), rest = chosen[:2], chosen[2:]
-            chosen = [_multiply(a, b, kept, output if last else None, precision, preferred), *rest]
+            output = plan.output if last else None
+            chosen = [_multiply(a, b, kept, output, precision, preferred), *rest]
         terms.append(chosen[0])
     ((value, letters),) = terms
-    return _arranged(value, letters, output, preferred)
-
-
-_fused = fuse(_run)
+    return _arranged(value, letters, plan.output, preferred)
 
 
 def _arranged(value: Value, letters: str, output: str, preferred: Any) -> Array:
@@ -226,19 +277,8 @@ def _multiply(
         y, right = _single(y, right, kept | set(left))
     x, left = _without_units(x, left, y, right)
     y, right = _without_units(y, right, x, left)
-    shared = [c for c in left if c in right]
-    batch = [c for c in shared if c in kept]
-    summed = [c for c in shared if c not in kept]
-    only_left = [c for c in left if c not in right]
-    only_right = [c for c in right if c not in left]
-    result = "".join(batch + only_left + only_right)
-    if output is not None and output == "".join(batch + only_right + only_left) != result:
-        # Exchanging the operands saves a transposition.
-        x, left, y, right, result = y, right, x, left, output
-    numbers = (
-        (tuple(map(left.index, summed)), tuple(map(right.index, summed))),
-        (tuple(map(left.index, batch)), tuple(map(right.index, batch))),
-    )
+    swapped, numbers, result = pairing(left, right, kept, output)
+    x, y = (y, x) if swapped else (x, y)
     return contract(x, y, numbers, precision, preferred, "einsum"), result
 
 

@@ -120,7 +120,7 @@ def _array_of_list(item: list[Any], call: str) -> Any:
 
 
 def _converted(item: Any, call: str) -> Any:
-    if hasattr(item, "__index__"):
+    if hasattr(item, "__index__") and not getattr(item, "ndim", 0):
         return np.asarray(operator.index(item))
     try:
         return as_value(item, call)

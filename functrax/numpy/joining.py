@@ -112,6 +112,12 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
         shapes = ", ".join(str(x.aval.shape) for x in values)
         raise errors.ShapeError("stack", "arrays of one shape", shapes)
     axis = canonical_axis("stack", axis.__index__(), first.ndim + 1)
+    return _stack(*values, axis=axis)
+
+
+@fuse
+def _stack(*values: Value, axis: int) -> Value:
+    first = values[0].aval
     if axis == first.ndim:
         return lax.concatenate([expand_axis(x, axis) for x in values], axis)
     # Along the axis behind the new one the arrays lie one after the other already.

@@ -9,7 +9,7 @@ from functrax.core.trace import Array, Value, bind
 from functrax.core.types import short_types
 from functrax.numpy.joining import stack, unstack
 from functrax.numpy.manipulation import moveaxis, ravel
-from functrax.numpy.operands import ACCEPTED, broadcast_shapes, cast, promote, to_array
+from functrax.numpy.operands import broadcast_shapes, cast, mixes, promote, to_array
 from functrax.primitives import elementwise as lax
 from functrax.primitives.convert import convert
 from functrax.primitives.dot import dot_general_p
@@ -147,14 +147,14 @@ def _misfit(call: str, a: Value, b: Value) -> errors.ShapeError:
 
 def matmul_operator(self: Any, other: Any) -> Any:
     """Return ``self @ other``."""
-    if isinstance(other, (Array, *ACCEPTED)):
+    if mixes(other):
         return matmul(self, other)
     return NotImplemented
 
 
 def matmul_reflected(self: Any, other: Any) -> Any:
     """Return ``other @ self``."""
-    return matmul(other, self) if isinstance(other, (Array, *ACCEPTED)) else NotImplemented
+    return matmul(other, self) if mixes(other) else NotImplemented
 
 
 # ---- the others

@@ -22,6 +22,16 @@ from functrax.runtime.dispatch import literal_array
 #: What an operator takes beside arrays; for anything else it returns NotImplemented.
 ACCEPTED = (bool, int, float, complex, np.ndarray, np.generic)
 
+
+def mixes(x: Any) -> bool:
+    """Tell whether operators take a value as the other operand: an array (ours, NumPy's or JAX's,
+    known by its `aval`) or a number.
+    """
+    return isinstance(x, _MIXED) or hasattr(x, "aval")
+
+
+_MIXED = (Array, *ACCEPTED)
+
 #: (number, its Python type, dtype) -> Literal; -0.0 is not in it, for it equals 0.0.
 literals: dict[Any, Literal] = {}
 
@@ -150,6 +160,41 @@ def inexact(x: Any, call: str) -> Value:
     return cast(x, to_inexact(x.aval.dtype), x.aval.weak_type)
 
 
+def two_operands(call: str, x1: Any, x2: Any) -> tuple[Value, Value]:
+    """Return operands of `bind`; a Python number takes the dtype that promotion gives it."""
+    if isinstance(x1, VALUES):
+        if type(x2) in dtypes.PYTHON_SCALARS:
+            return x1, _beside(call, x2, x1.aval)
+        return x1, operand(x2, call)
+    if isinstance(x2, VALUES) and type(x1) in dtypes.PYTHON_SCALARS:
+        return _beside(call, x1, x2.aval), x2
+    return operand(x1, call), operand(x2, call)
+
+
+def _beside(call: str, number: Any, aval: ShapedArray) -> Value:
+    """Return a Python number as a literal of what it and an array promote to."""
+    kind = type(number)
+    if number:
+        found = literals.get((number, kind, aval.dtype))
+        if found is not None:
+            return found
+    own = dtypes.python_scalar_dtype(kind)
+    kinds = (aval.dtype, own), (aval.weak_type, kind is not bool)
+    return literal(number, dtypes.promote(*kinds, call)[0], call)
+
+
+def of_one_dtype(call: str, x1: Value, x2: Value, to_float: bool = False) -> list[Value]:
+    """Return two operands of `bind` brought to their common dtype."""
+    left, right = x1.aval, x2.aval
+    if left.dtype is right.dtype and (not to_float or dtypes.is_inexact(left.dtype)):
+        return [x1, x2]
+    kinds = (left.dtype, right.dtype), (left.weak_type, right.weak_type)
+    dtype, weak = dtypes.promote(*kinds, call)
+    if to_float:
+        dtype = to_inexact(dtype)
+    return [cast(x1, dtype, weak), cast(x2, dtype, weak)]
+
+
 def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
     """Return operands brought to their common dtype; shapes stay as they are.
 
@@ -161,6 +206,11 @@ def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
     Raises:
         TypePromotionError: if there is no common dtype.
     """
+    if len(operands) == 2:
+        return of_one_dtype(call, *two_operands(call, *operands), to_float)
+    agreeing = _agreeing(operands, to_float)
+    if agreeing is not None:
+        return agreeing
     kinds: list[Any] = []
     weak: list[bool] = []
     values: list[Any] = []
@@ -178,11 +228,31 @@ def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
     if to_float:
         dtype = to_inexact(dtype)
     brought = [
-        cast(x, dtype, is_weak) if hasattr(x, "aval") else literal(x, dtype, call) for x in values
+        cast(x, dtype, is_weak) if isinstance(x, VALUES) else literal(x, dtype, call) for x in values
     ]
     if not is_weak and all([x.aval.weak_type for x in brought]):
         brought[0] = strong(brought[0])  # booleans as floats
     return brought
+
+
+def _agreeing(operands: tuple[Any, ...], to_float: bool) -> list[Value] | None:
+    """Return arrays of one dtype and Python numbers met before beside it, or None for others."""
+    dtype = next((x.aval.dtype for x in operands if isinstance(x, VALUES)), None)
+    if dtype is None or (to_float and not dtypes.is_inexact(dtype)):
+        return None
+    found: list[Value] = []
+    for x in operands:
+        if isinstance(x, VALUES):
+            if x.aval.dtype is not dtype:
+                return None
+            found.append(x)
+            continue
+        kind = type(x)
+        known = literals.get((x, kind, dtype)) if kind is float or kind is int else None
+        if known is None or (kind is float and not x and math.copysign(1.0, x) < 0):
+            return None
+        found.append(known)
+    return found
 
 
 def _base(x: Any) -> type:
@@ -199,9 +269,10 @@ def align(call: str, *operands: Value) -> list[Value]:
     Raises:
         ShapeError: showing the shapes, if they do not broadcast.
     """
-    rank = max(x.aval.ndim for x in operands)
-    if all(x.aval.ndim in (0, rank) for x in operands):
+    ranks = {x.aval.ndim for x in operands}
+    if len(ranks) == 1 or (len(ranks) == 2 and 0 in ranks):
         return list(operands)
+    rank = max(ranks)
     broadcast_shapes(call, [x.aval.shape for x in operands])
     return [x if x.aval.ndim in (0, rank) else raise_rank(x, rank) for x in operands]
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from functrax.core.trace import Array
 from functrax.numpy import (
     arithmetic,
     creation,
@@ -32,16 +31,14 @@ from functrax.numpy.logic import (
     RIGHT_SHIFT,
     XOR,
 )
-from functrax.numpy.operands import ACCEPTED
-
-_OTHERS = (Array, *ACCEPTED)
+from functrax.numpy.operands import mixes
 
 
 def _forward(function: Any, name: str) -> Any:
     """Return the method for ``self OP other`` of a function that is not one primitive."""
 
     def method(self: Any, other: Any) -> Any:
-        return function(self, other) if isinstance(other, _OTHERS) else NotImplemented
+        return function(self, other) if mixes(other) else NotImplemented
 
     method.__name__, method.__qualname__ = name, f"Array.{name}"
     return method
@@ -51,7 +48,7 @@ def _backward(function: Any, name: str) -> Any:
     """Return the method for ``other OP self``."""
 
     def method(self: Any, other: Any) -> Any:
-        return function(other, self) if isinstance(other, _OTHERS) else NotImplemented
+        return function(other, self) if mixes(other) else NotImplemented
 
     method.__name__, method.__qualname__ = name, f"Array.{name}"
     return method
@@ -105,15 +102,15 @@ def _dot_method(self: Any, b: Any, *, precision: Any = None, preferred_element_t
 
 
 def _divmod(self: Any, other: Any) -> Any:
-    return arithmetic.divmod(self, other) if isinstance(other, _OTHERS) else NotImplemented
+    return arithmetic.divmod(self, other) if mixes(other) else NotImplemented
 
 
 def _rdivmod(self: Any, other: Any) -> Any:
-    return arithmetic.divmod(other, self) if isinstance(other, _OTHERS) else NotImplemented
+    return arithmetic.divmod(other, self) if mixes(other) else NotImplemented
 
 
 def _rpow(self: Any, other: Any) -> Any:
-    return arithmetic.power(other, self) if isinstance(other, _OTHERS) else NotImplemented
+    return arithmetic.power(other, self) if mixes(other) else NotImplemented
 
 
 #: name -> function or property.

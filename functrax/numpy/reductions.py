@@ -22,6 +22,7 @@ from functrax.numpy.operands import (
 )
 from functrax.primitives import elementwise as lax
 from functrax.primitives import reduce as primitives
+from functrax.primitives.argmax import argmax_p, argmin_p
 from functrax.primitives.rules import reshape
 from functrax.transforms.fuse import fuse
 
@@ -356,7 +357,7 @@ def argmax(
         >>> jnp.argmax(jnp.array([3, 1, 5]))
         Array(2, dtype=int32)
     """
-    return _position("argmax", primitives.argmax_p, a, axis, out, keepdims)
+    return _position("argmax", argmax_p, a, axis, out, keepdims)
 
 
 def argmin(
@@ -376,7 +377,7 @@ def argmin(
     Raises:
         ShapeError: if there are no elements.
     """
-    return _position("argmin", primitives.argmin_p, a, axis, out, keepdims)
+    return _position("argmin", argmin_p, a, axis, out, keepdims)
 
 
 def _position(

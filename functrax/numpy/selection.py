@@ -110,7 +110,7 @@ def clip(
         return _limited(x, high, lax.min_p)
     if high is None:
         return _limited(x, low, lax.max_p)
-    return _clipped(x, *(v if isinstance(v, bool | int | float) else operand(v, "clip") for v in (low, high)))
+    return _clipped(*promote("clip", x, low, high))
 
 
 def _limited(x: Value, limit: Any, primitive: Any) -> Array:
@@ -118,7 +118,7 @@ def _limited(x: Value, limit: Any, primitive: Any) -> Array:
 
 
 @fuse
-def _clipped(x: Value, low: Any, high: Any) -> Array:
+def _clipped(x: Value, low: Value, high: Value) -> Array:
     return _limited(_limited(x, low, lax.max_p), high, lax.min_p)
 
 

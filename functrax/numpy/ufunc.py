@@ -10,24 +10,22 @@ from typing import Any
 
 from functrax.core import dtypes
 from functrax.core.primitive import Primitive
-from functrax.core.trace import VALUES, Array, Value, bind
+from functrax.core.trace import Array, Value, bind
 from functrax.core.types import ShapedArray
 from functrax.numpy.operands import (
     ACCEPTED,
     align,
-    cast,
     inexact,
-    literal,
     literals,
+    mixes,
+    of_one_dtype,
     operand,
-    promote,
-    to_inexact,
+    two_operands,
 )
+from functrax.transforms.fuse import fuse
 
 Unary = Callable[[Any], Array]
 Binary = Callable[[Any, Any], Array]
-
-_REFLECTED = (Array, *ACCEPTED)
 
 ALL = frozenset(dtypes.NUMBERS)
 NUMBERS = ALL - {dtypes.bool_}
@@ -82,14 +80,21 @@ def unary(
         example: a call and its printed result, for the docstring.
     """
 
+    def general(x: Value) -> Array:
+        x = inexact(x, name) if to_float else x
+        if otherwise is not None and x.aval.dtype not in direct:
+            return otherwise(x)
+        return bind(primitive, x)[0]
+
+    general.__name__ = name
+    fused = fuse(general)
+
     def function(x: Any, /) -> Array:
         aval = getattr(x, "aval", None)
         if type(aval) is ShapedArray and aval.dtype in direct:
             return bind(primitive, x)[0]
-        x = inexact(x, name) if to_float else operand(x, name)
-        if otherwise is not None and x.aval.dtype not in direct:
-            return otherwise(x)
-        return bind(primitive, x)[0]
+        x = operand(x, name)
+        return fused(x) if to_float and x.aval.dtype not in direct else general(x)
 
     document(function, name, summary, _UNARY_ARGUMENTS.format(kinds=kinds), returns, example)
     return function
@@ -126,11 +131,22 @@ class Operation:
         self.primitive = primitive
         self.direct = direct
 
-        def general(x1: Any, x2: Any) -> Array:
-            x1, x2 = align(name, *_promote_two(name, x1, x2, to_float))
+        def apply(x1: Value, x2: Value) -> Array:
+            x1, x2 = align(name, *of_one_dtype(name, x1, x2, to_float))
             if otherwise is not None and x1.aval.dtype not in direct:
                 return otherwise(x1, x2)
             return bind(primitive, x1, x2)[0]
+
+        apply.__name__ = name
+        fused = fuse(apply)
+
+        def general(x1: Any, x2: Any) -> Array:
+            x1, x2 = two_operands(name, x1, x2)
+            left, right = x1.aval, x2.aval
+            if left.dtype is right.dtype and left.dtype in direct:
+                if left.ndim == right.ndim or not left.ndim or not right.ndim:
+                    return bind(primitive, x1, x2)[0]
+            return fused(x1, x2)
 
         def function(x1: Any, x2: Any, /) -> Array:
             aval = getattr(x1, "aval", None)
@@ -180,9 +196,7 @@ class Operation:
                 number = literals.get((other, kind, aval.dtype))
                 if number is not None and aval.dtype in direct and (other or not _negative(other)):
                     return bind(primitive, number, self)[0]
-            elif not isinstance(other, _REFLECTED) and not (
-                hasattr(other, "__jax_array__") or hasattr(other, "aval")  # JAX's arrays
-            ):
+            elif not mixes(other) and not hasattr(other, "__jax_array__"):
                 return NotImplemented
             return general(other, self)
 
@@ -198,30 +212,3 @@ def _named(method: Any, name: str) -> Any:
     method.__name__ = name
     method.__qualname__ = f"Array.{name}"
     return method
-
-
-def _promote_two(call: str, x1: Any, x2: Any, to_float: bool) -> list[Value]:
-    """Promote two operands; equal dtypes, and a Python number beside an array, are quick."""
-    left = x1.aval if isinstance(x1, VALUES) else None
-    right = x2.aval if isinstance(x2, VALUES) else None
-    if left is not None and right is not None:
-        if left.dtype is right.dtype and not to_float:
-            return [x1, x2]
-    elif left is not None and type(x2) in dtypes.PYTHON_SCALARS:
-        return _with_number(call, x1, x2, to_float)
-    elif right is not None and type(x1) in dtypes.PYTHON_SCALARS:
-        return _with_number(call, x2, x1, to_float)[::-1]
-    return promote(call, x1, x2, to_float=to_float)
-
-
-def _with_number(call: str, x: Value, number: Any, to_float: bool) -> list[Value]:
-    """Promote an array and a Python number."""
-    aval = x.aval
-    kind = type(number)
-    own = dtypes.python_scalar_dtype(kind)
-    dtype, weak = dtypes.promote((aval.dtype, own), (aval.weak_type, kind is not bool), call)
-    if to_float:
-        dtype = to_inexact(dtype)
-    if dtype is not aval.dtype:
-        x = cast(x, dtype, weak)
-    return [x, literal(number, dtype, call)]

@@ -57,7 +57,7 @@ def _abstract(min: ShapedArray, x: ShapedArray, max: ShapedArray) -> tuple[Shape
 
 
 def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:
-    """D clamp(a, x, b) = dx strictly inside, da where x < a < b, db where b < max(a, x); 0 at ties."""
+    """D clamp(a, x, b) = dx inside, da where x < a < b, db where b < max(a, x); 0 at ties."""
     low, x, high = (broadcast_to(p, primals[1].aval.shape) for p in primals)
     conditions = (
         lambda: bitwise_and(gt(low, x), lt(low, high)),
@@ -75,9 +75,9 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:
 
 def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim]) -> Any:
     low, x, high = operands
-    if dims[1] is not None and dims[0] is None and dims[2] is None:
-        if not low.aval.shape and not high.aval.shape:
-            return bind(clamp_p, low, x, high), [dims[1]]
+    constant = dims[0] is None and dims[2] is None and not low.aval.shape and not high.aval.shape
+    if dims[1] is not None and constant:
+        return bind(clamp_p, low, x, high), [dims[1]]
     if dims[0] == dims[1] == dims[2] and low.aval.ndim == x.aval.ndim == high.aval.ndim:
         return bind(clamp_p, low, x, high), [dims[1]]
     x = move_batch_axis(axis, x, dims[1])

@@ -1,4 +1,4 @@
-"""Operations that change the dtype or the bits of values, or how they are differentiated and scheduled."""
+"""Other dtypes and bits: convert, bitcast, reduce_precision; and identities that transforms see."""
 
 import warnings
 from collections.abc import Sequence
@@ -78,14 +78,14 @@ def exact_value(operand: Any, call: str) -> Value:
 def _convert_abstract(
     operand: ShapedArray, *, new_dtype: Any, weak_type: bool
 ) -> tuple[ShapedArray]:
-    if dtypes.is_extended(operand.dtype) or dtypes.is_extended(new_dtype):
-        if operand.dtype != new_dtype:
-            raise errors.KeyTypeError(
-                "convert_element_type",
-                "numbers converted to a dtype of numbers",
-                f"{operand!r} to {dtypes.short_name(new_dtype)}",
-                fix="Use `random.key_data(key)` and `random.wrap_key_data(bits)`.",
-            )
+    keys = dtypes.is_extended(operand.dtype) or dtypes.is_extended(new_dtype)
+    if keys and operand.dtype != new_dtype:
+        raise errors.KeyTypeError(
+            "convert_element_type",
+            "numbers converted to a dtype of numbers",
+            f"{operand!r} to {dtypes.short_name(new_dtype)}",
+            fix="Use `random.key_data(key)` and `random.wrap_key_data(bits)`.",
+        )
     return (operand.update(dtype=new_dtype, weak_type=weak_type),)
 
 

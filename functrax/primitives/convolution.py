@@ -16,6 +16,7 @@ from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.convert import convert
 from functrax.primitives.convolution_numbers import (
     ConvDimensionNumbers,
+    check_entries,
     conv_dimension_numbers,
     dilated,
     divide,
@@ -93,6 +94,7 @@ def conv_general_dilated(
         (1,) * rank if values is None else tuple(int(value) for value in values)
         for values in (window_strides, lhs_dilation, rhs_dilation)
     )
+    check_entries(call, rank, window_strides=strides, lhs_dilation=base, rhs_dilation=atrous)
     if isinstance(padding, str):
         padding = _padding_of_word(padding, lhs.aval, rhs.aval, strides, base, atrous, numbers)
     preferred = preferred_element_type
@@ -133,7 +135,7 @@ def _padding_of_word(
         for axis, step in zip(numbers.rhs_spec[2:], atrous, strict=True)
     ]
     sizes = [lhs.shape[axis] for axis in numbers.lhs_spec[2:]]
-    return padtype_to_pads(sizes, windows, strides, padding)
+    return padtype_to_pads(sizes, windows, strides, padding, call="conv_general_dilated")
 
 
 def _precision(call: str, precision: Any) -> tuple[Precision, Precision] | None:
@@ -201,9 +203,10 @@ def _check_groups(
         got = f"feature_group_count={feature_groups} and batch_group_count={batch_groups}"
         raise errors.ArgumentError(call, "positive group counts, one of which is 1", got)
     if features != in_features * feature_groups:
-        expected = f"{in_features} x {feature_groups} features in lhs, as rhs and groups have"
-        got = f"{features} features in {lhs!r} with {rhs!r} and {numbers}"
-        raise errors.ShapeError(call, expected, got)
+        needed = f"{in_features} x {feature_groups}" if feature_groups > 1 else str(in_features)
+        got = f"{features} in {lhs!r} along axis {numbers.lhs_spec[1]}, with kernels {rhs!r}"
+        fix = "Check dimension_numbers and feature_group_count."
+        raise errors.ShapeError(call, f"images of {needed} features", got, fix=fix)
     if out_features % (feature_groups * batch_groups) or batch % batch_groups:
         expected = "output features (and batch) divisible by the number of groups"
         got = f"{out_features} output features, batch {batch}, {feature_groups * batch_groups}"

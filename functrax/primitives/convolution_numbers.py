@@ -109,6 +109,25 @@ def count_windows(extent: int, window: int, stride: int) -> int:
     return (extent - window) // stride + 1 if extent >= window else 0
 
 
+def check_entries(call: str, rank: int, **given: Sequence[Any]) -> None:
+    """Check arguments that have an entry for each axis.
+
+    Args:
+        call: the user's function.
+        rank: how many axes there are.
+        **given: the arguments by name; all but the padding must be positive.
+
+    Raises:
+        ArgumentError: naming the argument that does not fit.
+    """
+    for name, values in given.items():
+        positive = name == "padding" or all(value >= 1 for value in values)
+        if len(values) != rank or not positive:
+            least = "" if name == "padding" else " of at least 1"
+            expected = f"{name} with an entry{least} for each of {rank} axes"
+            raise errors.ArgumentError(call, expected, str(tuple(values)))
+
+
 def window_counts(
     call: str, sizes: Sequence[int], windows: Sequence[int], geometry: dict[str, Any]
 ) -> tuple[int, ...]:
@@ -124,12 +143,7 @@ def window_counts(
     Raises:
         ArgumentError: if an entry is missing or not positive.
     """
-    for name, values in geometry.items():
-        if len(values) != len(sizes):
-            got = f"{name}={values}"
-            raise errors.ArgumentError(call, f"{len(sizes)} entries of {name}", got)
-        if name != "padding" and any(value < 1 for value in values):
-            raise errors.ArgumentError(call, f"{name} of at least 1", str(values))
+    check_entries(call, len(sizes), **geometry)
     rows = zip(sizes, windows, *geometry.values(), strict=True)
     return tuple(
         count_windows(low + high + dilated(size, spread), dilated(window, step), stride)
@@ -142,6 +156,8 @@ def padtype_to_pads(
     window_shape: Sequence[int],
     window_strides: Sequence[int],
     padding: str,
+    *,
+    call: str = "padtype_to_pads",
 ) -> list[tuple[int, int]]:
     """Return the padding that a word stands for.
 
@@ -151,6 +167,7 @@ def padtype_to_pads(
         window_strides: the stride along each spatial axis.
         padding: ``"VALID"`` for none; ``"SAME"`` for results of size ceil(size / stride), with the
             odd element at the end; ``"SAME_LOWER"`` with it at the start.
+        call: the function the user called.
 
     Returns:
         Pairs (low, high).
@@ -165,7 +182,7 @@ def padtype_to_pads(
     word = padding.upper()
     if word not in ("VALID", "SAME", "SAME_LOWER"):
         expected = "padding 'VALID', 'SAME' or 'SAME_LOWER', or a pair for each spatial axis"
-        raise errors.ArgumentError("padtype_to_pads", expected, repr(padding))
+        raise errors.ArgumentError(call, expected, repr(padding))
     if word == "VALID":
         return [(0, 0)] * len(in_shape)
     pads: list[tuple[int, int]] = []

@@ -14,10 +14,19 @@ from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, Primitive, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.elementwise import add, bitwise_or, div, eq, exp, is_finite, mul, sub
+from functrax.primitives.elementwise import (
+    add,
+    bitwise_or,
+    div,
+    eq,
+    exp,
+    extreme,
+    is_finite,
+    mul,
+    sub,
+)
 from functrax.primitives.join import pad
-from functrax.primitives.elementwise import extreme
-from functrax.primitives.reduce import greatest, least
+from functrax.primitives.reduce import greatest, least, one_of, zero_of
 from functrax.primitives.rules import (
     Dim,
     Tangent,
@@ -262,16 +271,12 @@ def _cumsum_transpose(
     return bind(cumsum_p, cotangents[0], axis=axis, reverse=not reverse)
 
 
-def _zero(_: Any) -> int:
-    return 0
-
-
 cumsum_p = declare_linear(
     "cumsum",
     abstract_eval=partial(_abstract, "cumsum", "iufc"),
     transpose=_cumsum_transpose,
     batch=partial(_batch, "cumsum"),
-    lower=partial(_lower, partial(_combine, "add"), _zero, False),
+    lower=partial(_lower, partial(_combine, "add"), zero_of, False),
 )
 
 # The others -------------------------------------------------------------------------------------
@@ -349,7 +354,8 @@ def _doubled(b: Any, x: Any, aval: ShapedArray) -> Any:
 def _logaddexp_complex(b: Any, x: Any, y: Any, aval: ShapedArray) -> Any:
     """Write the same with max by real part, the imaginary part brought to [-pi, pi]."""
     op, part = b.op, aval.update(dtype=dtypes.to_real(aval.dtype))
-    first = b.compare("GE", op("stablehlo.real", (x,), part), op("stablehlo.real", (y,), part), part)
+    xr, yr = op("stablehlo.real", (x,), part), op("stablehlo.real", (y,), part)
+    first = b.compare("GE", xr, yr, part)
     high, low = b.select(first, x, y, aval), b.select(first, y, x, aval)
     gap = op("stablehlo.exponential", (op("stablehlo.subtract", (low, high), aval),), aval)
     total = op("stablehlo.add", (high, op("stablehlo.log_plus_one", (gap,), aval)), aval)
@@ -359,16 +365,12 @@ def _logaddexp_complex(b: Any, x: Any, y: Any, aval: ShapedArray) -> Any:
     return op("stablehlo.complex", (op("stablehlo.real", (total,), part), angle), aval)
 
 
-def _one(_: Any) -> int:
-    return 1
-
-
 def _minus_infinity(_: Any) -> float:
     return -math.inf
 
 
 cumprod_p = _declare_scan(
-    "cumprod", "iufc", _cumprod_jvp, partial(_combine, "multiply"), _one, False
+    "cumprod", "iufc", _cumprod_jvp, partial(_combine, "multiply"), one_of, False
 )
 cummax_p = _declare_scan(
     "cummax", "iufc", partial(_extreme_jvp, "cummax"), partial(_combine, "maximum"), least, True

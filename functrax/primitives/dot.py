@@ -12,10 +12,10 @@ from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.convert import convert
 from functrax.primitives.precision import (
-    Algorithm,
     Canonical,
     DotAlgorithm,
     DotAlgorithmPreset,
+    algorithm_parts,
     canonical_precision,
 )
 from functrax.primitives.rules import (
@@ -51,6 +51,7 @@ def dot_general(
         precision: how exactly: None, a `Precision` or its name, a pair of these, a
             `DotAlgorithmPreset` or its name, or a `DotAlgorithm`.
         preferred_element_type: the dtype to sum in and return; by default the wider operand's.
+        out_sharding: not used.
 
     Returns:
         An array whose axes are the batch axes, the remaining axes of lhs, those of rhs.
@@ -92,6 +93,7 @@ def dot(
         dimension_numbers: other axes to contract, as in `dot_general`, for arrays of any rank.
         precision: as in `dot_general`.
         preferred_element_type: as in `dot_general`.
+        out_sharding: not used.
 
     Returns:
         An array of shape (), (k,), (m,) or (m, k).
@@ -268,7 +270,7 @@ def _transpose(
     rhs_free = _free(rhs.aval, rhs_contract, rhs_batch)
     first = tuple(range(batch, batch + len(lhs_free)))
     last = tuple(range(batch + len(lhs_free), batch + len(lhs_free) + len(rhs_free)))
-    swapped = tuple(reversed(precision)) if type(precision) is tuple else precision
+    swapped: Any = precision[::-1] if type(precision) is tuple else precision
     if is_linear(lhs):
         numbers = ((last, rhs_free), (tuple(range(batch)), rhs_batch))
         order = _adjoint_axes(lhs_batch, lhs_free, lhs_contract, rhs_contract)
@@ -355,14 +357,14 @@ def _lower(
     out = b.out_types[0]
     contract, batch = dimension_numbers
     names, algorithm = None, None
-    if type(precision) is tuple:
-        names = tuple(one.name for one in precision)
-    if precision is None or names is not None:
+    if isinstance(precision, DotAlgorithm | DotAlgorithmPreset):
+        given = [aval.dtype for aval in b.in_types]
+        kinds, sum_dtype, algorithm = algorithm_parts(b, precision, given, out.dtype)
+    else:
+        names = None if precision is None else tuple(one.name for one in precision)
         kinds = _operand_dtypes(b, out.dtype)
         narrow = dtypes.is_integer(out.dtype) and out.dtype.itemsize < kinds[0].itemsize
         sum_dtype = out.dtype if _same_kind(kinds[0], out.dtype) and not narrow else kinds[0]
-    else:
-        kinds, sum_dtype, algorithm = _algorithm(b, precision, out.dtype)
     operands = [
         x if aval.dtype == kind else b.convert(x, aval.update(dtype=kind))
         for x, aval, kind in zip((lhs, rhs), b.in_types, kinds, strict=True)
@@ -406,33 +408,6 @@ def _operand_dtypes(b: Any, out: Any) -> tuple[Any, Any]:
     if b.platform == "cpu" and dtypes.is_integer(common) and dtypes.iinfo(common).bits < 8:
         common = np.dtype(np.int32)  # XLA's CPU compiler fails on products of 2 and 4 bits
     return common, common
-
-
-def _algorithm(
-    b: Any, precision: DotAlgorithm | DotAlgorithmPreset, out: Any
-) -> tuple[tuple[Any, Any], Any, Any]:
-    """Return the operand dtypes, the dtype of sums and the attribute of an algorithm."""
-    given: list[Any] = [aval.dtype for aval in b.in_types]
-    if isinstance(precision, DotAlgorithm):
-        lhs, rhs, total, *components, imprecise = precision
-        element = [_element_type(b, kind) for kind in (lhs, rhs, total)]
-        kinds = tuple(k if lhs_kind == "tf32" else np.dtype(lhs_kind)
-                      for k, lhs_kind in zip(given, (lhs, rhs), strict=True))
-        attribute = b.context.dot_algorithm(*element, tuple(components), imprecise)
-        return (kinds[0], kinds[1]), np.dtype(total), attribute
-    row: Any = precision.value
-    if not isinstance(row, Algorithm):
-        return (given[0], given[1]), out, None
-    kinds = [kind if kind in row.storage else row.storage[0] for kind in given]
-    rounded = [kind if row.precision is None else row.precision for kind in kinds]
-    total = out if row.accumulation is None else row.accumulation
-    element = [_element_type(b, kind) for kind in (*rounded, row.accumulation or np.float32)]
-    attribute = b.context.dot_algorithm(*element, row.components, row.imprecise)
-    return (kinds[0], kinds[1]), total, attribute
-
-
-def _element_type(b: Any, kind: Any) -> Any:
-    return b.context.parse_type("tf32") if kind == "tf32" else b.context.element_type(np.dtype(kind))
 
 
 dot_general_p = declare(

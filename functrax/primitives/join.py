@@ -84,9 +84,7 @@ def _concatenate_transpose(
     """Cut the cotangent where the operands were joined."""
     sizes = tuple(x.aval.shape[dimension] for x in operands)
     parts = bind(split_p, cotangents[0], sizes=sizes, axis=dimension)
-    return [
-        part if is_linear(x) else None for part, x in zip(parts, operands, strict=True)
-    ]
+    return [part if is_linear(x) else None for part, x in zip(parts, operands, strict=True)]
 
 
 def _concatenate_batch(
@@ -271,9 +269,9 @@ def unpad(x: Value, shape: tuple[int, ...], padding_config: Any) -> Value:
     strides = tuple(interior + 1 for _, _, interior in padding_config)
     limits = x.aval.shape
     starts = (0,) * len(limits)
-    return bind(
-        registry["slice"], x, start_indices=starts, limit_indices=limits, strides=strides
-    )[0]
+    return bind(registry["slice"], x, start_indices=starts, limit_indices=limits, strides=strides)[
+        0
+    ]
 
 
 def _pad_batch(

@@ -88,9 +88,7 @@ def _ascending(b: Any, x: Any, aval: ShapedArray, axis: int) -> Any:
     return b.sort([x], [aval], axis, False, lambda p, q: b.compare("LT", p, q, element))[0]
 
 
-def packed_order(
-    b: Any, x: Any, aval: ShapedArray, axis: int, descending: bool = False
-) -> Any:
+def packed_order(b: Any, x: Any, aval: ShapedArray, axis: int, descending: bool = False) -> Any:
     """Return the stable sorting permutation: sort integers with the key above the position."""
     keys, bits = _ordered(b, x, aval, descending)
     if descending:
@@ -101,9 +99,7 @@ def packed_order(
     return b.convert(_ascending(b, packed, pair, axis), pair.update(dtype=_INT32))
 
 
-def picked(
-    b: Any, x: Any, aval: ShapedArray, order: Any, out: ShapedArray, axis: int
-) -> Any:
+def picked(b: Any, x: Any, aval: ShapedArray, order: Any, out: ShapedArray, axis: int) -> Any:
     """Pick elements along an axis by their positions."""
     rest = [k for k in range(aval.ndim) if k != axis]
     index = ShapedArray((*out.shape, 1), _INT32)
@@ -140,8 +136,8 @@ def compared(
     def before(*elements: Any) -> Any:
         result = None
         for k in reversed(range(num_keys)):
-            pair = elements[2 * k : 2 * k + 2]
-            for p, q, part in reversed(_parts(b, *pair, avals[k].update(shape=()))):
+            first, second = elements[2 * k], elements[2 * k + 1]
+            for p, q, part in reversed(_parts(b, first, second, avals[k].update(shape=()))):
                 less = b.compare("LT", p, q, part, total_order=True)
                 if result is not None:
                     flag = ShapedArray((), np.dtype(bool))
@@ -167,7 +163,7 @@ def _parts(b: Any, p: Any, q: Any, aval: ShapedArray) -> list[tuple[Any, Any, Sh
     return [(p, q, aval)]
 
 
-def top_k(b: Any, x: Any, aval: ShapedArray, k: int, axis: int) -> list[Any]:
+def write_top_k(b: Any, x: Any, aval: ShapedArray, k: int, axis: int) -> list[Any]:
     """Write XLA's operation, which works along the last axis."""
     last = aval.ndim - 1
     order = [*(i for i in range(aval.ndim) if i != axis), axis]

@@ -1,6 +1,7 @@
 """How exactly products of arrays are computed: the values of `precision=`."""
 
 import enum
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -78,9 +79,9 @@ class Algorithm(NamedTuple):
 
 @param_type
 class DotAlgorithmPreset(enum.Enum):
-    """Named algorithms for products of arrays: ``LHS_RHS_SUM``, with X3, X6, X9 products per element.
+    """Named algorithms for products of arrays: ``LHS_RHS_SUM``; X3, X6, X9: several products.
 
-    Source: StableHLO specification, "dot_general"; XLA's xla_data.proto, "PrecisionConfig.Algorithm".
+    Source: StableHLO specification, "dot_general"; XLA, xla_data.proto, PrecisionConfig.
     """
 
     DEFAULT = "DEFAULT"
@@ -141,12 +142,46 @@ def canonical_precision(precision: Any, call: str) -> Canonical:
     if isinstance(precision, str) and precision in DotAlgorithmPreset.__members__:
         return canonical_precision(DotAlgorithmPreset[precision], call)
     pair = precision if isinstance(precision, tuple | list) else (precision, precision)
-    found = [_WORDS.get(one) if isinstance(one, str) else one for one in pair]
+    found: list[Any] = [_WORDS.get(one) if isinstance(one, str) else one for one in pair]
     if len(found) != 2 or not all(isinstance(one, Precision) for one in found):
         raise errors.ArgumentError(
             call,
-            f"precision to be None, a lax.Precision or one of {', '.join(map(repr, _WORDS))}, a pair "
-            "of these, or a lax.DotAlgorithm or lax.DotAlgorithmPreset",
+            f"precision to be None, a lax.Precision or one of {', '.join(map(repr, _WORDS))}, "
+            "a pair of these, or a lax.DotAlgorithm or lax.DotAlgorithmPreset",
             repr(precision),
         )
     return found[0], found[1]
+
+
+def algorithm_parts(
+    b: Any, precision: DotAlgorithm | DotAlgorithmPreset, given: Sequence[Any], out: Any
+) -> tuple[Sequence[Any], Any, Any]:
+    """Return what an algorithm multiplies and sums in.
+
+    Args:
+        b: the builder.
+        precision: the algorithm.
+        given: the dtypes of the two operands.
+        out: the dtype of the result.
+
+    Returns:
+        The dtypes to convert the operands to, the dtype of sums, and the attribute for XLA.
+    """
+    if isinstance(precision, DotAlgorithm):
+        *rounded, total, left, right, products, imprecise = precision
+        components = (left, right, products)
+        pairs = zip(given, rounded, strict=True)
+        kinds = [kind if kind_of == "tf32" else np.dtype(kind_of) for kind, kind_of in pairs]
+        accumulation = total = np.dtype(total)
+    else:
+        row: Any = precision.value
+        kinds = [kind if kind in row.storage else row.storage[0] for kind in given]
+        rounded = [kind if row.precision is None else row.precision for kind in kinds]
+        total = out if row.accumulation is None else row.accumulation
+        accumulation, components = row.accumulation or _F32, row.components
+        imprecise = row.imprecise
+    types = [
+        b.context.parse_type("tf32") if kind == "tf32" else b.context.element_type(np.dtype(kind))
+        for kind in (*rounded, accumulation)
+    ]
+    return kinds, total, b.context.dot_algorithm(*types, components, imprecise)

@@ -1,4 +1,4 @@
-"""Reductions over axes: sum, product, extremes, bits, and the positions of extremes."""
+"""Reductions over axes: sum, product, extremes and bits."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import (
     NOT_LINEAR,
@@ -34,7 +33,7 @@ from functrax.primitives.rules import (
     transpose_axes,
 )
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import canonical_axes, canonical_axis
+from functrax.primitives.shape import canonical_axes
 
 # What all reductions share ----------------------------------------------------------------------
 
@@ -54,7 +53,7 @@ def _abstract(
     return (operand.update(shape=shape),)
 
 
-def _batch(
+def reduction_batch(
     name: str,
     axis: BatchAxis,
     operands: Sequence[Value],
@@ -63,6 +62,7 @@ def _batch(
     axes: tuple[int, ...],
     **params: Any,
 ) -> Any:
+    """Reduce the same axes of every slice along the mapped axis."""
     dim: Any = dims[0]
     moved = batched_axes(axes, dim)
     out_dim = dim - sum(reduced < dim for reduced in moved)
@@ -107,16 +107,19 @@ def _limit(dtype: Any, infinity: float, name: str) -> float:
     return infinity if rounded == infinity else float(getattr(dtypes.finfo(dtype), name))
 
 
-def _zero(_: Any) -> int:
+def zero_of(_: Any) -> int:
+    """Return the identity of a sum."""
     return 0
 
 
-def _one(_: Any) -> int:
+def one_of(_: Any) -> int:
+    """Return the identity of a product."""
     return 1
 
 
-def _all_bits(dtype: Any) -> Any:
-    return True if dtypes.is_bool(dtype) else -1 if not dtypes.is_unsigned(dtype) else greatest(dtype)
+def all_bits(dtype: Any) -> Any:
+    """Return the identity of a bitwise *and*."""
+    return greatest(dtype) if dtypes.is_bool(dtype) or dtypes.is_unsigned(dtype) else -1
 
 
 def _lower(
@@ -144,7 +147,7 @@ def _declare_reduction(
         abstract_eval=partial(_abstract, name, kinds),
         jvp=jvp if isinstance(jvp, Refusal) else partial(jvp, name),
         transpose=NOT_LINEAR,
-        batch=partial(_batch, name),
+        batch=partial(reduction_batch, name),
         lower=partial(_lower, operation, identity),
     )
 
@@ -182,8 +185,8 @@ reduce_sum_p = declare_linear(
     "reduce_sum",
     abstract_eval=partial(_abstract, "reduce_sum", "iufc"),
     transpose=_sum_transpose,
-    batch=partial(_batch, "reduce_sum"),
-    lower=partial(_lower, "add", _zero),
+    batch=partial(reduction_batch, "reduce_sum"),
+    lower=partial(_lower, "add", zero_of),
 )
 
 # Product ----------------------------------------------------------------------------------------
@@ -234,7 +237,7 @@ def _flat_last(x: Any, axes: Sequence[int]) -> Value:
     return reshape(moved, (*(x.aval.shape[i] for i in rest), size))
 
 
-reduce_prod_p = _declare_reduction("reduce_prod", "multiply", "iufc", _one, _prod_jvp)
+reduce_prod_p = _declare_reduction("reduce_prod", "multiply", "iufc", one_of, _prod_jvp)
 
 # Extremes ---------------------------------------------------------------------------------------
 
@@ -283,9 +286,9 @@ reduce_min_p = _declare_reduction("reduce_min", "minimum", "biufc", greatest, _e
 
 # Bits -------------------------------------------------------------------------------------------
 
-reduce_and_p = _declare_reduction("reduce_and", "and", "biu", _all_bits, ZERO_DERIVATIVE)
-reduce_or_p = _declare_reduction("reduce_or", "or", "biu", _zero, ZERO_DERIVATIVE)
-reduce_xor_p = _declare_reduction("reduce_xor", "xor", "biu", _zero, ZERO_DERIVATIVE)
+reduce_and_p = _declare_reduction("reduce_and", "and", "biu", all_bits, ZERO_DERIVATIVE)
+reduce_or_p = _declare_reduction("reduce_or", "or", "biu", zero_of, ZERO_DERIVATIVE)
+reduce_xor_p = _declare_reduction("reduce_xor", "xor", "biu", zero_of, ZERO_DERIVATIVE)
 
 
 def reduce_and(operand: Any, axes: Sequence[int]) -> Value:
@@ -325,111 +328,3 @@ def reduce_xor(operand: Any, axes: Sequence[int]) -> Value:
         An array of the same dtype without those axes.
     """
     return _reduced(reduce_xor_p, operand, axes)
-
-
-# Positions of extremes --------------------------------------------------------------------------
-
-
-def argmax(operand: Any, axis: int, index_dtype: Any) -> Value:
-    """Return where the largest element along an axis is: the first one, or the first NaN.
-
-    Args:
-        operand: array of real numbers or booleans.
-        axis: the axis.
-        index_dtype: an integer dtype that can count the axis.
-
-    Returns:
-        An array of `index_dtype` without the axis.
-
-    Raises:
-        ShapeError: if the axis is empty.
-        DtypeError: for complex numbers, or an index dtype that is not of integers.
-    """
-    return _position(argmax_p, operand, axis, index_dtype)
-
-
-def argmin(operand: Any, axis: int, index_dtype: Any) -> Value:
-    """Return where the smallest element along an axis is: the first one, or the first NaN.
-
-    Args:
-        operand: array of real numbers or booleans.
-        axis: the axis.
-        index_dtype: an integer dtype that can count the axis.
-
-    Returns:
-        An array of `index_dtype` without the axis.
-    """
-    return _position(argmin_p, operand, axis, index_dtype)
-
-
-def _position(primitive: Primitive, operand: Any, axis: int, index_dtype: Any) -> Value:
-    operand = as_value(operand, primitive.name)
-    dtype = dtypes.canonicalize(index_dtype, primitive.name)
-    axis = canonical_axis(primitive.name, axis, operand.aval.ndim)
-    return bind(primitive, operand, axes=(axis,), index_dtype=dtype)[0]
-
-
-def _position_abstract(
-    name: str, operand: ShapedArray, *, axes: tuple[int, ...], index_dtype: Any
-) -> tuple[ShapedArray]:
-    check_kind(name, operand, "biuf")
-    check_kind(name, operand.update(dtype=index_dtype), "iu")
-    (axis,) = axes
-    if operand.shape[axis] < 1 or operand.shape[axis] - 1 > dtypes.iinfo(index_dtype).max:
-        counted = f"axis {axis} to have at least one element, and no more than {index_dtype} counts"
-        raise errors.ShapeError(name, counted, repr(operand))
-    shape = (*operand.shape[:axis], *operand.shape[axis + 1 :])
-    return (ShapedArray(shape, index_dtype, False, operand.varying),)
-
-
-def _position_lower(
-    direction: str, b: Any, x: Any, *, axes: tuple[int, ...], index_dtype: Any
-) -> Any:
-    """Reduce pairs of value and index; a NaN beats every number, a lower index an equal value."""
-    aval, out = b.in_types[0], b.out_types[0]
-    if b.platform == "cpu" and dtypes.is_floating(aval.dtype) and aval.dtype.itemsize < 4:
-        aval = aval.update(dtype=np.dtype(np.float32))  # 4 times faster, and exact
-        x = b.convert(x, aval)
-    value, index = aval.update(shape=()), out.update(shape=())
-    flag = ShapedArray((), np.dtype(bool))
-    worst = least(aval.dtype) if direction == "GT" else greatest(aval.dtype)
-
-    def both(first: Any, second: Any) -> Any:
-        return b.op("stablehlo.and", (first, second), flag)
-
-    def either(first: Any, second: Any) -> Any:
-        return b.op("stablehlo.or", (first, second), flag)
-
-    def body(x0: Any, i0: Any, x1: Any, i1: Any) -> list[Any]:
-        better, equal = b.compare(direction, x0, x1, value), b.compare("EQ", x0, x1, value)
-        earlier = b.compare("LT", i0, i1, index)
-        if dtypes.is_floating(value.dtype):
-            nan0 = b.compare("NE", x0, x0, value)
-            better = either(better, nan0)
-            if b.platform != "cpu":  # there, the left one is the earlier one anyway
-                nan1 = b.compare("NE", x1, x1, value)
-                equal = either(equal, both(nan0, nan1))
-                first = b.select(equal, earlier, better, flag)
-                return [b.select(better, x0, x1, value), b.select(first, i0, i1, index)]
-        first = either(better, both(equal, earlier))
-        return [b.select(better, x0, x1, value), b.select(first, i0, i1, index)]
-
-    positions = b.iota(out.update(shape=aval.shape), axes[0])
-    initial = [b.full(worst, value), b.full(0, index)]
-    outs = [aval.update(shape=out.shape), out]
-    return b.reduce([x, positions], initial, outs, axes, body)[1]
-
-
-def _declare_position(name: str, direction: str) -> Primitive:
-    return declare(
-        name,
-        abstract_eval=partial(_position_abstract, name),
-        jvp=ZERO_DERIVATIVE,
-        transpose=NOT_LINEAR,
-        batch=partial(_batch, name),
-        lower=partial(_position_lower, direction),
-    )
-
-
-argmax_p = _declare_position("argmax", "GT")
-argmin_p = _declare_position("argmin", "LT")

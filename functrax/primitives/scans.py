@@ -81,7 +81,7 @@ def _step(b: Any, combine: Combine) -> Step:
 def loop(
     b: Any, step: Step, inputs: Sequence[Any], aval: ShapedArray, axis: int, reverse: bool
 ) -> Any:
-    """Write a loop along an axis: y_0 is the last input's first slice, then y_i = step(y_(i-1), ...).
+    """Write a loop along an axis: y_i = step(y_(i-1), slices), from the last input's first slice.
 
     Args:
         b: the builder.
@@ -122,7 +122,7 @@ def loop(
 def _blocks(
     b: Any, combine: Combine, identity: Any, x: Any, aval: ShapedArray, axis: int, reverse: bool
 ) -> Any:
-    """Loop within blocks of about sqrt(n) elements, all blocks at once; loop over blocks; combine."""
+    """Loop within blocks of about sqrt(n) elements, then over blocks, and combine."""
     n = aval.shape[axis]
     length = math.isqrt(n - 1) + 1
     count = -(-n // length)
@@ -194,10 +194,9 @@ def tree(
     later = [with_size(aval, axis, rest) for aval in avals]
     before = [_cut(b, x, aval, axis, 0, 1) for x, aval in zip(odd, later, strict=True)]
     filled = combine(before, _columns(b, xs, later, axis, 2), later) if rest else [None] * len(xs)
-    first = [_cut(b, x, with_size(aval, axis, 1), axis, 0, 1) for x, aval in zip(xs, avals, strict=True)]
-    return [
-        _interleave(b, *parts, axis) for parts in zip(first, filled, odd, avals, strict=True)
-    ]
+    one = [with_size(aval, axis, 1) for aval in avals]
+    first = [_cut(b, x, aval, axis, 0, 1) for x, aval in zip(xs, one, strict=True)]
+    return [_interleave(b, *parts, axis) for parts in zip(first, filled, odd, avals, strict=True)]
 
 
 def _columns(

@@ -172,7 +172,7 @@ def _batched(
 
 
 def take_along(x: Value, indices: Value, axis: int) -> Value:
-    """Return x[..., indices[..., i, ...], ...]: pick along one axis, at valid and distinct places."""
+    """Pick elements of x along one axis, at places that are valid and distinct."""
     if indices.aval.size == 0:
         return zeros(x.aval.update(shape=indices.aval.shape))
     rest = tuple(k for k in range(x.aval.ndim) if k != axis)
@@ -239,9 +239,7 @@ def _argsort_batch(
     return _batched(argsort_p, axis, operands, dims, **params)
 
 
-def _argsort_lower(
-    b: Any, *operands: Any, dimension: int, is_stable: bool, num_keys: int
-) -> Any:
+def _argsort_lower(b: Any, *operands: Any, dimension: int, is_stable: bool, num_keys: int) -> Any:
     out, keys = b.out_types[0], b.in_types[:num_keys]
     if out.size == 0:
         return b.full(0, out)
@@ -273,9 +271,7 @@ def _top_k_abstract(operand: ShapedArray, *, k: int, axis: int) -> tuple[ShapedA
     return values, ShapedArray(values.shape, np.dtype(np.int32), False, operand.varying)
 
 
-def _top_k_jvp(
-    primals: Sequence[Value], tangents: Sequence[Tangent], *, k: int, axis: int
-) -> Any:
+def _top_k_jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, k: int, axis: int) -> Any:
     """D top_k(x) = dx where the largest elements are."""
     values, indices = bind(top_k_p, primals[0], k=k, axis=axis)
     tangent = tangents[0]
@@ -295,12 +291,12 @@ def _top_k_lower(b: Any, x: Any, *, k: int, axis: int) -> list[Any]:
     aval, (values, indices) = b.in_types[0], b.out_types
     if values.size == 0:
         return [b.full(0, values), b.full(0, indices)]
-    if ordering.sorts_by_integers(b.platform, [aval]) and ordering.packs([aval]):
-        if aval.dtype != np.float32 or 8 * k > aval.shape[axis]:
-            order = ordering.packed_order(b, x, aval, axis, descending=True)
-            order = ordering.leading(b, order, indices, axis)
-            return [ordering.picked(b, x, aval, order, values, axis), order]
-    return ordering.top_k(b, x, aval, k, axis)
+    few = aval.dtype == np.float32 and 8 * k <= aval.shape[axis]  # XLA has a kernel for these
+    if not few and ordering.sorts_by_integers(b.platform, [aval]) and ordering.packs([aval]):
+        order = ordering.packed_order(b, x, aval, axis, descending=True)
+        order = ordering.leading(b, order, indices, axis)
+        return [ordering.picked(b, x, aval, order, values, axis), order]
+    return ordering.write_top_k(b, x, aval, k, axis)
 
 
 top_k_p = declare(

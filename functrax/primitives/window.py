@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from functrax import errors
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.convolution_numbers import dilated, padtype_to_pads, pairs, window_counts
+from functrax.primitives.convolution_numbers import (
+    check_entries,
+    dilated,
+    padtype_to_pads,
+    pairs,
+    window_counts,
+)
 from functrax.primitives.rules import (
     Dim,
     check_kind,
@@ -40,19 +45,18 @@ def window_params(
         (1,) * rank if values is None else tuple(int(value) for value in values)
         for values in (window_dimensions, window_strides, base_dilation, window_dilation)
     )
-    for name, values in {
-        "window_dimensions": windows,
-        "window_strides": strides,
-        "base_dilation": base,
-        "window_dilation": steps,
-    }.items():
-        if len(values) != rank or any(value < 1 for value in values):
-            expected = f"{name} with an entry of at least 1 for each of the {rank} axes"
-            raise errors.ArgumentError(call, expected, str(values))
+    check_entries(
+        call,
+        rank,
+        window_dimensions=windows,
+        window_strides=strides,
+        base_dilation=base,
+        window_dilation=steps,
+    )
     if isinstance(padding, str):
         # JAX's meaning: "SAME" looks at the array before it is dilated.
         extents = [dilated(size, step) for size, step in zip(windows, steps, strict=True)]
-        padding = padtype_to_pads(shape, extents, strides, padding)
+        padding = padtype_to_pads(shape, extents, strides, padding, call=call)
     return {
         "window_dimensions": windows,
         "window_strides": strides,

@@ -7,10 +7,11 @@ import numpy as np
 
 from functrax import errors
 from functrax.core.primitive import Primitive, registry
-from functrax.core.trace import Trace, Tracer, Value, as_value, bind, current, state
+from functrax.core.trace import Tracer, Value, as_value, bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
 from functrax.primitives.convolution_numbers import count_windows, dilated
+from functrax.primitives.probe import known_operation
 from functrax.primitives.reduce import greatest, least
 from functrax.primitives.rules import full
 from functrax.primitives.window import reduce_window_sum_p, window_params
@@ -95,49 +96,10 @@ _MONOIDS: dict[str, tuple[Primitive, Callable[[Any], Any]]] = {
 }
 
 
-class _Probe(Trace):
-    """Notes the operations that a function applies to two scalars."""
-
-    __slots__ = ("seen",)
-    name = "reduce_window"
-
-    def __init__(self) -> None:
-        super().__init__(state.trace)
-        self.seen: list[tuple[str, Sequence[Value], Value]] = []
-
-    def process(
-        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
-    ) -> list[Value]:
-        """Note the operation."""
-        types = [operand.aval for operand in operands]
-        results = [_Scalar(self, aval) for aval in primitive.abstract_eval(*types, **params)]
-        self.seen.append((primitive.name, operands, results[0]))
-        return results
-
-
-class _Scalar(Tracer):
-    """A scalar that a probe hands to the function."""
-
-    __slots__ = ()
-
-    def __init__(self, trace: Trace, aval: ShapedArray) -> None:
-        self.trace = trace
-        self.aval = aval
-
-
 def _monoid(computation: Callable[..., Any], dtype: Any, initial: Value) -> Primitive | None:
     """Return the primitive that reduces by a function from an initial value, if there is one."""
-    probe = _Probe()
-    x, y = (_Scalar(probe, ShapedArray((), dtype)) for _ in range(2))
-    with current(probe):
-        result = computation(x, y)
-    probe.ended = True
-    if len(probe.seen) != 1:
-        return None
-    name, operands, last = probe.seen[0]
-    if result is not last or len(operands) != 2 or {id(v) for v in operands} != {id(x), id(y)}:
-        return None
-    primitive, identity = _MONOIDS.get(name, (None, None))
+    name = known_operation("reduce_window", computation, dtype)
+    primitive, identity = _MONOIDS.get(name or "", (None, None))
     known = initial.concrete() if isinstance(initial, Tracer) else initial
     if primitive is None or identity is None or known is None:
         return None

@@ -9,7 +9,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.trace import VALUES, Array, Value, as_value, describe
+from functrax.core.trace import VALUES, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives import keys
 from functrax.primitives.convert import convert
@@ -54,7 +54,7 @@ def generator_name(dtype: dtypes.KeyType) -> str:
     return next(name for name, known in _KEY_TYPES.items() if known is dtype)
 
 
-def some_keys(call: str, key: Any) -> Array:
+def some_keys(call: str, key: Any) -> Value:
     """Return an argument that must be keys, typed or raw (uint32 words), as a value.
 
     Raises:
@@ -62,22 +62,29 @@ def some_keys(call: str, key: Any) -> Array:
     """
     if not isinstance(key, VALUES):
         if not hasattr(key, "__array__") or getattr(key, "dtype", None) != np.uint32:
-            raise _not_keys(call, describe(key))
+            raise _not_keys(call, shown(key))
         key = as_value(key, call)
     aval = key.aval
     if isinstance(aval.dtype, dtypes.KeyType):
         return key
     words = key_type(call).key_shape
     if aval.dtype != np.uint32 or aval.shape[-1:] != words:
-        raise _not_keys(call, describe(key))
+        raise _not_keys(call, shown(key))
     return key
+
+
+def shown(x: Any) -> str:
+    """Describe an argument for an error message; a NumPy array by its type."""
+    if isinstance(x, np.ndarray):
+        return f"a NumPy array of shape {x.shape} and dtype {x.dtype.name}"
+    return describe(x)
 
 
 def _not_keys(call: str, got: str) -> errors.KeyTypeError:
     return errors.KeyTypeError(call, "a PRNG key", got, fix="Make one with `random.key(seed)`.")
 
 
-def single_key(call: str, key: Any) -> Array:
+def single_key(call: str, key: Any) -> Value:
     """Return an argument that must be one key, typed or raw, as a value.
 
     Raises:
@@ -87,7 +94,7 @@ def single_key(call: str, key: Any) -> Array:
     key = some_keys(call, key)
     if key.aval.ndim != (not dtypes.is_extended(key.aval.dtype)):
         fix = "Take one of them, or map over them with `vmap`."
-        raise errors.ShapeError(call, "a single PRNG key", f"the keys {describe(key)}", fix=fix)
+        raise errors.ShapeError(call, "a single PRNG key", f"the keys {shown(key)}", fix=fix)
     return key
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.trace import VALUES, Array, Value, as_value, describe
+from functrax.core.trace import VALUES, Array, Value, as_value
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives import keys as key_primitives
 from functrax.primitives.convert import convert
@@ -17,6 +17,7 @@ from functrax.random.arguments import (
     generator_name,
     key_type,
     shape_of,
+    shown,
     single_key,
     some_keys,
     typed,
@@ -75,11 +76,11 @@ def _seeded(call: str, seed: Any, dtype: dtypes.KeyType) -> Value:
     if not isinstance(seed, VALUES):
         return key_primitives.random_seed(_host_seed(call, seed), dtype)
     if dtypes.is_extended(seed.aval.dtype):
-        raise errors.KeyTypeError(call, "an integer as the seed", describe(seed))
+        raise errors.KeyTypeError(call, "an integer as the seed", shown(seed))
     if seed.aval.shape:
-        raise _not_one(call, "seed", describe(seed))
+        raise _not_one(call, "seed", shown(seed))
     if not dtypes.is_integer(seed.aval.dtype):
-        raise errors.DtypeError(call, "an integer as the seed", describe(seed))
+        raise errors.DtypeError(call, "an integer as the seed", shown(seed))
     offset = config.random_seed_offset
     if offset:
         seed = add(seed, Literal(_wrapped(offset, seed.aval.dtype), seed.aval.update(shape=())))
@@ -90,16 +91,23 @@ def _host_seed(call: str, seed: Any) -> Literal:
     """Return a Python or NumPy integer as a constant; what does not fit is cut off."""
     array = isinstance(seed, np.ndarray | np.generic)
     if array and np.shape(seed):
-        raise _not_one(call, "seed", f"an array of shape {np.shape(seed)}")
+        raise _not_one(call, "seed", shown(seed))
     if not isinstance(seed, int) and not (array and dtypes.is_integer(seed.dtype)):
-        raise errors.DtypeError(call, "an integer as the seed", describe(seed))
+        raise errors.DtypeError(call, "an integer as the seed", shown(seed))
     dtype = dtypes.default_of(seed.dtype) if array else dtypes.int_dtype()
     number = int(seed)
     if not array:
-        dtypes.check_fits(number, dtypes.int64, call)
+        _check_width(call, "seed", number, -(2**63), 2**63)
     return Literal(
         _wrapped(number + config.random_seed_offset, dtype), ShapedArray((), np.dtype(dtype))
     )
+
+
+def _check_width(call: str, what: str, number: int, low: int, high: int) -> None:
+    if not low <= number < high:
+        expected = f"{what} from {low} to {high - 1}"
+        fix = "Cut it off, for example with `% 2**32`."
+        raise errors.IntegerOverflowError(call, expected, str(number), fix=fix)
 
 
 def _wrapped(number: int, dtype: Any) -> int:
@@ -169,15 +177,15 @@ def fold_in(key: Any, data: Any) -> Array:
 def _number(call: str, data: Any) -> Value:
     """Return an integer as uint32."""
     if isinstance(data, int):
-        dtypes.check_fits(data, dtypes.uint32, call)
+        _check_width(call, "data", data, 0, 2**32)
         return Literal(int(data), ShapedArray((), dtypes.uint32))
+    if np.shape(data):
+        raise _not_one(call, "data", shown(data))
     if isinstance(data, np.ndarray | np.generic) and dtypes.is_integer(data.dtype):
         data = data.astype(np.uint32)
     value = as_value(data, call)
     if not dtypes.is_integer(value.aval.dtype):
-        raise errors.DtypeError(call, "an integer as the data", describe(data))
-    if value.aval.shape:
-        raise _not_one(call, "data", describe(data))
+        raise errors.DtypeError(call, "an integer as the data", shown(data))
     return convert(value, dtypes.uint32)
 
 
@@ -244,7 +252,12 @@ def wrap_key_data(key_bits_array: Any, *, impl: Any = None, dtype: Any = None) -
         >>> wrap_key_data(np.array([[0, 42], [0, 43]], np.uint32))
         Array((2,), dtype=key<fry>)
     """
-    return key_primitives.random_wrap(key_bits_array, key_type("wrap_key_data", impl, dtype))
+    kind = key_type("wrap_key_data", impl, dtype)
+    words = as_value(key_bits_array, "wrap_key_data")
+    if words.aval.dtype != np.uint32 or words.aval.shape[-1:] != kind.key_shape:
+        expected = f"a uint32 array of shape (..., {kind.key_shape[0]})"
+        raise errors.KeyTypeError("wrap_key_data", expected, shown(key_bits_array))
+    return key_primitives.random_wrap(words, kind)
 
 
 def key_impl(keys: Any) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, as_value, bind
+from functrax.primitives.argmax import argmax
 from functrax.primitives.convert import convert
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.elementwise import add, bitwise_and, log, lt, mul, sub
 from functrax.primitives.gather import GatherDimensionNumbers, GatherScatterMode, gather
-from functrax.primitives.reduce import argmax
 from functrax.primitives.rules import full, move_axis, reshape
 from functrax.primitives.shape import canonical_axis, iota_p
 from functrax.primitives.slice_along import index_in_dim, slice_in_dim

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrax.core.jaxpr import Jaxpr
-from functrax.lowering.module import Lowered, lower_jaxpr, physical_type
+from functrax.lowering.base import physical_type
+from functrax.lowering.module import Lowered, lower_jaxpr
 from functrax.lowering.passes import optimize
 from functrax.runtime.cache import compile_cached
 from functrax.runtime.devices import Device

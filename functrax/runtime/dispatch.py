@@ -11,7 +11,7 @@ from functrax.core import dtypes
 from functrax.core.config import config
 from functrax.core.jaxpr import Equation, Jaxpr, Var
 from functrax.core.primitive import Primitive, abstract_eval
-from functrax.core.trace import Tracer, Value, leaked
+from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.compile import compile_lowered, lower
@@ -156,16 +156,34 @@ def convert(x: Any, call: str) -> Value:
         return from_numpy(np.asarray(x), call)
     if isinstance(x, bool | int | float | complex):
         return python_literal(x, call)
-    if hasattr(x, "__jax_array__"):
-        return x.__jax_array__()
+    if getattr(x, "__jax_array__", None) is not None:
+        return as_value(x.__jax_array__(), call)
     if hasattr(x, "__array__") and not isinstance(x, type):
-        return from_numpy(np.asarray(x), call)
+        return from_numpy(read_array(x, call), call)
     raise errors.ArgumentError(
         call,
         "an array or a number",
         f"{x!r} of type {kind.__name__}",
         fix="Convert it with `jnp.asarray`.",
     )
+
+
+def read_array(x: Any, call: str) -> np.ndarray[Any, Any]:
+    """Return the values of an array of another library.
+
+    Raises:
+        ArgumentError: if it does not give them: one that JAX traces, or on a device.
+    """
+    try:
+        return np.asarray(x)
+    except Exception as error:
+        kind = type(x)
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        raise errors.ArgumentError(
+            call,
+            "an array that NumPy can read",
+            f"one of type {kind.__module__.split('.')[0]}.{kind.__name__}: {reason}",
+        ) from error
 
 
 def python_literal(value: Any, call: str) -> Literal:

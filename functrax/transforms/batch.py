@@ -21,7 +21,7 @@ class BatchTracer(Tracer):
 
     def __init__(self, trace: "BatchTrace", value: Value, dim: int) -> None:
         """Hide axis `dim` of `value`."""
-        self.trace = trace
+        self.owner = trace
         self.value = value
         self.dim = dim
         self.aval = unmapped_type(value.aval, dim)
@@ -64,7 +64,7 @@ class BatchTrace(Trace):
         dims: list[Dim] = []
         mapped = False
         for operand in operands:
-            if type(operand) is BatchTracer and operand.trace is self:
+            if type(operand) is BatchTracer and operand.owner is self:
                 values.append(operand.value)
                 dims.append(operand.dim)
                 mapped = True
@@ -124,7 +124,7 @@ def batch_flat(
         state.trace, state.axes = saved, saved_axes
         trace.ended = True
     out: list[tuple[Value, Dim]] = [
-        (r.value, r.dim) if type(r) is BatchTracer and r.trace is trace else (r, NOT_MAPPED)
+        (r.value, r.dim) if type(r) is BatchTracer and r.owner is trace else (r, NOT_MAPPED)
         for r in results
     ]
     return [value for value, _ in out], [dim for _, dim in out]

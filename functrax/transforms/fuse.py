@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from functrax.core.trace import state
+from functrax.core.types import Literal
+from functrax.runtime.devices import default_device
+from functrax.runtime.dispatch import literal_array
 from functrax.transforms.jit import jit
 
 
@@ -32,6 +35,10 @@ def fuse(function: Callable[..., Any]) -> Callable[..., Any]:
         if program is None:
             named = functools.partial(function, **static)
             program = programs[key] = jit(functools.update_wrapper(named, function))
+        if Literal in map(type, values):
+            values = tuple(
+                [literal_array(x, default_device()) if type(x) is Literal else x for x in values]
+            )
         return program(*values)
 
     return fused

@@ -38,6 +38,7 @@ from functrax.transforms.flat import (
 )
 from functrax.transforms.jvp import Tangent, jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
+from functrax.transforms.scope import outside_scopes
 from functrax.transforms.stage import stage_open
 from functrax.transforms.static import StaticArguments
 from functrax.transforms.transpose import transpose_jaxpr
@@ -143,7 +144,7 @@ class Traced(NamedTuple):
     def is_live(self) -> bool:
         """Whether what it captured still means something."""
         return not self.captures_tracers or not any(
-            isinstance(c, Tracer) and c.trace.ended for c in self.consts
+            isinstance(c, Tracer) and c.owner.ended for c in self.consts
         )
 
 
@@ -159,13 +160,14 @@ def trace_function(
     """Trace a function of pytrees at given argument types."""
     start = time.perf_counter()
     flat = FlatFunction(function, in_tree, call, rebuild)
-    jaxpr, consts = stage_open(
-        flat,
-        avals,
-        transform=call,
-        name=function_name(function),
-        argument_names=lambda: argument_names(function, in_tree, static_nums),
-    )
+    with outside_scopes():
+        jaxpr, consts = stage_open(
+            flat,
+            avals,
+            transform=call,
+            name=function_name(function),
+            argument_names=lambda: argument_names(function, in_tree, static_nums),
+        )
     timings.trace += time.perf_counter() - start
     return Traced(jaxpr, consts, flat.out_tree, any(isinstance(c, Tracer) for c in consts))
 

@@ -25,7 +25,7 @@ class JVPTracer(Tracer):
 
     def __init__(self, trace: "JVPTrace", primal: Value, tangent: Value) -> None:
         """Pair the two; the tangent is not zero."""
-        self.trace = trace
+        self.owner = trace
         self.aval = primal.aval
         self.primal = primal
         self.tangent = tangent
@@ -58,7 +58,7 @@ class JVPTrace(Trace):
         tangents: list[Tangent] = []
         active = False
         for operand in operands:
-            if type(operand) is JVPTracer and operand.trace is self:
+            if type(operand) is JVPTracer and operand.owner is self:
                 primals.append(operand.primal)
                 tangents.append(operand.tangent)
                 active = True
@@ -118,7 +118,7 @@ def jvp_flat(
 
 def split(trace: JVPTrace, value: Value) -> tuple[Value, Tangent]:
     """Return primal and tangent of a value of this trace; other values have a zero tangent."""
-    if type(value) is JVPTracer and value.trace is trace:
+    if type(value) is JVPTracer and value.owner is trace:
         return value.primal, value.tangent
     return value, None
 

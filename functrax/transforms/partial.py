@@ -30,7 +30,7 @@ class RecordTrace(StageTrace):
     ) -> Any:
         """Record the operation if an operand is unknown."""
         for operand in operands:
-            if type(operand) is StageTracer and operand.trace is self:
+            if type(operand) is StageTracer and operand.owner is self:
                 break
         else:
             state.trace = self.parent
@@ -40,7 +40,7 @@ class RecordTrace(StageTrace):
                 state.trace = self
         if primitive.partial is None:
             return super().process(primitive, operands, params)
-        unknown = [type(operand) is StageTracer and operand.trace is self for operand in operands]
+        unknown = [type(operand) is StageTracer and operand.owner is self for operand in operands]
         if all(unknown):
             return super().process(primitive, operands, params)
         return primitive.partial(self, operands, unknown, params)
@@ -127,7 +127,7 @@ def partial_eval_jaxpr(
             results = eval_jaxpr(jaxpr, (), *arguments)
         finally:
             state.trace = saved
-        out_unknown = [type(r) is StageTracer and r.trace is record for r in results]
+        out_unknown = [type(r) is StageTracer and r.owner is record for r in results]
         rest, residuals = record.finish([r for r, u in zip(results, out_unknown, strict=True) if u])
         positions = {id(value): index for index, value in enumerate(known)}
         forwarded = tuple(positions.get(id(residual)) for residual in residuals)

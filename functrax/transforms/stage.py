@@ -17,22 +17,22 @@ from functrax.core.types import Literal, ShapedArray
 class StageTracer(Tracer):
     """A traced value: a variable of the program being written."""
 
-    __slots__ = ("var",)
+    __slots__ = ("variable",)
 
     def __init__(self, trace: "StageTrace", aval: ShapedArray, var: Var) -> None:
         """Stand for `var`."""
-        self.trace = trace
+        self.owner = trace
         self.aval = aval
-        self.var = var
+        self.variable = var
 
     def origin(self) -> str:
         """Return the line of the equation that made the value, or the argument's name."""
-        trace: Any = self.trace
+        trace: Any = self.owner
         for eqn in trace.eqns:
-            if self.var in eqn.outvars:
+            if self.variable in eqn.outvars:
                 return f"{eqn.source} by {eqn.primitive.name}" if eqn.source else ""
         for var, name in zip(trace.invars, trace.argument_names(), strict=False):
-            if var is self.var:
+            if var is self.variable:
                 return f"the call of {trace.function_name}, argument {name}"
         return ""
 
@@ -78,8 +78,8 @@ class StageTrace(Trace):
         invars: list[Atom] = []
         types: list[ShapedArray] = []
         for operand in operands:
-            if type(operand) is StageTracer and operand.trace is self:
-                invars.append(operand.var)
+            if type(operand) is StageTracer and operand.owner is self:
+                invars.append(operand.variable)
             elif type(operand) is Literal:
                 invars.append(operand)
             else:
@@ -115,15 +115,15 @@ class StageTrace(Trace):
         """Return the variable for a value from outside: a constant of the program."""
         found = self.constants.get(id(value))
         if found is None:
-            if isinstance(value, Tracer) and value.trace.ended:
+            if isinstance(value, Tracer) and value.owner.ended:
                 raise leaked(value)
             found = self.constants[id(value)] = (Var(value.aval), value)
         return found[0]
 
     def atom(self, value: Value) -> Atom:
         """Return the variable or literal that stands for a value."""
-        if type(value) is StageTracer and value.trace is self:
-            return value.var
+        if type(value) is StageTracer and value.owner is self:
+            return value.variable
         return value if type(value) is Literal else self.capture(value)
 
     def finish(self, results: Sequence[Value]) -> tuple[Jaxpr, list[Value]]:
@@ -191,7 +191,7 @@ def check_leaks(trace: Trace) -> None:
     """
     gc.collect()
     for candidate in gc.get_objects():
-        if isinstance(candidate, Tracer) and candidate.trace is trace:
+        if isinstance(candidate, Tracer) and candidate.owner is trace:
             raise leaked(candidate, "or kept")
 
 

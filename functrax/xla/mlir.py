@@ -41,6 +41,7 @@ __all__ = [
     "append_block",
     "bytecode",
     "call",
+    "create",
     "deserialize_portable",
     "insert_at_end",
     "mlir_context",
@@ -69,7 +70,9 @@ def mlir_context() -> MlirContext:
 
 # Building
 
-_create = ir.Operation.create
+#: The quickest way to append an operation to the entered block:
+#: ``(name, result_types, operands, attributes or None, None, number of regions, location)``.
+create: Any = ir.Operation.create
 
 
 def operation(
@@ -95,7 +98,7 @@ def operation(
     Returns:
         The operation: ``.result`` is its only result, ``.results`` are all.
     """
-    return _create(name, result_types, operands, attributes, None, regions, loc or context.unknown)
+    return create(name, result_types, operands, attributes, None, regions, loc or context.unknown)
 
 
 def new_module(

@@ -1,0 +1,215 @@
+"""What every operation of the builder is written with: types, constants, elementwise operations."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax.core import dtypes
+from functrax.core.types import Literal, ShapedArray
+from functrax.xla import mlir
+
+Value = Any
+Attribute = Any
+
+
+class BaseBuilder:
+    """Appends operations to the block that is being written.
+
+    Attributes:
+        context: the MLIR context of this thread.
+        platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
+        lower_jaxpr: ``(jaxpr, operands, name) -> results``: writes a program as a function of its
+            own and calls it.
+        outline: ``(name, params, operands, body) -> results``: writes what `body` does for the
+            current equation as a function of its own, once for each name, params and types, and
+            calls it.
+        in_types: the operand types of the equation being lowered.
+        out_types: its result types.
+        location: where in the user's code it came from.
+        shared: literals and stretched operands of the block, to be used again.
+    """
+
+    __slots__ = (
+        "_types",
+        "context",
+        "in_types",
+        "location",
+        "lower_jaxpr",
+        "out_types",
+        "outline",
+        "platform",
+        "shared",
+    )
+
+    def __init__(
+        self,
+        context: mlir.MlirContext,
+        platform: str,
+        lower_jaxpr: Callable[..., list[Value]],
+        outline: Callable[..., list[Value]],
+    ) -> None:
+        """Write into the blocks entered by the caller; see the class for the arguments."""
+        self.context = context
+        self.platform = platform
+        self.lower_jaxpr = lower_jaxpr
+        self.outline = outline
+        self.in_types: tuple[ShapedArray, ...] = ()
+        self.out_types: tuple[ShapedArray, ...] = ()
+        self.location: Any = context.unknown
+        self.shared: dict[Any, Value] = {}
+        self._types: dict[ShapedArray, tuple[Any]] = {}
+
+    # The general form -----------------------------------------------------------------------------
+
+    def type(self, aval: ShapedArray) -> Any:
+        """Return the MLIR type of a type; a PRNG key is its words along a trailing axis."""
+        return self._types_of(aval)[0]
+
+    def _types_of(self, aval: ShapedArray) -> tuple[Any]:
+        """Return the types of the results of an operation that has one."""
+        found = self._types.get(aval)
+        if found is None:
+            shape, dtype = physical_type(aval)
+            found = self._types[aval] = (self.context.tensor_type(shape, dtype),)
+        return found
+
+    def op(
+        self,
+        name: str,
+        operands: Sequence[Value],
+        out: ShapedArray,
+        attributes: dict[str, Attribute] | None = None,
+    ) -> Value:
+        """Append an operation with one result."""
+        types = self._types.get(out) or self._types_of(out)
+        return mlir.create(name, types, operands, attributes, None, 0, self.location).result
+
+    def multi_op(
+        self,
+        name: str,
+        operands: Sequence[Value],
+        outs: Sequence[ShapedArray],
+        attributes: dict[str, Attribute] | None = None,
+        regions: int = 0,
+    ) -> Any:
+        """Append an operation with several results or regions and return it.
+
+        Its ``.results`` are values; `region` fills its ``.regions``.
+        """
+        types = [self.type(out) for out in outs]
+        return mlir.create(name, types, operands, attributes, None, regions, self.location)
+
+    def region(
+        self, region: Any, types: Sequence[ShapedArray], body: Callable[..., Sequence[Value]]
+    ) -> None:
+        """Fill a region: `body` receives its arguments and returns its results."""
+        block = mlir.append_block(self.context, region, [self.type(aval) for aval in types])
+        saved = self.in_types, self.out_types, self.shared
+        self.shared = {}  # what is written inside cannot be used outside
+        with mlir.insert_at_end(block):
+            mlir.return_values(self.context, list(body(*block.arguments)))
+        self.in_types, self.out_types, self.shared = saved
+
+    # Constants ------------------------------------------------------------------------------------
+
+    def constant(self, array: Any, dtype: Any = None) -> Value:
+        """Write a small array into the program."""
+        data = np.asarray(array, dtype)
+        return self.op(
+            "stablehlo.constant",
+            (),
+            ShapedArray(data.shape, data.dtype),
+            {"value": self.context.constant(data)},
+        )
+
+    def literal(self, literal: Literal) -> Value:
+        """Write a scalar, once in each block."""
+        value = literal.value
+        # Zeros and complex numbers by their text, which tells -0.0 from 0.0.
+        key = (value if value and type(value) is not complex else repr(value), literal.aval)
+        found = self.shared.get(key)
+        if found is None:
+            found = self.shared[key] = self.constant(literal.numpy())
+        return found
+
+    def full(self, value: Any, aval: ShapedArray) -> Value:
+        """Write a constant of one repeated value."""
+        data = np.broadcast_to(np.asarray(value, aval.dtype), aval.shape)
+        if aval.size > 64:
+            # One element and a broadcast: the attribute of a large splat would be made from a
+            # large array.
+            element = self.constant(np.asarray(value, aval.dtype))
+            return self.broadcast(element, aval, ())
+        return self.op("stablehlo.constant", (), aval, {"value": self.context.constant(data)})
+
+    # Elementwise ----------------------------------------------------------------------------------
+
+    def broadcast(self, x: Value, out: ShapedArray, dims: Sequence[int]) -> Value:
+        """Place the axes of x at `dims` of the result and repeat along the others."""
+        attributes = {"broadcast_dimensions": self.context.i64_array(dims)}
+        return self.op("stablehlo.broadcast_in_dim", (x,), out, attributes)
+
+    def stretch(self, x: Value, aval: ShapedArray, shape: tuple[int, ...]) -> Value:
+        """Broadcast an elementwise operand (a scalar, or unit sizes at equal rank) to a shape."""
+        if aval.shape == shape:
+            return x
+        found = self.shared.get((x, shape))
+        if found is None:
+            dims = tuple(range(len(shape))) if aval.shape else ()
+            found = self.broadcast(x, ShapedArray(shape, aval.dtype), dims)
+            self.shared[x, shape] = found
+        return found
+
+    def elementwise(self, name: str, operands: Sequence[Value]) -> Value:
+        """Append an elementwise operation of the equation's operands."""
+        out = self.out_types[0]
+        shape = out.shape
+        for aval in self.in_types:
+            if aval.shape != shape:
+                pairs = zip(operands, self.in_types, strict=True)
+                operands = [self.stretch(x, aval, shape) for x, aval in pairs]
+                break
+        return self.op(name if "." in name else "stablehlo." + name, operands, out)
+
+    def compare(
+        self, direction: str, x: Value, y: Value, aval: ShapedArray, *, total_order: bool = False
+    ) -> Value:
+        """Compare two values of one type: EQ NE LT LE GT GE; in a total order, NaN is largest."""
+        if dtypes.is_inexact(aval.dtype):
+            kind = "TOTALORDER" if total_order else "FLOAT"
+        else:
+            kind = (
+                "UNSIGNED"
+                if dtypes.is_unsigned(aval.dtype) or dtypes.is_bool(aval.dtype)
+                else "SIGNED"
+            )
+        attributes = {
+            "comparison_direction": self.context.comparison(direction),
+            "compare_type": self.context.comparison_type(kind),
+        }
+        return self.op(
+            "stablehlo.compare",
+            (x, y),
+            aval.update(dtype=np.dtype(bool), weak_type=False),
+            attributes,
+        )
+
+    def convert(self, x: Value, out: ShapedArray) -> Value:
+        """Convert elements to the dtype of `out`."""
+        return self.op("stablehlo.convert", (x,), out)
+
+    def bitcast(self, x: Value, out: ShapedArray) -> Value:
+        """Reinterpret bits."""
+        return self.op("stablehlo.bitcast_convert", (x,), out)
+
+    def select(self, which: Value, on_true: Value, on_false: Value, out: ShapedArray) -> Value:
+        """Choose elementwise by a boolean."""
+        return self.op("stablehlo.select", (which, on_true, on_false), out)
+
+
+def physical_type(aval: ShapedArray) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype of the buffer that holds a value: PRNG keys are their words."""
+    if dtypes.is_extended(aval.dtype):
+        return (*aval.shape, *aval.dtype.key_shape), np.dtype(np.uint32)
+    return aval.shape, aval.dtype
