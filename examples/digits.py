@@ -6,10 +6,12 @@ parameters and tests them.
 """
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +30,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 Params = dict[str, functrax.Array]
-TEST_SIZE = 360
+TRAINING_SIZE, TEST_SIZE = 1437, 360
 
 
 class Data(NamedTuple):
@@ -193,9 +195,10 @@ def train(data: Data, seed: int, epochs: int, batch_size: int) -> tuple[Params, 
                 )
                 losses.append(value)
                 bar.update()
+            last = float(losses[-1])  # waits for it
             rate = (epoch + 1) * steps * batch_size / (time.perf_counter() - start)
             bar.set_postfix_str(
-                f"epoch {epoch + 1}/{epochs}, loss {float(losses[-1]):.4f}, {rate:,.0f} examples/s"
+                f"epoch {epoch + 1}/{epochs}, loss {last:.4f}, {rate:,.0f} examples/s"
             )
     return params, [float(value) for value in losses]
 
@@ -205,10 +208,10 @@ def draw_losses(losses: list[float], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     window = max(1, len(losses) // 50)
     smooth = np.convolve(losses, np.ones(window) / window, "valid")
-    axes.semilogy(losses, color="0.8", label="each step")
-    axes.semilogy(
-        np.arange(len(smooth)) + window - 1, smooth, color="C0", label=f"mean of {window}"
-    )
+    axes.semilogy(losses, color="0.8" if window > 1 else "C0", label="each step")
+    if window > 1:
+        steps = np.arange(len(smooth)) + window - 1
+        axes.semilogy(steps, smooth, color="C0", label=f"mean of {window} steps")
     axes.set(xlabel="step", ylabel="cross-entropy", title="Training loss")
     axes.legend()
     save_figure(figure, path)
@@ -227,10 +230,9 @@ def draw_mistakes(data: Data, predicted: np.ndarray, path: Path) -> None:
     for axes in grid.flat:
         axes.axis("off")
     for axes, index in zip(grid.flat, wrong, strict=False):
-        axes.imshow(data.images[index, ..., 0], cmap="gray_r")
+        axes.imshow(data.images[index, ..., 0], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(f"{data.labels[index]} taken for {predicted[index]}", fontsize=8)
-    if not len(wrong):
-        grid[0, 0].text(0.5, 0.5, "no mistakes", ha="center")
+    figure.suptitle(f"{len(wrong)} of {len(predicted)} test digits misclassified", fontsize=9)
     save_figure(figure, path)
 
 
@@ -242,16 +244,14 @@ def save_figure(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-def write_atomically(path: Path, write: Any) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file in the same folder, then give it its name."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 # Parameters in files ------------------------------------------------------------------------------
@@ -264,27 +264,32 @@ def save_params(params: Params, path: Path) -> None:
 
 
 def load_params(path: Path) -> Params:
-    """Load parameters and check their names and shapes.
+    """Load parameters and check their names, shapes and dtypes.
 
     Raises:
         functrax.errors.FileError: if the file is missing, damaged, or holds something else.
     """
-    expected = {
-        name: value.shape for name, value in functrax.eval_shape(init_params, random.key(0)).items()
-    }
-    fix = "Make one with `python examples/digits.py`."
+    expected = functrax.eval_shape(init_params, random.key(0))
     try:
         arrays = safetensors.numpy.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise functrax.errors.FileError(
-            "evaluate", "a safetensors file", f"{path}: {error}", where="", fix=fix
-        ) from None
-    found = {name: value.shape for name, value in arrays.items()}
-    if found != expected:
-        raise functrax.errors.FileError(
-            "evaluate", f"the parameters {expected}", f"{found} in {path}", where="", fix=fix
-        )
+        raise file_error("a safetensors file", f"{path}: {error}") from None
+    for name in sorted({*expected, *arrays}):
+        wanted, found = expected.get(name), arrays.get(name)
+        if wanted is None:
+            raise file_error("the parameters of this network", f"a {name!r} in {path}")
+        text = f"{name!r} of shape {wanted.shape} and dtype {wanted.dtype}"
+        if found is None:
+            raise file_error(text, f"none in {path}")
+        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise file_error(text, f"shape {found.shape} and dtype {found.dtype} in {path}")
     return {name: jnp.asarray(value) for name, value in arrays.items()}
+
+
+def file_error(expected: str, got: str) -> functrax.errors.FileError:
+    """Return the error for a file that does not hold parameters of this network."""
+    fix = "Make one with `python examples/digits.py`."
+    return functrax.errors.FileError("evaluate", expected, got, where="", fix=fix)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -318,12 +323,28 @@ def report(params: Params, data: Data) -> np.ndarray:
     return predicted
 
 
-def positive(text: str) -> int:
-    """Parse a positive integer of the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
+def time_spent(total: float) -> str:
+    """Say how many of the seconds since the start functrax spent on what."""
+    spent = functrax.timings
+    running = total - spent.trace - spent.lower - spent.compile
+    return (
+        f"time: tracing {spent.trace:.2f} s, lowering {spent.lower:.2f} s, "
+        f"compiling {spent.compile:.2f} s, running {running:.2f} s"
+    )
+
+
+def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """Return a parser of the command line's integers in a range."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            limit = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{value} is not {limit}")
+        return value
+
+    parse.__name__ = "integer"  # argparse says "invalid integer value"
+    return parse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -332,13 +353,19 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of initialization, shifts and shuffling (default 0)"
+        "--seed",
+        type=integer(0, 2**31 - 1),
+        default=0,
+        help="of initialization, shifts and shuffling (default 0)",
     )
     parser.add_argument(
-        "--epochs", type=positive, default=30, help="passes over the training set (default 30)"
+        "--epochs", type=integer(1), default=30, help="passes over the training set (default 30)"
     )
     parser.add_argument(
-        "--batch-size", type=positive, default=64, help="images per step (default 64)"
+        "--batch-size",
+        type=integer(1, TRAINING_SIZE),
+        default=64,
+        help="images per step (default 64)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out"), help="folder for what it makes (default out)"
@@ -351,32 +378,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     training, test = load_data()
-    if options.batch_size > len(training.labels):
-        parser.error(
-            f"--batch-size must be at most {len(training.labels)}, the size of the training set"
-        )
     try:
         if options.evaluate:
             report(load_params(options.evaluate), test)
             return 0
         prepare_folder(options.out)
+        functrax.timings.reset()
         start = time.perf_counter()
         params, losses = train(training, options.seed, options.epochs, options.batch_size)
         predicted = report(params, test)
-        total = time.perf_counter() - start
-    except functrax.errors.FileError as error:
+        print(time_spent(time.perf_counter() - start))
+        draw_losses(losses, options.out / "loss.png")
+        draw_mistakes(test, predicted, options.out / "mistakes.png")
+        save_params(params, options.out / "digits.safetensors")
+    except OSError as error:  # FileError is one too
         print(f"error: {error}", file=sys.stderr)
         return 1
-    spent = functrax.timings
-    running = total - spent.trace - spent.lower - spent.compile
-    print(
-        f"time: tracing {spent.trace:.2f} s, lowering {spent.lower:.2f} s, compiling "
-        f"{spent.compile:.2f} s, "
-        f"running {running:.2f} s"
-    )
-    draw_losses(losses, options.out / "loss.png")
-    draw_mistakes(test, predicted, options.out / "mistakes.png")
-    save_params(params, options.out / "digits.safetensors")
     print(f"wrote loss.png, mistakes.png and digits.safetensors to {options.out}")
     return 0
 

@@ -183,7 +183,13 @@ abstract_cache: dict[Any, tuple[ShapedArray, ...]] = {}
 def abstract_eval(
     primitive: Primitive, types: tuple[ShapedArray, ...], params: dict[str, Any]
 ) -> tuple[ShapedArray, ...]:
-    """Return the types of a primitive's results, cached on primitive, operand types and params."""
+    """Return the types of a primitive's results, cached on primitive, operand types and params.
+
+    Calls of programs are not cached: the key would keep every program alive, and their types are at
+    hand.
+    """
+    if primitive.partial is not None or primitive.stage is not None:
+        return primitive.abstract_eval(*types, **params)
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     try:
         found = abstract_cache.get(key)
@@ -193,11 +199,6 @@ def abstract_eval(
         found = primitive.abstract_eval(*types, **params)
         abstract_cache[key] = found
     return found
-
-
-def clearabstract_cache() -> None:
-    """Forget all cached abstract evaluations (they hold jaxprs alive)."""
-    abstract_cache.clear()
 
 
 def missing_rule(primitive: Primitive, transform: str, rule: str) -> errors.MissingRuleError:

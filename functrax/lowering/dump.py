@@ -9,12 +9,14 @@ import warnings
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr
 
+_unwritable: set[str] = set()
+
 
 def dump(jaxpr: Jaxpr, name: str, step: str) -> None:
     """Write a program to ``NNN_name_step.txt`` in the folder that the user named, if any.
 
     Files appear whole, and those of several processes do not overwrite each other. A folder that
-    cannot be written to is a warning.
+    cannot be written to is one warning.
 
     Args:
         jaxpr: the program.
@@ -22,7 +24,7 @@ def dump(jaxpr: Jaxpr, name: str, step: str) -> None:
         step: what was done to it last.
     """
     folder = config.dump_ir_to
-    if folder is None:
+    if folder is None or folder in _unwritable:
         return
     stem = re.sub(r"\W+", "_", f"{name}_{step}")
     try:
@@ -33,6 +35,7 @@ def dump(jaxpr: Jaxpr, name: str, step: str) -> None:
             file.write(f"{jaxpr!r}\n")
         os.replace(temporary, path)
     except OSError as error:
+        _unwritable.add(folder)
         warnings.warn(f"[dump_ir_to] {stem} was not written: {error}", stacklevel=2)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce
 from functrax.lowering.dump import dump
+from functrax.lowering.inline import inline_single_calls, programs_of, with_programs
 from functrax.lowering.simplify import simplify
 
 Pass = Callable[[Jaxpr], Jaxpr]
@@ -27,48 +28,33 @@ def optimize(jaxpr: Jaxpr, name: str = "program") -> Jaxpr:
     """
     dump(jaxpr, name, "traced")
     for step, run in PASSES.items():
-        jaxpr = everywhere(run, jaxpr, {})
+        jaxpr = run(jaxpr)
         dump(jaxpr, name, step)
     return jaxpr
 
 
-def everywhere(run: Pass, jaxpr: Jaxpr, done: dict[Jaxpr, Jaxpr]) -> Jaxpr:
-    """Run a pass on a program after those that its equations call.
+def _everywhere(run: Pass) -> Pass:
+    """Return a pass that also runs on the programs that equations call, each once and first."""
 
-    Args:
-        run: the pass.
-        jaxpr: the program.
-        done: what the pass made of the programs it has seen: each is seen once.
-    """
-    found = done.get(jaxpr)
-    if found is None:
-        eqns = jaxpr.eqns
-        changed = {
-            index: eqn
-            for index, old in enumerate(eqns)
-            if old.params and (eqn := _inside(run, old, done)) is not old
-        }
-        if changed:
-            replaced = [changed.get(index, eqn) for index, eqn in enumerate(eqns)]
-            inner = Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, replaced, jaxpr.name)
-        else:
-            inner = jaxpr
-        found = done[jaxpr] = run(inner)
-    return found
+    def on_all(jaxpr: Jaxpr, done: dict[Jaxpr, Jaxpr]) -> Jaxpr:
+        found = done.get(jaxpr)
+        if found is None:
+            eqns: dict[int, Equation] = {}
+            for index, eqn in enumerate(jaxpr.eqns):
+                if eqn.params and (programs := programs_of(eqn)):
+                    eqns[index] = with_programs(eqn, {one: on_all(one, done) for one in programs})
+            found = done[jaxpr] = run(_with_equations(jaxpr, eqns))
+        return found
+
+    return lambda jaxpr: on_all(jaxpr, {})
 
 
-def _inside(run: Pass, eqn: Equation, done: dict[Jaxpr, Jaxpr]) -> Equation:
-    """Run a pass on the programs that an equation calls."""
-    new: dict[str, Any] = {}
-    for name, value in eqn.params.items():
-        kind = type(value)
-        if kind is Jaxpr:
-            new[name] = everywhere(run, value, done)
-        elif kind is tuple and value and type(value[0]) is Jaxpr:
-            new[name] = tuple(everywhere(run, item, done) for item in value)
-    if all(new[name] == eqn.params[name] for name in new):
-        return eqn
-    return eqn.replace(eqn.invars, eqn.params | new)
+def _with_equations(jaxpr: Jaxpr, new: dict[int, Equation]) -> Jaxpr:
+    """Return the program with other equations at some positions."""
+    if all(jaxpr.eqns[index] is eqn for index, eqn in new.items()):
+        return jaxpr
+    eqns = [new.get(index, eqn) for index, eqn in enumerate(jaxpr.eqns)]
+    return Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name)
 
 
 def remove_dead_code(jaxpr: Jaxpr) -> Jaxpr:
@@ -113,7 +99,8 @@ def _literal_key(literal: Any) -> Any:
 
 
 PASSES: dict[str, Pass] = {
-    "simplified": simplify,
-    "shared": share_common_subexpressions,
-    "pruned": remove_dead_code,
+    "inlined": inline_single_calls,
+    "simplified": _everywhere(simplify),
+    "shared": _everywhere(share_common_subexpressions),
+    "pruned": _everywhere(remove_dead_code),
 }

@@ -45,8 +45,7 @@ def _same_type(eqn: Equation, invars: Sequence[Atom]) -> Atom | None:
 
 def _unstrided(eqn: Equation, invars: Sequence[Atom]) -> Atom | None:
     """A slice as large as its operand, forwards, is its operand."""
-    strides = eqn.params["strides"]
-    return _same_type(eqn, invars) if strides is None or set(strides) <= {1} else None
+    return _same_type(eqn, invars) if set(eqn.params["strides"]) <= {1} else None
 
 
 def _unpermuted(eqn: Equation, invars: Sequence[Atom]) -> Atom | None:

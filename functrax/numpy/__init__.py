@@ -63,6 +63,12 @@ from functrax.numpy.creation import ones as ones
 from functrax.numpy.creation import ones_like as ones_like
 from functrax.numpy.creation import zeros as zeros
 from functrax.numpy.creation import zeros_like as zeros_like
+from functrax.numpy.cumulative import cumprod as cumprod
+from functrax.numpy.cumulative import cumsum as cumsum
+from functrax.numpy.cumulative import cumulative_prod as cumulative_prod
+from functrax.numpy.cumulative import cumulative_sum as cumulative_sum
+from functrax.numpy.cumulative import nancumprod as nancumprod
+from functrax.numpy.cumulative import nancumsum as nancumsum
 from functrax.numpy.einsum import einsum as einsum
 from functrax.numpy.einsum import einsum_path as einsum_path
 from functrax.numpy.functions import abs as abs
@@ -88,6 +94,7 @@ from functrax.numpy.functions import conjugate as conjugate
 from functrax.numpy.functions import cos as cos
 from functrax.numpy.functions import cosh as cosh
 from functrax.numpy.functions import deg2rad as deg2rad
+from functrax.numpy.functions import degrees as degrees
 from functrax.numpy.functions import exp as exp
 from functrax.numpy.functions import exp2 as exp2
 from functrax.numpy.functions import expm1 as expm1
@@ -101,6 +108,7 @@ from functrax.numpy.functions import log1p as log1p
 from functrax.numpy.functions import log2 as log2
 from functrax.numpy.functions import positive as positive
 from functrax.numpy.functions import rad2deg as rad2deg
+from functrax.numpy.functions import radians as radians
 from functrax.numpy.functions import real as real
 from functrax.numpy.functions import reciprocal as reciprocal
 from functrax.numpy.functions import rint as rint
@@ -130,7 +138,6 @@ from functrax.numpy.joining import tile as tile
 from functrax.numpy.joining import unstack as unstack
 from functrax.numpy.joining import vsplit as vsplit
 from functrax.numpy.joining import vstack as vstack
-from functrax.numpy.linear import Axes as Axes
 from functrax.numpy.linear import cross as cross
 from functrax.numpy.linear import dot as dot
 from functrax.numpy.linear import inner as inner
@@ -214,6 +221,8 @@ from functrax.numpy.matrices import tril_indices as tril_indices
 from functrax.numpy.matrices import triu as triu
 from functrax.numpy.matrices import triu_indices as triu_indices
 from functrax.numpy.matrices import vander as vander
+from functrax.numpy.padding import pad as pad
+from functrax.numpy.padding import roll as roll
 from functrax.numpy.ranges import arange as arange
 from functrax.numpy.ranges import geomspace as geomspace
 from functrax.numpy.ranges import indices as indices
@@ -221,6 +230,8 @@ from functrax.numpy.ranges import linspace as linspace
 from functrax.numpy.ranges import logspace as logspace
 from functrax.numpy.ranges import meshgrid as meshgrid
 from functrax.numpy.reductions import all as all
+from functrax.numpy.reductions import amax as amax
+from functrax.numpy.reductions import amin as amin
 from functrax.numpy.reductions import any as any
 from functrax.numpy.reductions import argmax as argmax
 from functrax.numpy.reductions import argmin as argmin
@@ -271,6 +282,14 @@ from functrax.numpy.selection import clip as clip
 from functrax.numpy.selection import nan_to_num as nan_to_num
 from functrax.numpy.selection import select as select
 from functrax.numpy.selection import where as where
+from functrax.numpy.sorting import argpartition as argpartition
+from functrax.numpy.sorting import argsort as argsort
+from functrax.numpy.sorting import digitize as digitize
+from functrax.numpy.sorting import lexsort as lexsort
+from functrax.numpy.sorting import partition as partition
+from functrax.numpy.sorting import searchsorted as searchsorted
+from functrax.numpy.sorting import sort as sort
+from functrax.numpy.sorting import sort_complex as sort_complex
 from functrax.numpy.statistics import average as average
 from functrax.numpy.statistics import mean as mean
 from functrax.numpy.statistics import nanmax as nanmax
@@ -282,3 +301,8 @@ from functrax.numpy.statistics import nansum as nansum
 from functrax.numpy.statistics import nanvar as nanvar
 from functrax.numpy.statistics import std as std
 from functrax.numpy.statistics import var as var
+from functrax.numpy.taking import diff as diff
+from functrax.numpy.taking import ediff1d as ediff1d
+from functrax.numpy.taking import repeat as repeat
+from functrax.numpy.taking import take as take
+from functrax.numpy.taking import take_along_axis as take_along_axis

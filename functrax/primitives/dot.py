@@ -15,8 +15,9 @@ from functrax.primitives.precision import (
     Canonical,
     DotAlgorithm,
     DotAlgorithmPreset,
-    algorithm_parts,
+    Written,
     canonical_precision,
+    write_algorithm,
 )
 from functrax.primitives.rules import (
     Dim,
@@ -356,28 +357,35 @@ def _lower(
 ) -> Any:
     out = b.out_types[0]
     contract, batch = dimension_numbers
-    names, algorithm = None, None
+    names = None
     if isinstance(precision, DotAlgorithm | DotAlgorithmPreset):
-        given = [aval.dtype for aval in b.in_types]
-        kinds, sum_dtype, algorithm = algorithm_parts(b, precision, given, out.dtype)
+        how = write_algorithm(b, precision, [aval.dtype for aval in b.in_types], out.dtype)
     else:
         names = None if precision is None else tuple(one.name for one in precision)
-        kinds = _operand_dtypes(b, out.dtype)
-        narrow = dtypes.is_integer(out.dtype) and out.dtype.itemsize < kinds[0].itemsize
-        sum_dtype = out.dtype if _same_kind(kinds[0], out.dtype) and not narrow else kinds[0]
-    operands = [
-        x if aval.dtype == kind else b.convert(x, aval.update(dtype=kind))
-        for x, aval, kind in zip((lhs, rhs), b.in_types, kinds, strict=True)
-    ]
+        how = _usual(b, out.dtype)
+    rows = zip((lhs, rhs), b.in_types, how.operands, how.bits, strict=True)
+    operands = [_operand(b, x, aval, aval.update(dtype=kind), bits) for x, aval, kind, bits in rows]
     result = b.dot_general(
         *operands,
-        out.update(dtype=sum_dtype),
+        out.update(dtype=how.total),
         contract=contract,
         batch=batch,
         precision=names,
-        algorithm=algorithm,
+        algorithm=how.attribute,
     )
-    return _converted(b, result, out.update(dtype=sum_dtype), out)
+    return _converted(b, result, out.update(dtype=how.total), out)
+
+
+def _operand(
+    b: Any, x: Any, aval: ShapedArray, out: ShapedArray, bits: tuple[int, int] | None
+) -> Any:
+    """Convert an operand, and round it."""
+    x = x if aval.dtype == out.dtype else b.convert(x, out)
+    if bits is None:
+        return x
+    exponent, mantissa = (b.context.i32(count) for count in bits)
+    attributes = {"exponent_bits": exponent, "mantissa_bits": mantissa}
+    return b.op("stablehlo.reduce_precision", (x,), out, attributes)
 
 
 def _converted(b: Any, x: Any, aval: ShapedArray, out: ShapedArray) -> Any:
@@ -394,6 +402,13 @@ def _same_kind(dtype: Any, other: Any) -> bool:
 
 
 _KINDS = (dtypes.is_bool, dtypes.is_integer, dtypes.is_floating, dtypes.is_complex)
+
+
+def _usual(b: Any, out: Any) -> Written:
+    """Return the dtypes to multiply and sum in when no algorithm is asked for."""
+    kinds = _operand_dtypes(b, out)
+    narrow = dtypes.is_integer(out) and out.itemsize < kinds[0].itemsize
+    return Written(kinds, out if _same_kind(kinds[0], out) and not narrow else kinds[0])
 
 
 def _operand_dtypes(b: Any, out: Any) -> tuple[Any, Any]:

@@ -153,25 +153,46 @@ def canonical_precision(precision: Any, call: str) -> Canonical:
     return found[0], found[1]
 
 
-def algorithm_parts(
+class Written(NamedTuple):
+    """How a product is written for XLA.
+
+    Attributes:
+        operands: the dtypes to convert the operands to.
+        total: the dtype of sums.
+        attribute: the algorithm's attribute, or None.
+        bits: for each operand the bits of exponent and mantissa to round to, or None.
+    """
+
+    operands: Sequence[Any]
+    total: Any
+    attribute: Any = None
+    bits: Sequence[tuple[int, int] | None] = (None, None)
+
+
+# Formats that a CPU rounds operands to by itself; what has several products is computed in full.
+_BITS = {"tf32": (8, 10), _BF16: (8, 7), _F16: (5, 10)}
+
+
+def write_algorithm(
     b: Any, precision: DotAlgorithm | DotAlgorithmPreset, given: Sequence[Any], out: Any
-) -> tuple[Sequence[Any], Any, Any]:
-    """Return what an algorithm multiplies and sums in.
+) -> Written:
+    """Return how to write an algorithm.
+
+    XLA's CPU compiler knows few of them, and not for all shapes: there, operands are rounded and
+    multiplied as usual, which gives the same products.
 
     Args:
         b: the builder.
         precision: the algorithm.
         given: the dtypes of the two operands.
         out: the dtype of the result.
-
-    Returns:
-        The dtypes to convert the operands to, the dtype of sums, and the attribute for XLA.
     """
     if isinstance(precision, DotAlgorithm):
         *rounded, total, left, right, products, imprecise = precision
-        components = (left, right, products)
+        rounded = [kind if kind == "tf32" else np.dtype(kind) for kind in rounded]
         pairs = zip(given, rounded, strict=True)
-        kinds = [kind if kind_of == "tf32" else np.dtype(kind_of) for kind, kind_of in pairs]
+        kinds = [kind if to == "tf32" else to for kind, to in pairs]
+        components = (left, right, products)
         accumulation = total = np.dtype(total)
     else:
         row: Any = precision.value
@@ -180,8 +201,14 @@ def algorithm_parts(
         total = out if row.accumulation is None else row.accumulation
         accumulation, components = row.accumulation or _F32, row.components
         imprecise = row.imprecise
+    if b.platform == "cpu":
+        several = components != (1, 1, 1)
+        pairs = zip(kinds, rounded, strict=True)
+        bits = [None if several or kind == to else _BITS.get(to) for kind, to in pairs]
+        return Written(kinds, total, bits=bits)
     types = [
-        b.context.parse_type("tf32") if kind == "tf32" else b.context.element_type(np.dtype(kind))
+        b.context.parse_type("tf32") if kind == "tf32" else b.context.element_type(kind)
         for kind in (*rounded, accumulation)
     ]
-    return kinds, total, b.context.dot_algorithm(*types, components, imprecise)
+    attribute = b.context.dot_algorithm(*types, components, imprecise)
+    return Written(kinds, total, attribute)

@@ -116,6 +116,13 @@ def _device_named(platform: str, number: int) -> Device:
     return next(device for device in devices(platform) if device.id == number)
 
 
+def clear_programs() -> None:
+    """Forget the eager interpreter's compiled operations, on every device."""
+    for found in _devices.values():
+        for device in found:
+            device.programs.clear()
+
+
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:
     """Return the devices of one process (this one by default)."""
     found = devices(backend)

@@ -18,6 +18,9 @@ from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.xla.failure import RUNTIME_ERRORS, translate
 
+MOST_PROGRAMS = 8192
+"""Compiled single operations kept for each device; the older half goes when there are more."""
+
 
 def evaluate(
     primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
@@ -51,7 +54,11 @@ def evaluate(
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     program = device.programs.get(key)
     if program is None:
-        program = device.programs[key] = _compile(primitive, operands, types, params, device)
+        program = _compile(primitive, operands, types, params, device)
+        if len(device.programs) >= MOST_PROGRAMS:
+            for old in list(device.programs)[: MOST_PROGRAMS // 2]:
+                device.programs.pop(old, None)
+        device.programs[key] = program
     execute, handlers, out_types = program
     try:
         buffers = [

@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 from functrax import errors
 from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
-from functrax.core.types import Literal
-from functrax.core.types import ShapedArray
+from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.module import Lowered
 from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, gather, literal_array
 from functrax.xla.executable import Executable
-
 
 get_buffer = operator.attrgetter("buffer")
 get_aval = operator.attrgetter("aval")

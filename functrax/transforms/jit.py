@@ -6,7 +6,6 @@ concrete arrays, it is a few dictionary look-ups and one launch.
 
 import functools
 import threading
-import time
 import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -17,12 +16,13 @@ from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.config import config
 from functrax.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
-from functrax.core.primitive import BatchAxis, declare
+from functrax.core.primitive import BatchAxis, abstract_cache, declare
 from functrax.core.trace import VALUES, Tracer, Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, is_linear
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.compile import timings
+from functrax.runtime.devices import clear_programs
 from functrax.runtime.dispatch import check_operands
 from functrax.runtime.program import Program, get_aval, get_buffer
 from functrax.transforms import ahead
@@ -158,9 +158,8 @@ def trace_function(
     static_nums: Sequence[int] = (),
 ) -> Traced:
     """Trace a function of pytrees at given argument types."""
-    start = time.perf_counter()
     flat = FlatFunction(function, in_tree, call, rebuild)
-    with outside_scopes():
+    with timings.phase("trace"), outside_scopes():
         jaxpr, consts = stage_open(
             flat,
             avals,
@@ -168,7 +167,6 @@ def trace_function(
             name=function_name(function),
             argument_names=lambda: argument_names(function, in_tree, static_nums),
         )
-    timings.trace += time.perf_counter() - start
     return Traced(jaxpr, consts, flat.out_tree, any(isinstance(c, Tracer) for c in consts))
 
 
@@ -194,6 +192,8 @@ def clear_caches() -> None:
     batch_jaxpr.cache_clear()
     partial_eval_jaxpr.cache_clear()
     transpose_jaxpr.cache_clear()
+    abstract_cache.clear()
+    clear_programs()
 
 
 _LEAF = tree.structure(0)

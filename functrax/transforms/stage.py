@@ -4,11 +4,10 @@ import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from functrax import errors
 from functrax.core.check import check_jaxpr
 from functrax.core.config import config
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
-from functrax.core.primitive import Primitive, abstract_cache
+from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, leaked, state
 from functrax.core.types import Literal, ShapedArray
@@ -94,18 +93,8 @@ class StageTrace(Trace):
         types: tuple[ShapedArray, ...],
         params: dict[str, Any],
     ) -> list[StageTracer]:
-        """Write the equation. The cache look-up of `abstract_eval` is repeated here because it is
-        the hot path.
-        """
-        try:
-            key = (primitive, types, tuple(params.items())) if params else (primitive, types)
-            out_types = abstract_cache.get(key)
-            if out_types is None:
-                out_types = abstract_cache[key] = primitive.abstract_eval(*types, **params)
-        except TypeError as error:
-            if isinstance(error, errors.FunctraxError):
-                raise
-            out_types = primitive.abstract_eval(*types, **params)
+        """Write the equation."""
+        out_types = abstract_eval(primitive, types, params)
         outvars = [Var(aval) for aval in out_types]
         source = state.source or current_source(state.scope)
         self.eqns.append(Equation(primitive, invars, outvars, params, source))
