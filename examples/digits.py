@@ -218,18 +218,18 @@ def draw_losses(losses: list[float], path: Path) -> None:
 
 
 def draw_mistakes(data: Data, predicted: np.ndarray, path: Path) -> None:
-    """Draw the test digits that were misclassified, with what they are and what they were taken
-    for.
+    """Draw the test digits that were misclassified (the first 24 of them), with what they are and
+    what they were taken for.
     """
     wrong = np.flatnonzero(predicted != data.labels)
-    columns = max(1, min(6, len(wrong)))
-    rows = max(1, -(-len(wrong) // columns))
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(1.6 * columns, 2 * rows), squeeze=False, layout="constrained"
-    )
+    shown = wrong[:24]
+    columns = max(2, min(6, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    size = (1.6 * columns, 2 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axes in grid.flat:
         axes.axis("off")
-    for axes, index in zip(grid.flat, wrong, strict=False):
+    for axes, index in zip(grid.flat, shown, strict=False):
         axes.imshow(data.images[index, ..., 0], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(f"{data.labels[index]} taken for {predicted[index]}", fontsize=8)
     figure.suptitle(f"{len(wrong)} of {len(predicted)} test digits misclassified", fontsize=9)

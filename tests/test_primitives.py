@@ -158,10 +158,10 @@ def placements(case: Case) -> list[tuple[int | None, ...]]:
     found = [axes for axes in itertools.product(*choices) if any(a is not None for a in axes)]
     if len(found) <= 8:
         return found
-    count = len(choices)
-    alone = [tuple(choices[i][i % 2] if i == j else None for j in range(count))
-             for i in range(count) if None not in choices[i][:1]]  # fmt: skip
-    whole = [tuple(c[0] for c in choices), tuple(c[-2] if len(c) > 1 else None for c in choices)]
+    first, last = (c[0] for c in choices), [c[-2] if len(c) > 1 else None for c in choices]
+    whole = [tuple(first), tuple(last)]
+    alone = [tuple(whole[i % 2][i] if i == j else None for j in range(len(choices)))
+             for i in range(len(choices)) if last[i] is not None]  # fmt: skip
     rest = [axes for axes in found if axes not in alone and axes not in whole]
     return [*alone, *whole, *(rest[i] for i in case.rng("placements").permutation(len(rest))[:3])]
 
@@ -189,7 +189,7 @@ def test_mapped(case: Case) -> None:
         return apply(*first), mapped
 
     first = arrays(case, samples[0])
-    compiled, batches = functrax.jit(program)(first, [arrays(case, b) for b in operands])
+    compiled, batches = quickly(program)(first, [arrays(case, b) for b in operands])
     for got, eager in zip(compiled, apply(*first)):
         assert got.aval is eager.aval
         close(read(got), read(eager), last_bits(case, read(got)), f"{case} compiled")

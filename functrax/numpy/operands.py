@@ -17,7 +17,7 @@ from functrax.core.trace import VALUES, Array, Value, as_value, bind, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
 from functrax.runtime.devices import default_device
-from functrax.runtime.dispatch import literal_array
+from functrax.runtime.dispatch import fresh_array
 
 #: What an operator takes beside arrays; for anything else it returns NotImplemented.
 ACCEPTED = (bool, int, float, complex, np.ndarray, np.generic)
@@ -111,7 +111,7 @@ def _numpy_scalar(x: np.generic, call: str) -> Value:
 
 def to_array(x: Value) -> Array:
     """Return what users may hold: literals become arrays."""
-    return literal_array(x, default_device()) if type(x) is Literal else x
+    return fresh_array(x, default_device()) if type(x) is Literal else x
 
 
 def array_operand(x: Any, call: str) -> Array:

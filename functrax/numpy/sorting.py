@@ -246,13 +246,13 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     bins, x = (to_array(v) for v in promote("digitize", bins, x))
     if bins.aval.ndim != 1:
         raise errors.ShapeError("digitize", "a vector of limits", repr(bins.aval))
-    side, other = ("left", "right") if right else ("right", "left")
+    side = "left" if right else "right"
     chosen = method or "scan"
     ascending = searchsorted(bins, x, side, method=chosen)
     if bins.aval.size < 2:
         return ascending
     count = number(bins.aval.size, dtypes.int_dtype())
-    descending = lax.sub(count, searchsorted(rev(bins, (0,)), x, other, method=chosen))
+    descending = lax.sub(count, searchsorted(rev(bins, (0,)), x, side, method=chosen))
     falls = broadcast_to(lax.gt(bins[0], bins[-1]), x.aval.shape)
     return select_n(falls, ascending, descending)
 

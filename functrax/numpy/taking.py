@@ -26,7 +26,7 @@ _MODES = (None, "fill", "clip", "wrap", "promise_in_bounds")
 
 
 def _integers(call: str, indices: Any) -> Array:
-    places = array_operand(np.asarray(indices) if isinstance(indices, list | tuple) else indices, call)
+    places = array_operand(indices, call)
     if not dtypes.is_integer(places.aval.dtype):
         raise errors.DtypeError(call, "integer indices", describe(places))
     return places

@@ -32,6 +32,7 @@ from functrax.primitives.rules import (
     bilinear_jvp,
     check_kind,
     is_linear,
+    known,
     zeros,
 )
 from functrax.primitives.shape import rev
@@ -229,7 +230,7 @@ def _transpose(cotangents: Sequence[Value], lhs: Any, rhs: Any, **params: Any) -
         return [zeros(x.aval) if x is linear else None for x in (lhs, rhs)]
     dtype = cotangent.aval.dtype
     if is_linear(lhs):
-        found = _adjoint_lhs(cotangent, lhs.aval, convert(rhs, dtype), **params)
+        found = _adjoint_lhs(cotangent, lhs.aval, convert(known(rhs), dtype), **params)
         return [convert(found, lhs.aval.dtype), None]
     found = _adjoint_rhs(cotangent, convert(lhs, dtype), rhs.aval, **params)
     return [None, convert(found, rhs.aval.dtype)]

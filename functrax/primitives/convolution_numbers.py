@@ -36,7 +36,7 @@ def conv_dimension_numbers(
         rhs_shape: the shape of rhs.
         dimension_numbers: None for batch (or output feature) first, then feature (or input
             feature), then spatial axes; or strings for lhs, rhs and result such as
-            ``("NHWC", "HWIO", "NHWC")``, where the spatial letters of lhs give their order; or a
+            ``("NHWC", "HWIO", "NHWC")``, where the spatial letters of rhs give their order; or a
             `ConvDimensionNumbers`.
 
     Returns:
@@ -88,9 +88,8 @@ def _from_strings(rank: int, lhs: str, rhs: str, out: str) -> ConvDimensionNumbe
         expected = sorted([*letters, *spatial])
         if len(text) != rank or len(set(text)) != rank or sorted(text) != expected:
             raise _not_numbers(rank, (lhs, rhs, out))
-    ordered = [letter for letter in lhs if letter not in "NC"]
     lhs_spec, rhs_spec, out_spec = (
-        tuple(text.index(letter) for letter in [*letters, *ordered])
+        tuple(text.index(letter) for letter in [*letters, *spatial])
         for text, letters in ((lhs, "NC"), (rhs, "OI"), (out, "NC"))
     )
     return ConvDimensionNumbers(lhs_spec, rhs_spec, out_spec)

@@ -17,6 +17,7 @@ from functrax.primitives.precision import (
     DotAlgorithmPreset,
     Written,
     canonical_precision,
+    takes_float8_only,
     write_algorithm,
 )
 from functrax.primitives.rules import (
@@ -25,6 +26,7 @@ from functrax.primitives.rules import (
     bilinear_jvp,
     check_kind,
     is_linear,
+    known,
     matched,
     transpose_axes,
 )
@@ -242,6 +244,11 @@ def _abstract(
             dtypes.short_name(dtype),
             fix="Convert the result with `.astype(...)`.",
         )
+    for aval in (lhs, rhs) if takes_float8_only(precision) else ():
+        if aval.dtype not in dtypes.SMALL_FLOATS:
+            raise errors.DtypeError(
+                "dot_general", f"float8 operands for the algorithm {precision!r}", repr(aval)
+            )
     weak = lhs.weak_type and rhs.weak_type and preferred_element_type is None
     return (ShapedArray(shape, dtype, weak, lhs.varying | rhs.varying),)
 
@@ -275,7 +282,7 @@ def _transpose(
     if is_linear(lhs):
         numbers = ((last, rhs_free), (tuple(range(batch)), rhs_batch))
         order = _adjoint_axes(lhs_batch, lhs_free, lhs_contract, rhs_contract)
-        ct = _adjoint(cotangents[0], rhs, lhs.aval, numbers, order, precision, **params)
+        ct = _adjoint(cotangents[0], known(rhs), lhs.aval, numbers, order, precision, **params)
         return [ct, None]
     numbers = ((first, lhs_free), (tuple(range(batch)), lhs_batch))
     order = _adjoint_axes(rhs_batch, rhs_free, rhs_contract, lhs_contract)
@@ -307,7 +314,7 @@ def _adjoint(
         cotangent,
         other,
         dimension_numbers=numbers,
-        precision=precision,
+        precision=None if takes_float8_only(precision) else precision,
         preferred_element_type=preferred_element_type,
     )[0]
     inverse = sorted(range(len(axes)), key=axes.__getitem__)

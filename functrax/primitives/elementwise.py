@@ -36,6 +36,7 @@ from functrax.primitives.rules import (
     broadcast_to,
     declare_elementwise,
     full,
+    known,
     unary,
 )
 from functrax.primitives.select import select_n
@@ -89,14 +90,14 @@ mul_p = declare_elementwise(
     "multiply",
     NUMBER,
     (lambda t, r, x, y: mul(t, y), lambda t, r, x, y: mul(x, t)),
-    pulls=(lambda t, x, y: mul(t, y), lambda t, x, y: mul(x, t)),
+    pulls=(lambda t, x, y: mul(t, known(y)), lambda t, x, y: mul(known(x), t)),
 )
 div_p = declare_elementwise(
     "div",
     "divide",
     NUMBER,
     (lambda t, r, x, y: div(t, y), lambda t, r, x, y: mul(neg(t), div(r, y))),
-    pulls=(lambda t, x, y: div(t, y), lambda t, x, y: None),
+    pulls=(lambda t, x, y: div(t, known(y)), lambda t, x, y: known(y)),
 )
 real_p = declare_elementwise(
     "real",

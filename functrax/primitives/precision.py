@@ -153,6 +153,12 @@ def canonical_precision(precision: Any, call: str) -> Canonical:
     return found[0], found[1]
 
 
+def takes_float8_only(precision: Canonical) -> bool:
+    """Tell whether an algorithm is for float8 operands, to which nothing else is rounded."""
+    row = precision.value if isinstance(precision, DotAlgorithmPreset) else None
+    return isinstance(row, Algorithm) and row.storage is _F8
+
+
 class Written(NamedTuple):
     """How a product is written for XLA.
 

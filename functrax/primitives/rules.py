@@ -106,6 +106,22 @@ def is_linear(x: Any) -> bool:
     return type(x) is Linear
 
 
+def known(x: Any) -> Any:
+    """Return the other factor of a product that is transposed, which must be a value.
+
+    Raises:
+        MissingRuleError: if the product is not linear, because both factors depend on the argument.
+    """
+    if is_linear(x):
+        raise errors.MissingRuleError(
+            "linear_transpose",
+            "a function that is linear in its arguments",
+            "a product or quotient of two values that depend on them",
+            fix="Use `vjp`, which linearizes first.",
+        )
+    return x
+
+
 def has_tangent(aval: ShapedArray) -> bool:
     """Tell whether values of the type have a derivative: inexact dtypes do."""
     return dtypes.is_inexact(aval.dtype)
@@ -449,7 +465,7 @@ def _documented(function: Any, name: str, summary: str, arguments: str, returns:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
         f"{summary}\n\n    Args:\n        {arguments}.\n\n    Returns:\n        {returns}\n\n"
-        "    Raises:\n        DtypeError, ShapeError: if the operation does not take the operands.\n"
+        "    Raises:\n        DtypeError, ShapeError: if it does not take the operands.\n"
     )
     return function
 

@@ -138,16 +138,24 @@ def _literal_buffer(literal: Any, device: Device) -> Any:
 
 
 def literal_array(literal: Literal, device: Device) -> DeviceArray:
-    """Return a scalar as an array, kept for the next time (-0.0, NaN and each type apart)."""
+    """Return a scalar as an array, kept for the next time (-0.0, NaN and each type apart).
+
+    It is shared, so only programs may have it; what users get is a `fresh_array`, because they may
+    delete or donate it.
+    """
     value = literal.value
-    plain = value and type(value) is not complex
-    key = (value if plain else str(value), literal.aval, device)
+    key = (value, literal.aval, device) if value else (str(value), literal.aval, device)
     found = _literals.get(key)
-    if found is None:
+    if found is None or found.is_deleted():
         if len(_literals) > 4096:
             _literals.clear()
-        found = _literals[key] = put_numpy(literal.numpy(), literal.aval, device, False)
+        found = _literals[key] = fresh_array(literal, device)
     return found
+
+
+def fresh_array(literal: Literal, device: Device) -> DeviceArray:
+    """Return a scalar as an array in memory of its own."""
+    return put_numpy(literal.numpy(), literal.aval, device, False)
 
 
 def convert(x: Any, call: str) -> Value:

@@ -10,10 +10,10 @@ from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.module import Lowered
-from functrax.runtime.array import DeviceArray, device_copy, put_numpy
+from functrax.runtime.array import DeviceArray, device_copy
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
-from functrax.runtime.dispatch import check_operands, gather, literal_array
+from functrax.runtime.dispatch import check_operands, fresh_array, gather, literal_array
 from functrax.xla.executable import Executable
 
 get_buffer = operator.attrgetter("buffer")
@@ -121,7 +121,7 @@ class Program:
             device = first.device
             if not (first.committed or device.is_default or device is default_device()):
                 return self._run_general(values)
-            if device.has_peers and any([x.device is not device for x in values]):
+            if device.has_peers and any(x.device is not device for x in values):
                 return self._run_general(values)  # XLA would refuse, and say so on stderr
             run = self.compiled[device].run
             passed = values if self.kept is None else [values[i] for i in self.kept]
@@ -156,7 +156,7 @@ class Program:
         constants, arguments = whole[: len(self.consts)], whole[len(self.consts) :]
         for i in self.donated:
             if type(values[i]) is Literal:
-                arguments[i] = _own_array(values[i], device)
+                arguments[i] = fresh_array(values[i], device)
         executable = self.executable(device)
         self.constants[device] = [x.buffer for x in constants]
         passed = arguments if self.kept is None else [arguments[i] for i in self.kept]
@@ -181,7 +181,7 @@ class Program:
         if self.results is None:
             return outputs
         computed = iter(outputs)
-        values = [_own_array(x, device) if type(x) is Literal else x for x in values]
+        values = [fresh_array(x, device) if type(x) is Literal else x for x in values]
         return [next(computed) if index is None else values[index] for index in self.results]
 
     def executable(self, device: Device) -> Executable:
@@ -200,8 +200,3 @@ class Program:
         order = range(len(self.jaxpr.invars) - len(self.consts)) if self.kept is None else self.kept
         donated += [i in self.donated for i in order]
         return lower(self.jaxpr, name=self.jaxpr.name, platform=platform, donated=donated)
-
-
-def _own_array(literal: Literal, device: Device) -> DeviceArray:
-    """Return a scalar as an array that may be donated, unlike the one that literals share."""
-    return put_numpy(literal.numpy(), literal.aval, device, False)

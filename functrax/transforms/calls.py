@@ -90,7 +90,7 @@ def user_tangent(aval: ShapedArray, tangent: Value | None = None) -> Any:
     """
     if not has_tangent(aval):
         return np.zeros(aval.shape, dtypes.float0)
-    return as_array(zeros(aval)) if tangent is None else tangent
+    return as_array(zeros(aval) if tangent is None else tangent)
 
 
 def checked_leaves(

@@ -24,7 +24,7 @@ from functrax.transforms.calls import (
     split_nondiff,
     user_tangent,
 )
-from functrax.transforms.flat import FlatFunction, check_callable, function_name
+from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
 from functrax.transforms.stage import StageTrace
 
 P = ParamSpec("P")
@@ -264,7 +264,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
     ) -> tuple[list[Value], list[Tangent]]:
         """Call the user's rule on pytrees and check what it returns."""
         in_tree = function.in_tree
-        primal_args, _ = in_tree.unflatten(primals)
+        primal_args, _ = in_tree.unflatten(map(as_array, primals))
         tangent_args, _ = in_tree.unflatten(
             [user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)]
         )

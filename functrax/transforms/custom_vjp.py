@@ -39,7 +39,7 @@ from functrax.transforms.calls import (
     split_nondiff,
     user_tangent,
 )
-from functrax.transforms.flat import FlatFunction, check_callable, function_name
+from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
 from functrax.transforms.jvp import jvp_flat, jvp_jaxpr
 from functrax.transforms.stage import StageTrace
 
@@ -447,7 +447,7 @@ def _user_rules(
     memory: dict[str, Any] = {}
 
     def forward(*primals: Value) -> tuple[list[Value], list[Value]]:
-        free, _ = in_tree.unflatten(primals)
+        free, _ = in_tree.unflatten(map(as_array, primals))
         result = fwd(*merge_nondiff(fixed, free, nondiff))
         if not (isinstance(result, tuple | list) and len(result) == 2):
             raise errors.CustomRuleError(
@@ -471,12 +471,11 @@ def _user_rules(
         return outs, [as_value(x, name) for x in residuals]
 
     def backward(residuals: Sequence[Value], cotangents: Sequence[Tangent]) -> list[Tangent]:
-        dense = [
-            user_tangent(aval) if c is None else c
-            for c, aval in zip(cotangents, memory["outs"], strict=True)
-        ]
+        dense = [user_tangent(aval, c) for c, aval in zip(cotangents, memory["outs"], strict=True)]
         result = bwd(
-            *fixed, memory["residuals"].unflatten(residuals), function.out_tree.unflatten(dense)
+            *fixed,
+            memory["residuals"].unflatten(map(as_array, residuals)),
+            function.out_tree.unflatten(dense),
         )
         if isinstance(result, list):
             result = tuple(result)

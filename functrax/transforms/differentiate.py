@@ -11,6 +11,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Array, Value, as_value
 from functrax.core.types import ShapedArray
+from functrax.primitives.convert import convert
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
     FlatFunction,
@@ -33,6 +34,13 @@ def float0_zeros(aval: ShapedArray) -> Any:
 
 
 _ARRAY: Any = object()
+
+
+def like_primal(cotangent: Value, aval: ShapedArray) -> Value:
+    """Make a cotangent weak exactly if its primal is, so that an update keeps the primal's type."""
+    if cotangent.aval.weak_type == aval.weak_type:
+        return cotangent
+    return convert(cotangent, aval.dtype, aval.weak_type)
 
 
 class WithAux:
@@ -148,6 +156,15 @@ class Pullback:
     def __init__(
         self, call: str, fun: Callable[..., Any], leaves: Sequence[Any], in_tree: Any, has_aux: bool
     ) -> None:
+        """Evaluate `fun` at the values of `leaves` and record its derivative.
+
+        Args:
+            call: the user's transform, for messages.
+            fun: the user's function.
+            leaves: the leaves of its arguments.
+            in_tree: the structure of ``(args, kwargs)``.
+            has_aux: whether it returns (output, aux).
+        """
         self.call = call
         self.values = argument_values(call, leaves)
         self.active = [has_tangent(x.aval) for x in self.values]
@@ -167,7 +184,9 @@ class Pullback:
     def dense(self, cotangents: Sequence[Value | None]) -> list[Any]:
         """Replace zero cotangents of arguments by arrays."""
         return [
-            as_array(zeros(x.aval) if c is None else c) if is_active else float0_zeros(x.aval)
+            as_array(zeros(x.aval) if c is None else like_primal(c, x.aval))
+            if is_active
+            else float0_zeros(x.aval)
             for x, c, is_active in zip(self.values, cotangents, self.active, strict=True)
         ]
 
@@ -223,11 +242,24 @@ def check_inputs(
     call: str,
     fun: Callable[..., Any],
     values: Sequence[Value],
-    chosen: Any,
+    places: Sequence[int],
+    chosen: Sequence[Any],
+    *,
     holomorphic: bool,
-    allow_int: bool,
+    allow_int: bool = False,
+    allow_complex: bool = True,
 ) -> None:
     """Check that every differentiated leaf has a dtype that can be differentiated.
+
+    Args:
+        call: the user's transform.
+        fun: the user's function.
+        values: the leaves of `chosen`.
+        places: the positions of the differentiated arguments.
+        chosen: these arguments.
+        holomorphic: whether they must be complex.
+        allow_int: whether they may be integers.
+        allow_complex: whether they may be complex although the function is not holomorphic.
 
     Raises:
         DtypeError: naming the leaf.
@@ -243,7 +275,8 @@ def check_inputs(
         elif dtypes.is_floating(dtype):
             continue
         elif dtypes.is_complex(dtype):
-            ok, wanted, fix = True, "", None
+            ok, wanted = allow_complex, "inputs of real floating dtype"
+            fix = "Pass `holomorphic=True`, or use `jacrev`."
         else:
             ok, wanted = allow_int and not dtypes.is_extended(dtype), "inputs of floating dtype"
             fix = (
@@ -251,5 +284,14 @@ def check_inputs(
                 "`allow_int=True`."
             )
         if not ok:
-            name = argument_names(fun, tree.structure((chosen, {})))[index]
+            name = _leaf_names(fun, places, chosen)[index]
             raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
+
+
+def _leaf_names(fun: Callable[..., Any], places: Sequence[int], chosen: Sequence[Any]) -> list[str]:
+    """Name the leaves of the arguments at `places` by parameter and path."""
+    names: list[str] = []
+    for place, argument in zip(places, chosen, strict=True):
+        alone = (*([None] * place), argument)
+        names += argument_names(fun, tree.structure((alone, {})))
+    return names

@@ -1,7 +1,7 @@
 """Between users' functions of pytrees and the interpreters' functions of flat values."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from functrax.core import dtypes, tree
 from functrax.core.trace import VALUES, Array, Value, as_value
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.devices import default_device
-from functrax.runtime.dispatch import literal_array
+from functrax.runtime.dispatch import fresh_array
 
 
 class ShapeDtypeStruct:
@@ -82,7 +82,7 @@ def abstractify(x: Any, call: str) -> ShapedArray:
 
 def as_array(value: Value) -> Array:
     """Return a value that users may hold: literals become arrays."""
-    return literal_array(value, default_device()) if type(value) is Literal else value
+    return fresh_array(value, default_device()) if type(value) is Literal else value
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -113,6 +113,45 @@ def check_callable(function: object, call: str) -> None:
             "a function that returns arrays",
             f"the generator function {function_name(function)!r}",
         )
+
+
+class TreeWithFloat0:
+    """The structure of a result some of whose leaves are float0: these have no value to compute.
+
+    Attributes:
+        whole: the structure with those leaves.
+        zeros: the float0 arrays by their place among the leaves.
+        num_leaves: the number of the others.
+    """
+
+    __slots__ = ("num_leaves", "whole", "zeros")
+
+    def __init__(self, whole: Any, zeros: dict[int, Any]) -> None:
+        """Keep the structure and the float0 leaves."""
+        self.whole = whole
+        self.zeros = zeros
+        self.num_leaves: int = whole.num_leaves - len(zeros)
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """Rebuild the result, the float0 leaves put back."""
+        given = iter(leaves)
+        places = range(self.whole.num_leaves)
+        return self.whole.unflatten(
+            [self.zeros[i] if i in self.zeros else next(given) for i in places]
+        )
+
+    def mapped(self, size: int, axes: Sequence[int | None]) -> list[int | None]:
+        """Give the float0 leaves a mapped axis; return the axes of the other leaves."""
+        for i, zeros in self.zeros.items():
+            axis = axes[i]
+            if axis is not None:
+                self.zeros[i] = np.repeat(np.expand_dims(zeros, axis), size, axis)
+        return [axis for i, axis in enumerate(axes) if i not in self.zeros]
+
+
+def _without_float0(leaves: Sequence[Any], whole: Any) -> tuple[list[Any], TreeWithFloat0]:
+    zeros = {i: x for i, x in enumerate(leaves) if getattr(x, "dtype", None) == dtypes.float0}
+    return [x for i, x in enumerate(leaves) if i not in zeros], TreeWithFloat0(whole, zeros)
 
 
 class FlatFunction:
@@ -148,10 +187,12 @@ class FlatFunction:
 
     def __call__(self, *values: Value) -> list[Value]:
         """Rebuild the arguments, call, and flatten the result."""
-        args, kwargs = self.in_tree.unflatten(values)
+        args, kwargs = self.in_tree.unflatten(map(as_array, values))
         if self.rebuild is not None:
             args, kwargs = self.rebuild(args, kwargs)
         leaves, self.out_tree = tree.flatten(self.function(*args, **kwargs))
+        if any(getattr(x, "dtype", None) == dtypes.float0 for x in leaves):
+            leaves, self.out_tree = _without_float0(leaves, self.out_tree)
         return [x if isinstance(x, Array) else self.converted(x) for x in leaves]
 
     def converted(self, leaf: Any) -> Value:

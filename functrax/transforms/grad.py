@@ -12,6 +12,7 @@ from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     Pullback,
     argument_numbers,
+    argument_values,
     call_tree,
     check_cotangent,
     check_inputs,
@@ -218,8 +219,12 @@ def _gradient(
         try:
             chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
             leaves, in_tree = tree.flatten((chosen, {}))
-            pullback = Pullback(call, rest, leaves, in_tree, has_aux)
-            check_inputs(call, fun, pullback.values, chosen, holomorphic, allow_int)
+            values = argument_values(call, leaves)
+            places = [n % len(args) for n in numbers]
+            check_inputs(
+                call, fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
+            )
+            pullback = Pullback(call, rest, values, in_tree, has_aux)
             one = _seed(call, fun, pullback, holomorphic)
             cotangents = pullback.dense(pullback.pull([one]))
         except Exception as error:

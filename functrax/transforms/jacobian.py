@@ -84,7 +84,10 @@ def jacfwd(
         chosen, rest = select_arguments("jacfwd", fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
         values = argument_values("jacfwd", leaves)
-        check_inputs("jacfwd", fun, values, chosen, holomorphic, False)
+        places = [n % len(args) for n in numbers]
+        check_inputs(
+            "jacfwd", fun, values, places, chosen, holomorphic=holomorphic, allow_complex=False
+        )
         flat = WithAux(rest, in_tree, "jacfwd", has_aux)
         results, linear, residuals, nonzero = linearize_flat(
             flat, values, [True] * len(values), name="jacfwd"
@@ -159,8 +162,12 @@ def jacrev(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         chosen, rest = select_arguments("jacrev", fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
-        pullback = Pullback("jacrev", rest, leaves, in_tree, has_aux)
-        check_inputs("jacrev", fun, pullback.values, chosen, holomorphic, allow_int)
+        values = argument_values("jacrev", leaves)
+        places = [n % len(args) for n in numbers]
+        check_inputs(
+            "jacrev", fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
+        )
+        pullback = Pullback("jacrev", rest, values, in_tree, has_aux)
         outputs = [r.aval for r in pullback.results[: pullback.flat.count]]
         for aval in outputs:
             if not (

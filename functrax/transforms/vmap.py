@@ -14,6 +14,7 @@ from functrax.primitives.rules import Dim, move_batch_axis
 from functrax.transforms.batch import batch_flat
 from functrax.transforms.flat import (
     FlatFunction,
+    TreeWithFloat0,
     argument_names,
     as_array,
     check_callable,
@@ -104,6 +105,8 @@ def _vmap(
     flat = FlatFunction(fun, in_tree, "vmap")
     results, dims_out = batch_flat(flat, axis, values, dims)
     wanted = _out_dims(fun, out_axes, flat.out_tree)
+    if isinstance(flat.out_tree, TreeWithFloat0):
+        wanted = flat.out_tree.mapped(axis.size, wanted)
     placed = [
         as_array(_place(fun, axis, r, d, w))
         for r, d, w in zip(results, dims_out, wanted, strict=True)

@@ -39,7 +39,7 @@ def both_ways(name, x, reverse):
 
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [1, 2, 5, 8])
+@pytest.mark.parametrize("size", [2, 7])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_accelerators_compute_the_same(name, size, reverse, monkeypatch):
     x = np.random.default_rng(size).normal(size=(size, 2))

@@ -71,5 +71,16 @@ def test_errors_show_both_shapes():
         "[dot_general] expected contracting axes of equal sizes; got axes (1,) of f32[2,3] and "
         "(0,) of f32[2,3] (test_dot.py:"
     )
-    with pytest.raises(errors.ArgumentError, match="a lax.Precision or one of"):
+    with pytest.raises(errors.ArgumentError, match="precision to be None"):
         dot(x, x.T, precision="exact")
+
+
+def test_nothing_is_rounded_to_float8_unasked():
+    x = np.ones((2, 2), np.float32)
+    with pytest.raises(errors.DtypeError, match="float8 operands for the algorithm"):
+        dot(x, x, precision="ANY_F8_ANY_F8_F32")
+    small = functrax.numpy.asarray(x, "float8_e4m3fn")
+    options = {"precision": "ANY_F8_ANY_F8_F32", "preferred_element_type": "float32"}
+    grad = functrax.grad(lambda v: dot(v, small, **options).sum())(small)
+    assert grad.dtype == small.dtype
+    np.testing.assert_array_equal(np.asarray(grad).astype(float), 2)

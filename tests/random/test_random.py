@@ -177,7 +177,7 @@ def draw(system, key, name, dtype, shape=SHAPE):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("dtype", [F32, BF16, F16, F64], ids=str)
+@pytest.mark.parametrize("dtype", [F32, BF16, F64], ids=str)
 def test_sampler(name, dtype):
     with options(enable_x64=dtype == F64):
         expected = draw(jax.random, jax.random.key(6), name, dtype)
@@ -229,14 +229,14 @@ def test_sixty_four_bits_without_a_switch():
     same(random.uniform(random.key(5), SHAPE, F64, 0.1, 0.7), expected)
 
 
-BOUNDS = [(0, 10), (-5, 5), (5, 5), (7, 3), (-(2**31), 2**31 - 1), (-1000, 70000),
-          (np.int16(-500), np.uint8(77)), (np.array([0, 1, 2]), 100), (0.0, 10.5)]  # fmt: skip
+BOUNDS = [(0, 10), (-5, 5), (5, 5), (7, 3), (-(2**31), 2**31 - 1), (-1000, 70000)]
+MIXED = [(np.int16(-500), np.uint8(77)), (np.array([0, 1, 2]), 100), (0.0, 10.5)]
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "uint32", "int64"])
 def test_randint(dtype):
     with options(enable_x64=dtype.endswith("64")):
-        for low, high in BOUNDS:
+        for low, high in BOUNDS + MIXED * (dtype in ("int8", "uint32")):
             expected = jax.random.randint(jax.random.key(8), SHAPE, low, high, dtype)
             same(random.randint(random.key(8), SHAPE, low, high, dtype), expected)
 
@@ -294,7 +294,7 @@ def test_permutation(x):
     same(random.permutation(random.key(1), x), expected)
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("axis", [0, -2])
 @pytest.mark.parametrize("independent", [False, True])
 def test_permutation_along_axes(axis, independent):
     expected = jax.random.permutation(jax.random.key(1), CUBE, axis, independent)
@@ -317,7 +317,7 @@ def test_choice(shape, weighted, replace):
         same(random.choice(random.key(3), a, shape, replace, p), expected)
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("axis", [0, -1])
 @pytest.mark.parametrize("replace", [True, False])
 def test_choice_along_axes(axis, replace):
     expected = jax.random.choice(jax.random.key(3), CUBE, (2,), replace, axis=axis)
@@ -329,7 +329,7 @@ def test_choice_of_nothing():
     assert random.choice(random.key(0), CUBE, (0,), axis=1).shape == (2, 0, 4)
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("axis", [0, -1])
 @pytest.mark.parametrize("replace", [True, False])
 def test_categorical(axis, replace):
     batch = tuple(np.delete(CUBE.shape, axis))

@@ -1,0 +1,320 @@
+"""Medians, percentiles, covariance."""
+
+from typing import Any
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.trace import Array, Value
+from functrax.numpy import reductions, statistics
+from functrax.numpy.arithmetic import choose
+from functrax.numpy.joining import concatenate
+from functrax.numpy.linear import matmul
+from functrax.numpy.manipulation import moveaxis
+from functrax.numpy.matrices import diagonal
+from functrax.numpy.operands import cast, inexact, number, promote, refuse_out, to_array
+from functrax.numpy.reductions import axes_or_all, with_axes
+from functrax.numpy.selection import clip
+from functrax.numpy.taking import take_along_axis
+from functrax.primitives import elementwise as lax
+from functrax.primitives.rules import broadcast_to, reshape, scalar
+from functrax.primitives.sort import sort
+from functrax.transforms.fuse import fuse
+
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(
+    call: str, a: Any, q: Any, axis: Any, out: Any, method: str, keepdims: bool, skip: bool, scale: float = 1.0
+) -> Array:
+    refuse_out(call, out)
+    if method not in _METHODS:
+        raise errors.ArgumentError(call, f"a method among {', '.join(_METHODS)}", repr(method))
+    x, q = (to_array(v) for v in promote(call, a, q, to_float=True))
+    if dtypes.is_complex(x.aval.dtype):
+        raise errors.DtypeError(call, "real numbers", repr(x.aval))
+    if q.aval.ndim > 1:
+        raise errors.ShapeError(call, "a number or vector of quantiles", repr(q.aval))
+    axes = axes_or_all(call, axis, x.aval.ndim)
+    return _quantile_of(x, q, axes=axes, method=method, keepdims=bool(keepdims), skip=skip, scale=scale)
+
+
+@fuse
+def _quantile_of(
+    x: Value, q: Value, *, axes: tuple[int, ...], method: str, keepdims: bool, skip: bool, scale: float
+) -> Value:
+    """Interpolate in the sorted row; NaN, which stands last, spoils it or is not counted."""
+    dtype = x.aval.dtype
+    rest = tuple(i for i in range(x.aval.ndim) if i not in axes)
+    outer = tuple(x.aval.shape[i] for i in rest)
+    rows = _rows(x, rest, axes, outer)
+    rows = sort(rows, len(outer))
+    size = rows.aval.shape[-1]
+    missing = lax.ne(rows, rows)
+    if skip:
+        valid = reductions.sum(lax.bitwise_not(missing), -1, dtype=dtype)
+        last = lax.sub(valid, number(1, dtype))
+    else:
+        spoiled = reductions.any(missing, -1)
+        last = broadcast_to(scalar(size - 1, dtype), outer)
+    if scale != 1.0:
+        q = lax.div(q, scalar(scale, dtype))
+    flat = reshape(q, (q.aval.size,) + (1,) * len(outer))
+    place = lax.mul(flat, reshape(last, (1, *outer)))
+    values = _interpolate(rows, place, reshape(last, (1, *outer)), method)
+    if skip:
+        empty = lax.lt(reshape(last, (1, *outer)), number(0, dtype))
+        values = choose(broadcast_to(empty, values.aval.shape), scalar(float("nan"), dtype), values)
+    else:
+        nan = scalar(float("nan"), dtype)
+        values = choose(broadcast_to(reshape(spoiled, (1, *outer)), values.aval.shape), nan, values)
+    values = values if q.aval.ndim else reshape(values, outer)
+    if keepdims:
+        shift = q.aval.ndim
+        values = with_axes(values, tuple(axis + shift for axis in axes))
+    return values
+
+
+def _rows(x: Value, rest: tuple[int, ...], axes: tuple[int, ...], outer: tuple[int, ...]) -> Value:
+    """Bring the axes that are reduced together, at the end."""
+    moved = moveaxis(to_array(x), (*rest, *axes), tuple(range(x.aval.ndim)))
+    size = 1
+    for axis in axes:
+        size *= x.aval.shape[axis]
+    return reshape(moved, (*outer, size))
+
+
+def _interpolate(rows: Value, place: Value, last: Value, method: str) -> Value:
+    """Read sorted rows at places between their elements."""
+    dtype, index = place.aval.dtype, dtypes.int_dtype()
+    low, high = lax.floor(place), lax.ceil(place)
+    weight = lax.sub(place, low)
+    zero = number(0, dtype)
+
+    def read(where: Value) -> Value:
+        where = clip(where, zero, lax.max(last, zero))
+        outer = rows.aval.ndim - 1
+        places = moveaxis(to_array(cast(where, index)), 0, -1)
+        found = take_along_axis(to_array(rows), places, -1, mode="clip")
+        return moveaxis(found, -1, 0) if outer else found
+
+    below, above = read(low), read(high)
+    if method == "lower":
+        return below
+    if method == "higher":
+        return above
+    half = number(0.5, dtype)
+    if method == "nearest":
+        return choose(lax.le(weight, half), below, above)
+    if method == "midpoint":
+        return lax.mul(lax.add(below, above), half)
+    share = lax.sub(number(1, dtype), weight)
+    return lax.add(lax.mul(below, share), lax.mul(above, weight))
+
+
+def quantile(
+    a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
+    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+) -> Array:  # fmt: skip
+    """Return the elements below which given shares of all elements lie.
+
+    Args:
+        a: array of real numbers; integers become floats.
+        q: number or vector, from 0 to 1.
+        axis: int or sequence of ints; all axes if None.
+        out: must be None.
+        overwrite_input: has no effect.
+        method: how to interpolate: "linear", "lower", "higher", "midpoint", "nearest".
+        keepdims: bool, whether the axes stay, of size 1.
+        weights: must be None.
+
+    Returns:
+        An array without the axes, with the axis of q in front; NaN where there is one.
+
+    Example:
+        >>> jnp.quantile(jnp.arange(5), 0.25)
+        Array(1., dtype=float32)
+    """
+    _refuse_weights("quantile", weights)
+    return _quantile("quantile", a, q, axis, out, method, keepdims, False)
+
+
+def _refuse_weights(call: str, weights: Any) -> None:
+    if weights is not None:
+        raise errors.ArgumentError(call, "weights=None", type(weights).__name__)
+
+
+def nanquantile(
+    a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
+    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+) -> Array:  # fmt: skip
+    """Return the elements below which given shares of what is not NaN lie; see `quantile`.
+
+    Args:
+        a: array of real numbers; integers become floats.
+        q: number or vector, from 0 to 1.
+        axis: int or sequence of ints; all axes if None.
+        out: must be None.
+        overwrite_input: has no effect.
+        method: how to interpolate.
+        keepdims: bool, whether the axes stay, of size 1.
+        weights: must be None.
+
+    Returns:
+        An array without the axes, with the axis of q in front.
+    """
+    _refuse_weights("nanquantile", weights)
+    return _quantile("nanquantile", a, q, axis, out, method, keepdims, True)
+
+
+def percentile(
+    a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
+    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+) -> Array:  # fmt: skip
+    """Return the elements below which given percentages of all elements lie; see `quantile`.
+
+    Args:
+        a: array of real numbers; integers become floats.
+        q: number or vector, from 0 to 100.
+        axis: int or sequence of ints; all axes if None.
+        out: must be None.
+        overwrite_input: has no effect.
+        method: how to interpolate.
+        keepdims: bool, whether the axes stay, of size 1.
+        weights: must be None.
+
+    Returns:
+        An array without the axes, with the axis of q in front.
+    """
+    _refuse_weights("percentile", weights)
+    return _quantile("percentile", a, q, axis, out, method, keepdims, False, 100.0)
+
+
+def nanpercentile(
+    a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
+    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+) -> Array:  # fmt: skip
+    """Return the elements below which given percentages of what is not NaN lie; see `quantile`.
+
+    Args:
+        a: array of real numbers; integers become floats.
+        q: number or vector, from 0 to 100.
+        axis: int or sequence of ints; all axes if None.
+        out: must be None.
+        overwrite_input: has no effect.
+        method: how to interpolate.
+        keepdims: bool, whether the axes stay, of size 1.
+        weights: must be None.
+
+    Returns:
+        An array without the axes, with the axis of q in front.
+    """
+    _refuse_weights("nanpercentile", weights)
+    return _quantile("nanpercentile", a, q, axis, out, method, keepdims, True, 100.0)
+
+
+def median(
+    a: Any, axis: Any = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
+    """Return the middle element over axes, or the mean of the two in the middle.
+
+    Args:
+        a: array of real numbers; integers become floats.
+        axis: int or sequence of ints; all axes if None.
+        out: must be None.
+        overwrite_input: has no effect.
+        keepdims: bool, whether the axes stay, of size 1.
+
+    Returns:
+        An array without the axes; NaN where there is one.
+    """
+    return _quantile("median", a, 0.5, axis, out, "midpoint", keepdims, False)
+
+
+def nanmedian(
+    a: Any, axis: Any = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
+    """Return the middle element over axes of what is not NaN; see `median`.
+
+    Args:
+        a: array of real numbers; integers become floats.
+        axis: int or sequence of ints; all axes if None.
+        out: must be None.
+        overwrite_input: has no effect.
+        keepdims: bool, whether the axes stay, of size 1.
+
+    Returns:
+        An array without the axes.
+    """
+    return _quantile("nanmedian", a, 0.5, axis, out, "midpoint", keepdims, True)
+
+
+# ---- covariance
+
+
+def cov(
+    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None,
+    fweights: None = None, aweights: None = None,
+) -> Array:  # fmt: skip
+    """Return the covariances of variables.
+
+    Args:
+        m: array of one or two axes: a variable per row.
+        y: more variables, in the same form.
+        rowvar: bool, whether variables are rows; columns if not.
+        bias: bool, whether to divide by n instead of n - 1.
+        ddof: int, what to divide by less n, in place of `bias`.
+        fweights: must be None.
+        aweights: must be None.
+
+    Returns:
+        A matrix, or a number for one variable.
+    """
+    if fweights is not None or aweights is not None:
+        raise errors.ArgumentError("cov", "fweights=None and aweights=None", "weights")
+    x = to_array(inexact(m, "cov"))
+    if x.aval.ndim > 2:
+        raise errors.ShapeError("cov", "an array of one or two axes", repr(x.aval))
+    rows = [_variables(x, rowvar)]
+    if y is not None:
+        x, other = (to_array(v) for v in promote("cov", x, y, to_float=True))
+        rows = [_variables(v, rowvar) for v in (x, other)]
+    table = concatenate(rows, 0) if len(rows) > 1 else rows[0]
+    lost = ddof if ddof is not None else int(not bias)
+    return _cov(table, lost=lost)
+
+
+def _variables(x: Array, rowvar: bool) -> Array:
+    x = x.reshape(1, -1) if x.aval.ndim < 2 else x
+    return x if rowvar or x.aval.shape[0] == 1 else x.T
+
+
+@fuse
+def _cov(x: Value, *, lost: int) -> Value:
+    centered = lax.sub(x, statistics.mean(x, axis=1, keepdims=True))
+    count = scalar(float(max(x.aval.shape[1] - lost, 0)), x.aval.dtype)
+    made = lax.div(matmul(centered, lax.conj(centered).T), count)
+    return made.squeeze()
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: None = None) -> Array:
+    """Return the correlations of variables; see `cov`.
+
+    Args:
+        x: array of one or two axes: a variable per row.
+        y: more variables, in the same form.
+        rowvar: bool, whether variables are rows; columns if not.
+        dtype: must be None.
+
+    Returns:
+        A matrix, or a number for one variable.
+    """
+    if dtype is not None:
+        raise errors.ArgumentError("corrcoef", "dtype=None", repr(dtype))
+    c = cov(x, y, rowvar)
+    if not c.aval.ndim:
+        return lax.div(c, c)
+    spread = lax.sqrt(lax.real(diagonal(c)) if dtypes.is_complex(c.dtype) else diagonal(c))
+    spread = cast(spread, c.aval.dtype)
+    c = c / spread[:, None] / spread[None, :]
+    return clip(c, -1, 1) if not dtypes.is_complex(c.dtype) else c
+
