@@ -2,8 +2,8 @@
 
 A message reads ``[call] expected WHAT; got WHAT (file:line). CURE`` so that it answers, in this
 order: which functrax function was called, what it needed, what arrived, where in the user's own
-    code, and what to do about it. The location is
-found by walking out of this package; pass ``where=`` when the line that matters is another one.
+code, and what to do about it. The location is found by walking out of this package; pass
+``where=`` when the line that matters is another one.
 
 Classes also derive from the built-in exception that NumPy or JAX would raise, so ``except
 TypeError`` keeps working.

@@ -2,25 +2,35 @@
 
 Calling conventions, the same for every primitive:
 
-=============
-====================================================================================================
-abstract_eval  ``(*types, **params) -> tuple of types``; checks shapes and dtypes and raises the
-user's error jvp            ``(primals, tangents, **params) -> (results, tangents_out)``; a tangent
-is None where it is zero transpose      ``(cotangents, *operands, **params) -> one cotangent or None
-per operand``; operands in which the equation
-               is linear arrive as `Linear`, the others as values; a cotangent is None where it is
-               zero
-batch          ``(axis, operands, dims, **params) -> (results, dims_out)``; a dim is None where the
-operand is not mapped lower          ``(b, *operands, **params) -> value or tuple of values``; b is
-the builder, with b.in_types, b.out_types partial        higher-order only: ``(trace, operands,
-unknown, params) -> results``; split known from unknown evaluate       calls of Python functions
-only: ``(*operands, **params) -> results`` when there is no trace stage          calls of Python
-    functions only: ``(trace, operands, params) -> results``; write the equation
-axis_names     collectives and higher-order only: ``(params) -> frozenset`` of the named axes it
-refers to lowers_keys    whether ``lower`` itself takes arrays of PRNG keys, as their words; else
-they are lowered by ``batch``
-=============
-====================================================================================================
+abstract_eval
+    ``(*types, **params) -> tuple of types``; checks shapes and dtypes and raises the user's error.
+jvp
+    ``(primals, tangents, **params) -> (results, tangents_out)``; a tangent is None where it is
+    zero.
+transpose
+    ``(cotangents, *operands, **params) -> one cotangent or None per operand``; operands in which
+    the equation is linear arrive as `Linear`, the others as values; a cotangent is None where it
+    is zero.
+batch
+    ``(axis, operands, dims, **params) -> (results, dims_out)``; a dim is None where the operand is
+    not mapped.
+lower
+    ``(b, *operands, **params) -> value or tuple of values``; b is the builder, with ``b.in_types``
+    and ``b.out_types``.
+
+Of higher-order primitives, calls and collectives only:
+
+partial
+    ``(trace, operands, unknown, params) -> results``; splits known from unknown.
+evaluate
+    ``(*operands, **params) -> results`` when there is no trace.
+stage
+    ``(trace, operands, params) -> results``; writes the equation.
+axis_names
+    ``(params) -> frozenset`` of the named axes that it refers to.
+lowers_keys
+    Whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by
+    ``batch``.
 """
 
 import sys

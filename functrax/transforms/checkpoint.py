@@ -72,11 +72,12 @@ def _transpose(
     present: list[bool] = []
 
     def pulled_back(*values: Value) -> list[Value]:
-        inputs = values[: len(known)]
-        if prevent_cse and inputs:
+        if prevent_cse and known:
             # Without the barrier XLA would merge this computation with the forward pass's, and
-            # keep its results.
-            inputs = bind(optimization_barrier_p, *inputs)
+            # keep its results; were the cotangents not in it, it might compute them long before
+            # they are needed.
+            values = tuple(bind(optimization_barrier_p, *values))
+        inputs = values[: len(known)]
 
         def run(*unknown: Value) -> list[Value]:
             from_known, from_unknown = iter(inputs), iter(unknown)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxlib.mlir import ir as _ir_module
 
 from functrax.errors import ArgumentError, DtypeError
+from functrax.xla.isolation import no_wrappers
 
 ir: Any = _ir_module
 
@@ -74,7 +75,8 @@ def cached(
         key = (make, args, tuple(kwargs.items())) if kwargs else (make, args)
         found = self.made.get(key)
         if found is None:
-            found = self.made[key] = make(self, *args, **kwargs)
+            with no_wrappers():
+                found = self.made[key] = make(self, *args, **kwargs)
         return found
 
     return method

@@ -1,30 +1,35 @@
-"""Keeping jaxlib from importing `jax`."""
+"""Keeping jaxlib from importing what functrax does without: `jax`, and jaxlib's MLIR wrappers."""
 
 import sys
 import threading
 from types import TracebackType
 
+_WRAPPERS = "jaxlib.mlir.dialects"
+
 
 class _Guard(threading.local):
-    depth = 0
+    jax = 0
+    wrappers = 0
 
 
 _guard = _Guard()
 
 
-class _JaxFinder:
-    """Says that there is no `jax` while this thread is inside `no_jax`; finds nothing.
+class _Finder:
+    """Says that a package is missing while this thread is inside a guard; finds nothing.
 
     It is no `importlib.abc.MetaPathFinder`, whose module takes 20 ms to import.
     """
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Refuse jaxlib's own imports of jax; leave those that the user means to others."""
-        if fullname == "jax" and _guard.depth:
+        """Refuse jaxlib's own imports; leave those that the user means to others."""
+        if (fullname == "jax" and _guard.jax) or (
+            fullname.startswith(_WRAPPERS) and _guard.wrappers
+        ):
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
-sys.meta_path.insert(0, _JaxFinder())  # asked only for what is not in sys.modules yet
+sys.meta_path.insert(0, _Finder())  # asked only for what is not in sys.modules yet
 
 
 class no_jax:  # noqa: N801  (a context manager, used like a function)
@@ -38,7 +43,7 @@ class no_jax:  # noqa: N801  (a context manager, used like a function)
 
     def __enter__(self) -> None:
         """Start refusing."""
-        _guard.depth += 1
+        _guard.jax += 1
 
     def __exit__(
         self,
@@ -47,4 +52,27 @@ class no_jax:  # noqa: N801  (a context manager, used like a function)
         traceback: TracebackType | None,
     ) -> None:
         """Stop refusing."""
-        _guard.depth -= 1
+        _guard.jax -= 1
+
+
+class no_wrappers:  # noqa: N801  (a context manager, used like a function)
+    """Keep jaxlib from importing its wrappers of MLIR operations: 30 ms of CPU time once.
+
+    Its C++ imports them to give a StableHLO attribute its Python class, which functrax does not
+    use, and goes on without if that fails.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Start refusing."""
+        _guard.wrappers += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop refusing."""
+        _guard.wrappers -= 1

@@ -1,4 +1,4 @@
-"""Convolutions against JAX: random ones with all their rules, special forms, and what is refused."""
+"""Convolutions against JAX: random ones with their rules, special forms, what is refused."""
 
 import random
 
@@ -33,7 +33,8 @@ def close(got, wanted):
 
 
 class Convolution:
-    """A random convolution: any rank, layout, groups, strides, dilations and (negative) paddings."""
+    """A random convolution: any rank, layout, groups, strides, dilations and (negative) "
+    "paddings."""
 
     def __init__(self, seed):
         pick = random.Random(seed)
@@ -181,7 +182,8 @@ def test_conv_with_general_padding():
 @pytest.mark.parametrize(("size", "stride"), [(3, 2), (2, 3)])
 def test_conv_transpose(size, stride, padding, transpose_kernel):
     rng = np.random.default_rng(0)
-    x, w = sample(rng, (1, 4, 5, 3)), sample(rng, (size, 2, *((2, 3) if transpose_kernel else (3, 2))))
+    features = (2, 3) if transpose_kernel else (3, 2)
+    x, w = sample(rng, (1, 4, 5, 3)), sample(rng, (size, 2, *features))
     options = {"rhs_dilation": (1, 2), "transpose_kernel": transpose_kernel}
     close(
         conv_transpose(x, w, (stride, 1), padding, **options),
@@ -219,7 +221,8 @@ REFUSED = [
     (lambda: conv_general_dilated(X, W, (1, 1), [(1, 1)]), errors.ArgumentError,
      f"{CALL} a word or 2 pairs (low, high) as the padding; got [(1, 1)] (HERE)."),
     (lambda: conv_general_dilated(X, W, (1, 1), "SAME", (2, 2)), errors.ArgumentError,
-     f"{CALL} pairs as the padding of a dilated lhs; got 'SAME' (HERE). For a transposed convolution "
+     f"{CALL} pairs as the padding of a dilated lhs; got 'SAME' (HERE). For a transposed "
+     "convolution "
      "use `conv_transpose`."),
     (lambda: conv_general_dilated(X, W[:, :2], (1, 1), "SAME"), errors.ShapeError,
      f"{CALL} images of 2 features; got 3 in f32[1,3,8,8] along axis 1, with kernels f32[4,2,3,3] "
@@ -233,14 +236,17 @@ REFUSED = [
      errors.ArgumentError,
      f"{CALL} dimension_numbers as three strings or permutations of 4 axes, or None; got ('NHW', "
      "'HWIO', 'NHWC') (HERE). Write for example (\"NHWC\", \"HWIO\", \"NHWC\")."),
-    (lambda: conv_general_dilated(X, W, (1, 1), "SAME", precision="F32_F32_F32"), errors.ArgumentError,
+    (lambda: conv_general_dilated(X, W, (1, 1), "SAME", precision="F32_F32_F32"),
+     errors.ArgumentError,
      f"{CALL} precision to be a lax.Precision or its name, or a pair of these; got 'F32_F32_F32' "
      "(HERE)."),
     (lambda: conv_general_dilated(X, W, (1, 1), "SAME", batch_group_count=2), errors.ShapeError,
-     f"{CALL} output features (and batch) divisible by the number of groups; got 4 output features, "
+     f"{CALL} output features (and batch) divisible by the number of groups; got 4 output "
+     "features, "
      "batch 1, 2 groups (HERE)."),
     (lambda: padtype_to_pads((3,), (2,), (1,), "FULL"), errors.ArgumentError,
-     "[padtype_to_pads] expected padding 'VALID', 'SAME' or 'SAME_LOWER', or a pair for each spatial "
+     "[padtype_to_pads] expected padding 'VALID', 'SAME' or 'SAME_LOWER', or a pair for each "
+     "spatial "
      "axis; got 'FULL' (HERE)."),
 ]  # fmt: skip
 

@@ -107,14 +107,15 @@ def primitives_of(function, *arguments):
 
 
 def test_known_functions_are_recognized():
-    x = np.ones(5, np.float32)
-    for computation, start in ((add, 0.0), (max, -np.inf), (min, np.inf)):
-        assert len(primitives_of(lambda x: reduce_window(x, start, computation, (2,)), x)) == 1
-    swapped = lambda a, b: add(b, a)  # noqa: E731
-    assert primitives_of(lambda x: reduce_window(x, 0, swapped, (2,)), x) == ["reduce_window_sum"]
-    twice = lambda a, b: add(a, a)  # noqa: E731
-    for computation, start in ((add, 1.0), (max, 0.0), (twice, 0.0)):
-        assert len(primitives_of(lambda x: reduce_window(x, start, computation, (2,)), x)) > 1
+    def found(computation, start):
+        reduced = lambda x: reduce_window(x, start, computation, (2,))  # noqa: E731
+        return primitives_of(reduced, np.ones(5, np.float32))
+
+    for name, (computation, _, start) in KINDS.items():
+        assert (found(computation, start) == [f"reduce_window_{name}"]) is (name != "mul")
+    assert found(lambda a, b: add(b, a), 0) == ["reduce_window_sum"]
+    for computation, start in ((add, 1.0), (max, 0.0), (lambda a, b: add(a, a), 0.0)):
+        assert len(found(computation, start)) > 1
 
 
 def test_other_start():

@@ -75,7 +75,7 @@ def test_seed_offset():
 
 
 @pytest.mark.parametrize("partitionable", [True, False])
-@pytest.mark.parametrize("num", [2, 3, 1, 0, (2, 3), (0, 2)], ids=repr)
+@pytest.mark.parametrize("num", [2, 0, (2, 3)], ids=repr)
 def test_split(num, partitionable):
     with options(threefry_partitionable=partitionable):
         expected = words(jax.random.split(jax.random.key(9), num))
@@ -96,7 +96,8 @@ def test_fold_in_of_many():
     fold = lambda system: system.vmap(system.vmap(system.random.fold_in))  # noqa: E731
     same(words(fold(functrax)(ours, numbers)), words(fold(jax)(theirs, numbers)))
     mapped = functrax.vmap(random.fold_in, in_axes=(None, 0))(random.key(1), numbers[0])
-    same(words(mapped), words(jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(1), numbers[0])))
+    theirs = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(1), numbers[0])
+    same(words(mapped), words(theirs))
 
 
 def test_wrap_and_unwrap():
@@ -177,22 +178,21 @@ def draw(system, key, name, dtype, shape=SHAPE):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("dtype", [F32, BF16, F64], ids=str)
-def test_sampler(name, dtype):
+def test_sampler(name):
+    """It gives JAX's numbers; mapped over keys, compiled and of raw keys the same ones."""
+    one = lambda key: draw(random, key, name, F32)  # noqa: E731
+    same(one(random.key(6)), draw(jax.random, jax.random.key(6), name, F32), ULPS.get(name, 0))
+    keys = random.split(random.key(3), 3)
+    expected = np.stack([np.asarray(one(key)) for key in keys])
+    same(functrax.jit(functrax.vmap(one))(random.key_data(keys)), expected, ULPS.get(name, 8))
+
+
+@pytest.mark.parametrize("name", ["uniform", "normal", "gumbel high", "truncated_normal"])
+@pytest.mark.parametrize("dtype", [BF16, F16, F64], ids=str)
+def test_sampler_dtypes(name, dtype):
     with options(enable_x64=dtype == F64):
         expected = draw(jax.random, jax.random.key(6), name, dtype)
-        same(draw(random, random.key(6), name, dtype), expected, ULPS.get(name, 0))
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_sampler_transformed(name):
-    """Mapped over keys it is the loop, and compiled it is the same; raw keys give the same."""
-    keys = random.split(random.key(3), 3)
-    one = lambda key: draw(random, key, name, F32, (4, 3))  # noqa: E731
-    expected = np.stack([np.asarray(one(key)) for key in keys])
-    mapped = functrax.jit(functrax.vmap(one))
-    same(mapped(keys), expected, ULPS.get(name, 8))
-    same(mapped(random.key_data(keys)), expected, ULPS.get(name, 8))
+        same(draw(random, random.key(6), name, dtype), expected)
 
 
 @pytest.mark.parametrize("name", ["uniform", "normal"])
@@ -262,21 +262,21 @@ def test_randint_traced():
 
 
 @pytest.mark.parametrize("mode", ["low", "high"])
-@pytest.mark.parametrize("p", [0.5, np.float16(0.3), np.array([0.1, 0.5, 0.9], np.float32)])
+@pytest.mark.parametrize("p", [0.5, np.array([0.1, 0.5, 0.9], np.float16)], ids=str)
 def test_bernoulli(p, mode):
-    theirs = jax.numpy.asarray(p) if isinstance(p, np.ndarray | np.generic) else p
-    for shape in (None, (2, 3)):
+    theirs = jax.numpy.asarray(p) if isinstance(p, np.ndarray) else p
+    for shape in (None, SHAPE):
         expected = jax.random.bernoulli(jax.random.key(2), theirs, shape, mode)
         same(random.bernoulli(random.key(2), p, shape, mode), expected)
 
 
-@pytest.mark.parametrize("dtype", [None, "int8", "float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [None, "int8", "bfloat16"])
 def test_rademacher(dtype):
     expected = jax.random.rademacher(jax.random.key(2), SHAPE, dtype)
     same(random.rademacher(random.key(2), SHAPE, dtype), expected)
 
 
-@pytest.mark.parametrize("p", [0.1, np.float32(0.5), np.array([0.2, 0.5, 0.9], np.float32)])
+@pytest.mark.parametrize("p", [0.1, np.array([0.2, 0.5, 0.9], np.float32)], ids=str)
 def test_geometric(p):
     for shape in (None, SHAPE):
         expected = jax.random.geometric(jax.random.key(2), p, shape)
@@ -369,7 +369,8 @@ REFUSED = [
     (lambda k: random.normal(0), errors.KeyTypeError,
      f"[normal] expected a PRNG key; got 0 of type int (HERE). {KEY}"),
     (lambda k: random.normal(np.zeros(3, np.float32)), errors.KeyTypeError,
-     f"[normal] expected a PRNG key; got a NumPy array of shape (3,) and dtype float32 (HERE). {KEY}"),
+     "[normal] expected a PRNG key; got a NumPy array of shape (3,) and dtype float32 (HERE). "
+     + KEY),
     (lambda k: random.uniform(random.split(k, 3)), errors.ShapeError,
      "[uniform] expected a single PRNG key; got the keys key<fry>[3] (HERE). Take one of them, or "
      "map over them with `vmap`."),
@@ -381,7 +382,8 @@ REFUSED = [
      "[key] expected a scalar as the seed; got a NumPy array of shape (3,) and dtype int64 (HERE). "
      "Map over it with `vmap`."),
     (lambda k: random.key(2**63), errors.IntegerOverflowError,
-     "[key] expected seed from -9223372036854775808 to 9223372036854775807; got 9223372036854775808 "
+     "[key] expected seed from -9223372036854775808 to 9223372036854775807; got "
+     "9223372036854775808 "
      "(HERE). Cut it off, for example with `% 2**32`."),
     (lambda k: random.key(0, impl="mt19937"), errors.ArgumentError,
      "[key] expected a generator, 'threefry2x32'; got 'mt19937' (HERE)."),
@@ -389,7 +391,8 @@ REFUSED = [
      "[fold_in] expected data from 0 to 4294967295; got -1 (HERE). Cut it off, for example with "
      "`% 2**32`."),
     (lambda k: random.normal(k, 3), errors.ShapeError,
-     "[normal] expected a shape, as a tuple of integers >= 0; got 3 (HERE). Write (3,) for one axis."),
+     "[normal] expected a shape, as a tuple of integers >= 0; got 3 (HERE). Write (3,) for one "
+     "axis."),
     (lambda k: random.uniform(k, (2,), minval=np.zeros(3)), errors.ShapeError,
      "[uniform] expected parameters that broadcast to shape (2,); got shapes (3,) (HERE)."),
     (lambda k: random.normal(k, (2,), int), errors.DtypeError,
@@ -402,10 +405,12 @@ REFUSED = [
     (lambda k: random.choice(k, 3, (4,), replace=False), errors.ArgumentError,
      "[choice] expected at least 4 elements; got 3 (HERE). Draw fewer, or with `replace=True`."),
     (lambda k: functrax.primitives.elementwise.sin(k), errors.KeyTypeError,
-     "[sin] expected an array of floating or complex dtype; got the PRNG key key<fry>[] (HERE). Use "
+     "[sin] expected an array of floating or complex dtype; got the PRNG key key<fry>[] (HERE). "
+     "Use "
      "`random.key_data(key)` for its bits, or a sampler of functrax.random for numbers."),
     (lambda k: random.wrap_key_data(np.zeros(3, np.uint32)), errors.KeyTypeError,
-     "[wrap_key_data] expected a uint32 array of shape (..., 2); got a NumPy array of shape (3,) and "
+     "[wrap_key_data] expected a uint32 array of shape (..., 2); got a NumPy array of shape (3,) "
+     "and "
      "dtype uint32 (HERE)."),
 ]  # fmt: skip
 

@@ -86,7 +86,7 @@ def test_no_jax_is_felt_only_by_its_own_thread_and_while_it_lasts():
 
     from functrax.xla import isolation
 
-    finder = next(one for one in sys.meta_path if isinstance(one, isolation._JaxFinder))
+    finder = next(one for one in sys.meta_path if isinstance(one, isolation._Finder))
     with isolation.no_jax(), isolation.no_jax():
         with pytest.raises(ModuleNotFoundError):
             finder.find_spec("jax")

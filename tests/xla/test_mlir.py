@@ -275,3 +275,21 @@ def test_shape_assertions_speak():
     with pytest.raises(ArgumentError) as caught:
         mlir.refine_shapes(mlir.module_bytes(module))
     assert "expected at least 9 rows, got 4" in caught.value.got
+
+
+def test_attributes_do_not_load_jaxlibs_wrappers(python):
+    code = """
+        import sys
+        from functrax.xla.mlir import mlir_context
+        context = mlir_context()
+        print(context.comparison("LT"), context.dot_dimension_numbers((), (), (1,), (0,)))
+        print("jaxlib.mlir.dialects.stablehlo" in sys.modules)
+        from jaxlib.mlir.dialects import stablehlo
+        print(type(stablehlo.ComparisonDirectionAttr.get("EQ", context.context)).__name__)
+        """
+    assert python(code).splitlines() == [
+        "#stablehlo<comparison_direction LT> #stablehlo.dot<lhs_contracting_dimensions = [1], "
+        "rhs_contracting_dimensions = [0]>",
+        "False",
+        "ComparisonDirectionAttr",
+    ]

@@ -1,0 +1,354 @@
+"""Index tricks, and editing arrays at fixed places."""
+
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes
+from functrax.core.trace import Array, Tracer, describe
+from functrax.numpy.at import IndexUpdateHelper
+from functrax.numpy.creation import array
+from functrax.numpy.joining import concatenate
+from functrax.numpy.manipulation import moveaxis, ravel
+from functrax.numpy.operands import array_operand
+from functrax.numpy.search import nonzero
+from functrax.numpy.selection import select
+from functrax.numpy.taking import take
+from functrax.primitives.rules import broadcast_to
+from functrax.primitives.shape import canonical_axis
+
+#: ``s_[1:2, ...]`` is the index itself; `index_exp` always as a tuple.
+s_ = np.s_
+index_exp = np.index_exp
+
+
+class Grid:
+    """The maker of `mgrid` and `ogrid`: ``mgrid[0:3, 0:1:5j]``, with a complex step for a number of points."""
+
+    def __init__(self, sparse: bool) -> None:
+        """Choose whether the arrays keep size 1 along the other axes."""
+        self.maker: Any = np.ogrid if sparse else np.mgrid
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the coordinates of the grid that slices describe."""
+        made = self.maker[index]
+        if isinstance(made, tuple | list):
+            return [array(part) for part in made]
+        return array(made)
+
+
+mgrid = Grid(sparse=False)
+ogrid = Grid(sparse=True)
+
+
+class Joiner:
+    """The maker of `r_` and `c_`: ``r_[0:3, 5, x]`` joins ranges, numbers and arrays."""
+
+    def __init__(self, columns: bool) -> None:
+        """Choose whether vectors are joined as columns."""
+        self.columns = columns
+
+    def __getitem__(self, index: Any) -> Array:
+        """Join the parts of the index."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, str) for part in parts):
+            raise errors.ArgumentError("r_", "ranges, numbers and arrays", "a directive")
+        values = [self._part(part) for part in parts]
+        if not self.columns:
+            return concatenate([v.reshape(1) if not v.ndim else v for v in values])
+        return concatenate([v.reshape(-1, 1) if v.ndim < 2 else v for v in values], -1)
+
+    @staticmethod
+    def _part(part: Any) -> Array:
+        return array(np.r_[part]) if isinstance(part, slice) else array(part, copy=False)
+
+
+r_ = Joiner(columns=False)
+c_ = Joiner(columns=True)
+
+
+def ix_(*args: Any) -> tuple[Array, ...]:
+    """Return index arrays for all combinations of indices along each axis.
+
+    Args:
+        *args: vectors of integers, or of booleans.
+
+    Returns:
+        A tuple of arrays, each with one axis larger than 1.
+    """
+    vectors = [array_operand(x, "ix_") for x in args]
+    if any(x.aval.ndim != 1 for x in vectors):
+        raise errors.ShapeError("ix_", "vectors", ", ".join(str(x.aval.shape) for x in vectors))
+    vectors = [nonzero(x)[0] if dtypes.is_bool(x.aval.dtype) else x for x in vectors]
+    count = len(vectors)
+    return tuple(
+        x.reshape((1,) * i + (x.aval.size,) + (1,) * (count - i - 1)) for i, x in enumerate(vectors)
+    )
+
+
+def _matrix_shape(call: str, arr: Any) -> tuple[int, int]:
+    shape = array_operand(arr, call).aval.shape
+    if len(shape) != 2:
+        raise errors.ShapeError(call, "a matrix", f"shape {shape}")
+    return shape
+
+
+def tril_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
+    """Return the indices of a matrix's elements on and below a diagonal.
+
+    Args:
+        arr: matrix.
+        k: int, which diagonal.
+
+    Returns:
+        ``(rows, columns)``, vectors of integers.
+    """
+    rows, columns = _matrix_shape("tril_indices_from", arr)
+    found = np.tril_indices(rows, k, columns)
+    return array(found[0]), array(found[1])
+
+
+def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
+    """Return the indices of a matrix's elements on and above a diagonal.
+
+    Args:
+        arr: matrix.
+        k: int, which diagonal.
+
+    Returns:
+        ``(rows, columns)``, vectors of integers.
+    """
+    rows, columns = _matrix_shape("triu_indices_from", arr)
+    found = np.triu_indices(rows, k, columns)
+    return array(found[0]), array(found[1])
+
+
+def diag_indices_from(arr: Any) -> tuple[Array, ...]:
+    """Return the indices of the main diagonal.
+
+    Args:
+        arr: array of equal sizes, of at least two axes.
+
+    Returns:
+        A tuple of vectors of integers.
+
+    Raises:
+        ShapeError: if the sizes differ.
+    """
+    shape = array_operand(arr, "diag_indices_from").aval.shape
+    if len(shape) < 2 or len(set(shape)) != 1:
+        raise errors.ShapeError("diag_indices_from", "equal sizes of two or more axes", f"shape {shape}")
+    return (array(np.arange(shape[0])),) * len(shape)
+
+
+def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
+    """Return an array with other values on its main diagonal.
+
+    Args:
+        a: array of at least two axes, of equal sizes if more.
+        val: number, or vector that is repeated as needed.
+        wrap: must be False.
+        inplace: must be False: arrays are immutable.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        ArgumentError: unless ``inplace=False``.
+    """
+    if inplace or wrap:
+        raise errors.ArgumentError(
+            "fill_diagonal", "inplace=False and wrap=False", f"inplace={inplace}, wrap={wrap}",
+            fix="Arrays are immutable: use the result.",
+        )  # fmt: skip
+    x = array_operand(a, "fill_diagonal")
+    shape = x.aval.shape
+    if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) != 1):
+        raise errors.ShapeError("fill_diagonal", "a matrix, or equal sizes", f"shape {shape}")
+    places = np.arange(min(shape))
+    values = array(val, copy=False).astype(x.dtype).reshape(-1)
+    if values.size != 1:
+        values = take(values, array(places % values.size))
+    return IndexUpdateHelper(x)[(places,) * len(shape)].set(values)
+
+
+def _known_places(call: str, obj: Any, size: int) -> np.ndarray[Any, Any]:
+    if isinstance(obj, Tracer) and obj.concrete() is None:
+        raise errors.TracerArrayError(call, "known places", describe(obj))
+    if isinstance(obj, slice):
+        return np.arange(size)[obj]
+    return np.asarray(obj)
+
+
+def delete(
+    arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False
+) -> Array:
+    """Return an array without some places along an axis.
+
+    Args:
+        arr: array.
+        obj: int, slice, or array of integers or booleans: the places, which must be known.
+        axis: int; None deletes from the elements of the whole array, row by row.
+        assume_unique_indices: has no effect.
+
+    Returns:
+        An array.
+
+    Raises:
+        BoundsError: if a place is out of range.
+    """
+    x = array_operand(arr, "delete")
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = canonical_axis("delete", axis, x.aval.ndim)
+    size = x.aval.shape[axis]
+    try:
+        kept = np.delete(np.arange(size), _known_places("delete", obj, size))
+    except IndexError as error:
+        raise errors.BoundsError("delete", f"places along an axis of size {size}", str(error)) from None
+    return take(x, array(kept), axis, mode="promise_in_bounds")
+
+
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
+    """Return an array with values put in before some places along an axis.
+
+    Args:
+        arr: array.
+        obj: int, slice, or array of integers: the places, which must be known.
+        values: array that broadcasts to what is put in.
+        axis: int; None inserts into the elements of the whole array, row by row.
+
+    Returns:
+        An array.
+
+    Raises:
+        BoundsError: if a place is out of range.
+    """
+    x = array_operand(arr, "insert")
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = canonical_axis("insert", axis, x.aval.ndim)
+    size = x.aval.shape[axis]
+    places = _known_places("insert", obj, size)
+    scalar = places.ndim == 0
+    places = places.reshape(-1)
+    if ((places < -size) | (places > size)).any():
+        raise errors.BoundsError("insert", f"places from {-size} to {size}", str(places))
+    new = array(values, copy=False).astype(x.dtype)
+    if scalar and new.ndim:
+        new = moveaxis(new.reshape((1,) * (x.ndim - new.ndim) + new.shape), 0, axis)
+    count = new.shape[axis] if scalar and new.ndim else len(places)
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    new = broadcast_to(new.reshape((1,) * (x.ndim - new.ndim) + new.shape), shape)
+    places = np.where(places < 0, places + size, places)
+    if len(places) == 1 and count > 1:
+        places = np.repeat(places, count)
+    order = np.argsort(places, kind="stable")
+    targets = np.empty(len(places), int)
+    targets[order] = places[order] + np.arange(len(places))
+    picks = np.zeros(size + count, int)
+    old = np.ones(size + count, bool)
+    old[targets] = False
+    picks[old], picks[targets] = np.arange(size), size + np.arange(count)
+    return take(concatenate([x, new], axis), array(picks), axis, mode="promise_in_bounds")
+
+
+def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array:
+    """Choose elementwise among arrays by number.
+
+    Args:
+        a: array of integers.
+        choices: sequence of arrays; shapes broadcast.
+        out: must be None.
+        mode: "wrap" or "clip" for numbers outside; "raise" checks, and needs known values.
+
+    Returns:
+        An array of the common shape.
+
+    Raises:
+        ArgumentError: with "raise", if a number is outside.
+    """
+    if out is not None or mode not in ("raise", "wrap", "clip"):
+        raise errors.ArgumentError("choose", "out=None and a known mode", f"mode={mode!r}")
+    x = array_operand(a, "choose")
+    count = len(choices)
+    if mode == "raise":
+        known = _known_places("choose", x, 0)
+        if known.size and (known.min() < 0 or known.max() >= count):
+            raise errors.ArgumentError("choose", f"numbers from 0 to {count - 1}", str(known))
+    x = x % count if mode == "wrap" else x.clip(0, count - 1)
+    return select([x == i for i in range(count)], [*choices])
+
+
+def put_along_axis(
+    arr: Any, indices: Any, values: Any, axis: int | None, inplace: bool = True, *, mode: Any = None
+) -> Array:
+    """Return an array with values put in by index along an axis; the counterpart of `take_along_axis`.
+
+    Args:
+        arr: array.
+        indices: array of integers of as many axes; the other axes broadcast.
+        values: array that broadcasts to the indices.
+        axis: int; None puts into the elements of the whole array, row by row.
+        inplace: must be False: arrays are immutable.
+        mode: as in ``x.at[...].set``.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        ArgumentError: unless ``inplace=False``.
+    """
+    if inplace:
+        raise errors.ArgumentError("put_along_axis", "inplace=False", "inplace=True")
+    x, places = array_operand(arr, "put_along_axis"), array_operand(indices, "put_along_axis")
+    if axis is None:
+        return put_along_axis(ravel(x), places, values, 0, False, mode=mode).reshape(x.shape)
+    axis = canonical_axis("put_along_axis", axis, x.aval.ndim)
+    index: list[Any] = []
+    for i, size in enumerate(x.shape):
+        row = np.arange(size).reshape([-1 if k == i else 1 for k in range(x.ndim)])
+        index.append(places if i == axis else row)
+    return IndexUpdateHelper(x)[tuple(index)].set(values, mode=mode)
+
+
+def resize(a: Any, new_shape: Any) -> Array:
+    """Repeat an array's elements, or cut them off, to fill a shape.
+
+    Args:
+        a: array.
+        new_shape: int or sequence of ints.
+
+    Returns:
+        An array of that shape.
+    """
+    x = ravel(array_operand(a, "resize"))
+    shape = (new_shape,) if hasattr(new_shape, "__index__") else tuple(new_shape)
+    if any(size < 0 for size in shape):
+        raise errors.ArgumentError("resize", "a shape of non-negative integers", repr(new_shape))
+    size = int(np.prod(shape, dtype=np.int64))
+    if not x.size:
+        return array(np.zeros(shape), x.dtype)
+    copies = -(-size // x.size)
+    return concatenate([x] * copies)[:size].reshape(shape) if size else x[:0].reshape(shape)
+
+
+def trim_zeros(filt: Any, trim: str = "fb") -> Array:
+    """Cut zeros off the ends of a vector, whose values must be known.
+
+    Args:
+        filt: vector.
+        trim: "f" for the front, "b" for the back, "fb" for both.
+
+    Returns:
+        A vector.
+    """
+    x = array_operand(filt, "trim_zeros")
+    places = np.nonzero(_known_places("trim_zeros", x, 0))[0]
+    if not len(places):
+        return x[:0]
+    low = places[0] if "f" in trim.lower() else 0
+    high = places[-1] + 1 if "b" in trim.lower() else x.size
+    return x[int(low) : int(high)]
+
