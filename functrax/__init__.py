@@ -51,7 +51,7 @@ from functrax.runtime.dispatch import evaluate as _evaluate
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
 from functrax.transforms.checkpoint import checkpoint as checkpoint
-from functrax.transforms.checkpoint import checkpoint as remat
+from functrax.transforms.checkpoint import remat as remat
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp
 from functrax.transforms.custom_vjp import custom_vjp as custom_vjp
 from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct

@@ -47,11 +47,15 @@ from functrax.primitives.convert import reduce_precision as reduce_precision
 from functrax.primitives.convert import stop_gradient as stop_gradient
 from functrax.primitives.convolution import conv_general_dilated as conv_general_dilated
 from functrax.primitives.convolution_forms import conv as conv
-from functrax.primitives.convolution_forms import conv_general_dilated_patches as conv_general_dilated_patches
+from functrax.primitives.convolution_forms import (
+    conv_general_dilated_patches as conv_general_dilated_patches,
+)
 from functrax.primitives.convolution_forms import conv_transpose as conv_transpose
-from functrax.primitives.convolution_forms import conv_with_general_padding as conv_with_general_padding
-from functrax.primitives.convolution_numbers import conv_dimension_numbers as conv_dimension_numbers
+from functrax.primitives.convolution_forms import (
+    conv_with_general_padding as conv_with_general_padding,
+)
 from functrax.primitives.convolution_numbers import ConvDimensionNumbers as ConvDimensionNumbers
+from functrax.primitives.convolution_numbers import conv_dimension_numbers as conv_dimension_numbers
 from functrax.primitives.convolution_numbers import padtype_to_pads as padtype_to_pads
 from functrax.primitives.cumulative import cumlogsumexp as cumlogsumexp
 from functrax.primitives.cumulative import cummax as cummax
@@ -108,10 +112,10 @@ from functrax.primitives.elementwise import square as square
 from functrax.primitives.elementwise import sub as sub
 from functrax.primitives.elementwise import tan as tan
 from functrax.primitives.elementwise import tanh as tanh
-from functrax.primitives.gather import gather as gather
 from functrax.primitives.gather import GatherDimensionNumbers as GatherDimensionNumbers
 from functrax.primitives.gather import GatherScatterMode as GatherScatterMode
 from functrax.primitives.gather import ScatterDimensionNumbers as ScatterDimensionNumbers
+from functrax.primitives.gather import gather as gather
 from functrax.primitives.join import concatenate as concatenate
 from functrax.primitives.join import pad as pad
 from functrax.primitives.join import split as split
@@ -135,6 +139,7 @@ from functrax.primitives.scatter import scatter_sub as scatter_sub
 from functrax.primitives.select import select_n as select_n
 from functrax.primitives.shape import broadcast_in_dim as broadcast_in_dim
 from functrax.primitives.shape import expand_dims as expand_dims
+from functrax.primitives.shape import iota_p as _iota_p
 from functrax.primitives.shape import reshape as reshape
 from functrax.primitives.shape import rev as rev
 from functrax.primitives.shape import squeeze as squeeze
@@ -144,15 +149,18 @@ from functrax.primitives.slice import dynamic_update_slice as dynamic_update_sli
 from functrax.primitives.slice import slice as slice
 from functrax.primitives.slice_along import dynamic_index_in_dim as dynamic_index_in_dim
 from functrax.primitives.slice_along import dynamic_slice_in_dim as dynamic_slice_in_dim
-from functrax.primitives.slice_along import dynamic_update_index_in_dim as dynamic_update_index_in_dim
-from functrax.primitives.slice_along import dynamic_update_slice_in_dim as dynamic_update_slice_in_dim
+from functrax.primitives.slice_along import (
+    dynamic_update_index_in_dim as dynamic_update_index_in_dim,
+)
+from functrax.primitives.slice_along import (
+    dynamic_update_slice_in_dim as dynamic_update_slice_in_dim,
+)
 from functrax.primitives.slice_along import index_in_dim as index_in_dim
 from functrax.primitives.slice_along import slice_in_dim as slice_in_dim
 from functrax.primitives.sort import sort as sort
 from functrax.primitives.sort import sort_key_val as sort_key_val
 from functrax.primitives.sort import top_k as top_k
 from functrax.primitives.window_generic import reduce_window as reduce_window
-from functrax.primitives.shape import iota_p as _iota_p
 
 
 class RoundingMethod(IntEnum):

@@ -251,9 +251,7 @@ ELEMENTWISE = [
     *binary("lt le gt ge", multiples(1), dtypes=ORDERED, order=0),
     row("select_n", bools(3, 4), x(3, 4), x(3, 4), dtypes=ANY),
     row("select_n", bools(), x(3, 4), x(3, 4), dtypes=ANY, label="scalar"),
-    row(
-        "select_n", ints(3, 2, domain=below(4)), *(x(3, 2),) * 4, dtypes=ANY, label="four"
-    ),
+    row("select_n", ints(3, 2, domain=below(4)), *(x(3, 2),) * 4, dtypes=ANY, label="four"),
     row("clamp", x(), x(3, 4), x(3, 4), dtypes=ORDERED),
     row("clamp", x(3, 4), x(3, 4), x(3, 4), dtypes=ORDERED, label="arrays"),
     row("clamp", x(domain=interval(-1, 0)), x(5), x(domain=positive), dtypes=ORDERED, label="ends"),
@@ -276,22 +274,54 @@ SHAPES = [
     row("pad", x(4, 3), x(), padding_config=((-1, -1, 0), (2, -1, 1)), label="cut"),
     row("slice", x(5, 6), start_indices=(1, 0), limit_indices=(4, 6), strides=(1, 4), dtypes=ANY),
     row("slice", x(3), start_indices=(2,), limit_indices=(2,), strides=(1,), label="empty"),
-    row("dynamic_slice", x(5, 4), *(ints(domain=below(7, -3)),) * 2, slice_sizes=(2, 3),
-        dtypes=ANY),
-    row("dynamic_slice", x(5), ints(domain=below(5), dtype=np.dtype(np.uint8)), slice_sizes=(2,),
-        label="uint8"),
+    row(
+        "dynamic_slice", x(5, 4), *(ints(domain=below(7, -3)),) * 2, slice_sizes=(2, 3), dtypes=ANY
+    ),
+    row(
+        "dynamic_slice",
+        x(5),
+        ints(domain=below(5), dtype=np.dtype(np.uint8)),
+        slice_sizes=(2,),
+        label="uint8",
+    ),
     row("dynamic_update_slice", x(5, 4), x(2, 3), *(ints(domain=below(7, -3)),) * 2, dtypes=ANY),
     row("convert_element_type", x(3, 4), new_dtype=F64, weak_type=False, dtypes=REAL),
     row("convert_element_type", x(3, 4), new_dtype=C128, weak_type=False, label="complex"),
-    row("convert_element_type", x(3, 4), new_dtype=I32, weak_type=False, dtypes=ORDERED, order=0,
-        label="integer"),
-    row("convert_element_type", x(3, 4, domain=multiples(1)), new_dtype=BOOL[0], weak_type=False,
-        dtypes=ANY, order=0, label="bool"),
+    row(
+        "convert_element_type",
+        x(3, 4),
+        new_dtype=I32,
+        weak_type=False,
+        dtypes=ORDERED,
+        order=0,
+        label="integer",
+    ),
+    row(
+        "convert_element_type",
+        x(3, 4, domain=multiples(1)),
+        new_dtype=BOOL[0],
+        weak_type=False,
+        dtypes=ANY,
+        order=0,
+        label="bool",
+    ),
     row("bitcast_convert_type", x(3, 4), new_dtype=U32, dtypes=(F32, I32, U32), order=0),
-    row("bitcast_convert_type", x(3, 4), new_dtype=np.dtype(np.uint8), label="narrower",
-        dtypes=(F32, F64, np.dtype(np.int16)), order=0),
-    row("bitcast_convert_type", x(3, 4, domain=limits), new_dtype=U32, label="wider",
-        dtypes=(np.dtype(np.uint8),), order=0),
+    row(
+        "bitcast_convert_type",
+        x(3, 4),
+        new_dtype=np.dtype(np.uint8),
+        label="narrower",
+        dtypes=(F32, F64, np.dtype(np.int16)),
+        order=0,
+    ),
+    row(
+        "bitcast_convert_type",
+        x(3, 4, domain=limits),
+        new_dtype=U32,
+        label="wider",
+        dtypes=(np.dtype(np.uint8),),
+        order=0,
+    ),
     # A step function; that its derivative is the identity's, rounded, has a test of its own.
     row("reduce_precision", x(3, 4), exponent_bits=5, mantissa_bits=3, dtypes=FLOATS, order=None),
     row("copy", x(3, 4), dtypes=ANY),
@@ -310,10 +340,17 @@ REDUCTIONS = [
     row("reduce_and", x(3, 4, domain=limits), axes=(0,), dtypes=(*INTEGERS, *BOOL), order=0),
     row("reduce_or", x(3, 4, domain=limits), axes=(1,), dtypes=(*INTEGERS, *BOOL), order=0),
     row("reduce_xor", x(3, 4, domain=limits), axes=(0, 1), dtypes=(*INTEGERS, *BOOL), order=0),
-    row("argmax", x(3, 4, domain=multiples(1)), axes=(1,), index_dtype=I32, dtypes=ORDERED,
-        order=0),
-    row("argmin", x(3, 4, domain=multiples(1)), axes=(0,), index_dtype=np.dtype(np.uint8),
-        dtypes=ORDERED, order=0),
+    row(
+        "argmax", x(3, 4, domain=multiples(1)), axes=(1,), index_dtype=I32, dtypes=ORDERED, order=0
+    ),
+    row(
+        "argmin",
+        x(3, 4, domain=multiples(1)),
+        axes=(0,),
+        index_dtype=np.dtype(np.uint8),
+        dtypes=ORDERED,
+        order=0,
+    ),
 ]
 
 
@@ -329,10 +366,22 @@ PRODUCTS = [
     _dot("two-axes", x(3, 2, 4), x(4, 5, 3), (((0, 2), (2, 0)), ((), ()))),
     _dot("outer", x(2), x(3), (((), ()), ((), ()))),
     _dot("empty", x(2, 0), x(0, 3), (((1,), (0,)), ((), ()))),
-    _dot("highest", x(2, 3), x(3, 4), (((1,), (0,)), ((), ())),
-         precision=(Precision.HIGHEST, Precision.HIGHEST), dtypes=FLOATS),
-    _dot("preferred", x(2, 3), x(3, 4), (((1,), (0,)), ((), ())), preferred_element_type=F64,
-         dtypes=FLOATS),
+    _dot(
+        "highest",
+        x(2, 3),
+        x(3, 4),
+        (((1,), (0,)), ((), ())),
+        precision=(Precision.HIGHEST, Precision.HIGHEST),
+        dtypes=FLOATS,
+    ),
+    _dot(
+        "preferred",
+        x(2, 3),
+        x(3, 4),
+        (((1,), (0,)), ((), ())),
+        preferred_element_type=F64,
+        dtypes=FLOATS,
+    ),
 ]
 
 # Gather and scatter -------------------------------------------------------------------------------
@@ -378,31 +427,78 @@ INDEXING = [
     _gather("points", x(5, 5), ints(2, 3, 2, domain=_WILD), _POINTS, (1, 1), mode=FILL),
     _gather("promise", x(5, 5), ints(3, 2, domain=below(5)), _POINTS, (1, 1), mode=PROMISE),
     _gather("windows", x(5, 5), ints(3, 2, domain=below(5)), ((0, 2), (), (1, 0)), (2, 3)),
-    _gather("batched", x(2, 5, 3), ints(2, 4, 1, domain=_WILD), ((2,), (1,), (1,), (0,), (0,)),
-            (1, 1, 3), mode=FILL),
-    _gather("int8", x(5, 3), ints(4, 1, domain=_WILD, dtype=np.dtype(np.int8)), _ROWS, (1, 3),
-            mode=FILL),
+    _gather(
+        "batched",
+        x(2, 5, 3),
+        ints(2, 4, 1, domain=_WILD),
+        ((2,), (1,), (1,), (0,), (0,)),
+        (1, 1, 3),
+        mode=FILL,
+    ),
+    _gather(
+        "int8", x(5, 3), ints(4, 1, domain=_WILD, dtype=np.dtype(np.int8)), _ROWS, (1, 3), mode=FILL
+    ),
     _gather("empty", x(5, 3), ints(0, 1, domain=below(5)), _ROWS, (1, 3)),
     *(
-        _scatter(name, label, (x(5, 3), ints(4, 1, domain=domain), x(4, 3)), _ROWS, mode=mode,
-                 dtypes=dtypes)
-        for name, dtypes in (("scatter", ANY), ("scatter_add", NUMBER), ("scatter_min", ORDERED),
-                             ("scatter_max", ORDERED))
-        for label, domain, mode in (("rows", below(5), PROMISE), ("drop", _WILD, FILL),
-                                    ("clip", _WILD, CLIP))
+        _scatter(
+            name,
+            label,
+            (x(5, 3), ints(4, 1, domain=domain), x(4, 3)),
+            _ROWS,
+            mode=mode,
+            dtypes=dtypes,
+        )
+        for name, dtypes in (
+            ("scatter", ANY),
+            ("scatter_add", NUMBER),
+            ("scatter_min", ORDERED),
+            ("scatter_max", ORDERED),
+        )
+        for label, domain, mode in (
+            ("rows", below(5), PROMISE),
+            ("drop", _WILD, FILL),
+            ("clip", _WILD, CLIP),
+        )
     ),  # fmt: skip
-    _scatter("scatter_mul", "unique", (x(5, 3), ints(4, 1, domain=permuted), x(4, 3)), _ROWS,
-             unique_indices=True, dtypes=NUMBER),
-    _scatter("scatter", "unique", (x(5, 3), ints(4, 1, domain=permuted), x(4, 3)), _ROWS,
-             unique_indices=True),
-    _scatter("scatter_add", "points", (x(5, 5), ints(2, 3, 2, domain=_WILD), x(2, 3)), _POINTS,
-             mode=FILL),
-    _scatter("scatter_add", "windows", (x(5, 5), ints(3, 2, domain=_WILD), x(2, 3, 3)),
-             ((0, 2), (), (1, 0)), mode=FILL),
-    _scatter("scatter", "windows", (x(5, 5), ints(3, 2, domain=_WILD), x(2, 3, 3)),
-             ((0, 2), (), (1, 0)), mode=CLIP),
-    _scatter("scatter_add", "batched", (x(2, 5, 3), ints(2, 4, 1, domain=_WILD), x(2, 4, 3)),
-             ((2,), (1,), (1,), (0,), (0,)), mode=FILL),
+    _scatter(
+        "scatter_mul",
+        "unique",
+        (x(5, 3), ints(4, 1, domain=permuted), x(4, 3)),
+        _ROWS,
+        unique_indices=True,
+        dtypes=NUMBER,
+    ),
+    _scatter(
+        "scatter",
+        "unique",
+        (x(5, 3), ints(4, 1, domain=permuted), x(4, 3)),
+        _ROWS,
+        unique_indices=True,
+    ),
+    _scatter(
+        "scatter_add", "points", (x(5, 5), ints(2, 3, 2, domain=_WILD), x(2, 3)), _POINTS, mode=FILL
+    ),
+    _scatter(
+        "scatter_add",
+        "windows",
+        (x(5, 5), ints(3, 2, domain=_WILD), x(2, 3, 3)),
+        ((0, 2), (), (1, 0)),
+        mode=FILL,
+    ),
+    _scatter(
+        "scatter",
+        "windows",
+        (x(5, 5), ints(3, 2, domain=_WILD), x(2, 3, 3)),
+        ((0, 2), (), (1, 0)),
+        mode=CLIP,
+    ),
+    _scatter(
+        "scatter_add",
+        "batched",
+        (x(2, 5, 3), ints(2, 4, 1, domain=_WILD), x(2, 4, 3)),
+        ((2,), (1,), (1,), (0,), (0,)),
+        mode=FILL,
+    ),
     _scatter("scatter_add", "empty", (x(5, 3), ints(0, 1, domain=below(5)), x(0, 3)), _ROWS),
 ]
 
@@ -424,7 +520,9 @@ def _conv(
                dtypes=dtypes)  # fmt: skip
 
 
-def _window(name: str, label: str, *operands: Operand, dilated: bool = True, **options: Any) -> Case:
+def _window(
+    name: str, label: str, *operands: Operand, dilated: bool = True, **options: Any
+) -> Case:
     rank = len(operands[-1].shape)
     params = {"window_dimensions": (2,) * rank, "window_strides": (1,) * rank,
               "padding": ((0, 0),) * rank}  # fmt: skip
@@ -520,7 +618,17 @@ RANDOM = [
     ),
 ]  # fmt: skip
 
-CASES = [*ELEMENTWISE, *SHAPES, *REDUCTIONS, *PRODUCTS, *INDEXING, *WINDOWS, *ORDERING, *SCANS, *RANDOM]
+CASES = [
+    *ELEMENTWISE,
+    *SHAPES,
+    *REDUCTIONS,
+    *PRODUCTS,
+    *INDEXING,
+    *WINDOWS,
+    *ORDERING,
+    *SCANS,
+    *RANDOM,
+]
 
 # Primitives that rows cannot test, by the file that tests them: their parameters are programs, or
 # they need an axis that a transform binds.

@@ -223,7 +223,9 @@ def _pad(x: NDArray, value: NDArray, padding_config: Any) -> NDArray:
         edges = [(0, 0)] * x.ndim
         edges[axis] = (max(low, 0), max(high, 0))
         x = np.pad(spread, edges, constant_values=value)
-        x = np.moveaxis(np.moveaxis(x, axis, 0)[max(-low, 0) : x.shape[axis] - max(-high, 0)], 0, axis)
+        x = np.moveaxis(
+            np.moveaxis(x, axis, 0)[max(-low, 0) : x.shape[axis] - max(-high, 0)], 0, axis
+        )
     return x
 
 
@@ -308,7 +310,10 @@ def _windows(operand_shape: Any, indices: NDArray, numbers: Any, sizes: Any, mod
         for axis, own in zip(operand_batch, indices_batch):
             start[axis] = batch[own]
         limits = [n - k for n, k in zip(operand_shape, sizes)]
-        if all(0 <= i <= limit for i, limit in zip(start, limits)) or mode is GatherScatterMode.CLIP:
+        if (
+            all(0 <= i <= limit for i, limit in zip(start, limits))
+            or mode is GatherScatterMode.CLIP
+        ):
             yield batch, _clamped(start, sizes, operand_shape)
         else:
             yield batch, None
@@ -341,7 +346,9 @@ def _gather(
 
 
 def default_fill(dtype: Any) -> Any:
-    """What is read outside of an array: NaN, the least signed or greatest unsigned integer, True."""
+    """What is read outside of an array: NaN, the least signed or greatest unsigned integer,
+    True.
+    """
     if dtype.kind == "b":
         return True
     if dtype.kind in "iu":

@@ -1,8 +1,8 @@
 """A generator of small random programs for the laws in `tests/test_laws.py`.
 
 A program is a function of two vectors to a vector, so that programs nest in each other: a block is
-a list of steps, each of which adds a vector to those that there are; a step applies an operation, or
-another block inside a transform. Interpreted with ``wrapped=False``, the transforms that change
+a list of steps, each of which adds a vector to those that there are; a step applies an operation,
+or another block inside a transform. Interpreted with ``wrapped=False``, the transforms that change
 nothing are left out, and those that differentiate stay.
 """
 
@@ -74,9 +74,7 @@ def with_custom_vjp(f: Function) -> Function:
     def g(x: Vector, y: Vector) -> Vector:
         return f(x, y)
 
-    g.defvjp(
-        lambda x, y: (f(x, y), (x, y)), lambda kept, ct: functrax.vjp(f, *kept)[1](ct)
-    )
+    g.defvjp(lambda x, y: (f(x, y), (x, y)), lambda kept, ct: functrax.vjp(f, *kept)[1](ct))
     return g
 
 
@@ -100,9 +98,9 @@ IDENTITIES: dict[str, Callable[[Function], Function]] = {
     "jit": functrax.jit,
     "linearized": lambda f: lambda x, y: functrax.linearize(f, x, y)[0],
     "mapped": lambda f: lambda x, y: functrax.vmap(f)(x[None], y[None])[0],
-    "mapped-in-first": lambda f: lambda x, y: functrax.vmap(f, (1, None), -1)(
-        jnp.stack([y, x], 1), y
-    )[:, 1],
+    "mapped-in-first": lambda f: (
+        lambda x, y: functrax.vmap(f, (1, None), -1)(jnp.stack([y, x], 1), y)[:, 1]
+    ),
     "mapped-in-second": lambda f: lambda x, y: functrax.vmap(f, (None, 0))(x, jnp.stack([y, x]))[0],
     "pulled": lambda f: lambda x, y: functrax.vjp(f, x, y)[0],
 }

@@ -1,6 +1,6 @@
 """Laws that hold for every program, on random small ones."""
 
-from functools import partial
+import functools
 
 import numpy as np
 import pytest
@@ -18,37 +18,42 @@ from tests.programs import (
     IDENTITIES,
     POINT,
     TRANSFORMS,
-    operations,
     blocks,
+    operations,
     programs,
     stacks,
     vector,
 )
 
-few = partial(settings, deadline=None, derandomize=True, database=None)
+
+def examples(percent):
+    """Take that part of the profile's number of examples: each compiles a few programs."""
+    return settings(max_examples=max(1, settings.default.max_examples * percent // 100))
+
+
 X, Y = POINT
 DX, DY = DIRECTION
 BATCH = jnp.stack([X, Y * 0.7, X * Y])
-close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
+close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
 
 
 def total(f):
     return lambda x, y: f(x, y).sum()
 
 
-@few(max_examples=40)
+@examples(25)
 @given(programs())
 def test_transforms_that_change_nothing_change_nothing(f):
     close(f(X, Y), f.plain()(X, Y))
 
 
-@few(max_examples=30)
+@examples(15)
 @given(programs(depth=1))
 def test_jit_is_the_function(f):
     close(functrax.jit(f)(X, Y), f(X, Y))
 
 
-@few(max_examples=20)
+@examples(10)
 @given(programs(depth=1, derivatives=False))
 def test_jit_of_grad_is_grad_of_jit(f):
     expected = functrax.grad(total(f), argnums=(0, 1))(X, Y)
@@ -56,7 +61,7 @@ def test_jit_of_grad_is_grad_of_jit(f):
     close(functrax.grad(functrax.jit(total(f)), argnums=(0, 1))(X, Y), expected)
 
 
-@few(max_examples=30)
+@examples(20)
 @given(programs(), st.sampled_from([(0, 0), (0, None), (None, 0), (1, 0), (0, 1), (-1, -1)]))
 def test_vmap_is_the_stacked_loop(f, axes):
     def argument(axis, i=None):
@@ -69,7 +74,7 @@ def test_vmap_is_the_stacked_loop(f, axes):
     close(mapped, np.stack(loop))
 
 
-@few(max_examples=25)
+@examples(25)
 @given(programs())
 def test_vmap_of_grad_is_grad_of_vmap(f):
     inside = functrax.vmap(functrax.grad(total(f), argnums=(0, 1)), (0, None))(BATCH, Y)
@@ -79,7 +84,7 @@ def test_vmap_of_grad_is_grad_of_vmap(f):
     close(inside[1].sum(0), outside[1])
 
 
-@few(max_examples=30)
+@examples(30)
 @given(programs())
 def test_jvp_is_linear_in_the_tangents(f):
     push = lambda *t: functrax.jvp(f, POINT, t)[1]  # noqa: E731
@@ -87,7 +92,7 @@ def test_jvp_is_linear_in_the_tangents(f):
     close(functrax.linearize(f, *POINT)[1](DX, DY), push(DX, DY))
 
 
-@few(max_examples=30)
+@examples(30)
 @given(programs())
 def test_vjp_is_the_transpose_of_jvp(f):
     out, push = functrax.linearize(f, *POINT)
@@ -95,7 +100,7 @@ def test_vjp_is_the_transpose_of_jvp(f):
     close(sum(jnp.vdot(a, b) for a, b in zip(pulled, DIRECTION)), jnp.vdot(DX, push(DX, DY)))
 
 
-@few(max_examples=20)
+@examples(20)
 @given(programs(depth=1))
 def test_the_transpose_of_the_transpose_is_the_function(f):
     _, push = functrax.linearize(f, *POINT)
@@ -104,7 +109,7 @@ def test_the_transpose_of_the_transpose_is_the_function(f):
     close(again(DIRECTION)[0], push(*DIRECTION))
 
 
-@few(max_examples=40)
+@examples(40)
 @given(programs())
 def test_grad_is_the_numeric_derivative(f):
     step = 1e-5
@@ -114,7 +119,7 @@ def test_grad_is_the_numeric_derivative(f):
     np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=2e-6, atol=2e-6)
 
 
-@few(max_examples=25)
+@examples(10)
 @given(programs(depth=1))
 def test_checkpoint_keeps_all_derivatives(f):
     again = functrax.checkpoint(f)
@@ -125,7 +130,7 @@ def test_checkpoint_keeps_all_derivatives(f):
             close(one, other)
 
 
-@few(max_examples=40)
+@examples(40)
 @given(blocks(operations(), 3), stacks(derivatives=2))
 def test_transforms_compose_in_any_order(f, names):
     expected = f
@@ -137,7 +142,7 @@ def test_transforms_compose_in_any_order(f, names):
     close(found(X, Y), expected(X, Y), rtol=1e-8, atol=1e-8)
 
 
-@few(max_examples=15)
+@examples(15)
 @given(blocks(operations(), 2), stacks(derivatives=2))
 def test_transforms_compose_inside_jit(f, names):
     found = f
@@ -146,16 +151,16 @@ def test_transforms_compose_inside_jit(f, names):
     close(functrax.jit(found)(X, Y), found(X, Y), rtol=1e-8, atol=1e-8)
 
 
-@few(max_examples=25)
+@examples(25)
 @given(programs(depth=1))
 def test_programs_are_well_formed(f):
     with functrax.enable_checks(True):
-        for g in (f, functrax.grad(total(f)), functrax.vmap(f), functrax.jit(functrax.jacfwd(f))):
-            arguments = (BATCH, BATCH) if g.__name__ == "mapped" else POINT
-            check_jaxpr(functrax.make_jaxpr(g)(*arguments))
+        for g in (f, functrax.grad(total(f)), functrax.jit(functrax.jacfwd(f))):
+            check_jaxpr(functrax.make_jaxpr(g)(*POINT))
+        check_jaxpr(functrax.make_jaxpr(functrax.vmap(f))(BATCH, BATCH))
 
 
-@few(max_examples=25)
+@examples(25)
 @given(programs(depth=1, derivatives=False))
 def test_a_printed_program_reads_back_and_runs(f):
     plain = f.plain()
@@ -167,7 +172,7 @@ def test_a_printed_program_reads_back_and_runs(f):
         close(found, g(*POINT))
 
 
-@few(max_examples=20)
+@examples(20)
 @given(st.lists(st.sampled_from(sorted(IDENTITIES)), min_size=3, max_size=8))
 def test_deep_stacks_of_identities_keep_third_derivatives(names):
     f = lambda x, y: jnp.sin(x) * y  # noqa: E731
@@ -194,4 +199,3 @@ def test_every_pair_of_transforms(first, second):
     gradients = [functrax.grad(total(g), argnums=(0, 1))(X, Y) for g in (found, expected)]
     for one, other in zip(*gradients):
         close(one, other)
-

@@ -308,7 +308,9 @@ def test_derivative(case: Case) -> None:
 
 @derivable
 def test_second_derivative(case: Case) -> None:
-    """The jvps of jvp and vjp are numeric derivatives; the vjp of vjp is the transpose of its jvp."""
+    """The jvps of jvp and vjp are numeric derivatives; the vjp of vjp is the transpose of its
+    jvp.
+    """
     rows = derivations(case)
     apply = quickly(lambda inputs: [first_order(f, *each) for f, each in zip(rows, inputs)])
 

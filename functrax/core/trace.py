@@ -222,7 +222,8 @@ def install_operators(table: dict[str, Any]) -> None:
 class Tracer(Array):
     """A value that stands for an array while a function is traced.
 
-    Subclasses set `aval` and `owner`, the trace that made it, and say what they know of the concrete value.
+    Subclasses set `aval` and `owner`, the trace that made it, and say what they know of the
+    concrete value.
     """
 
     __slots__ = ("aval", "owner")

@@ -36,7 +36,8 @@ def dot_product_attention(
         is_causal: bool, whether a query sees only positions up to its own.
         query_seq_lengths: integers of shape (B,): the results of later queries are 0.
         key_value_seq_lengths: integers of shape (B,): later keys are not seen.
-        local_window_size: int or (left, right): how far before and behind its own position a query sees.
+        local_window_size: int or (left, right): how far before and behind its own position a query
+            sees.
         implementation: None or "xla".
         return_residual: must be False.
 
@@ -63,7 +64,10 @@ def dot_product_attention(
         q, k, v = (reshape(x, (1, *x.aval.shape)) for x in (q, k, v))
     if isinstance(local_window_size, int):
         local_window_size = (local_window_size, local_window_size)
-    extras = [None if x is None else operand(x, call) for x in (bias, query_seq_lengths, key_value_seq_lengths)]
+    extras = [
+        None if x is None else operand(x, call)
+        for x in (bias, query_seq_lengths, key_value_seq_lengths)
+    ]
     out = _attention(
         q, k, v, extras[0], None if mask is None else to_bool(mask, call), *extras[1:],
         scale=1 / math.sqrt(q.aval.shape[-1]) if scale is None else scale, causal=bool(is_causal),

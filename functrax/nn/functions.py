@@ -354,9 +354,7 @@ def softplus(x: Any) -> Array:
 
 @fuse
 def _squareplus(x: Value, b: Value) -> Value:
-    return lax.mul(
-        lax.add(x, lax.sqrt(lax.add(lax.square(x), b))), number(0.5, x.aval.dtype)
-    )
+    return lax.mul(lax.add(x, lax.sqrt(lax.add(lax.square(x), b))), number(0.5, x.aval.dtype))
 
 
 def squareplus(x: Any, b: Any = 4) -> Array:
@@ -488,7 +486,7 @@ def _top(x: Value, mask: Value | None, axes: tuple[int, ...]) -> Value:
     x = stop_gradient(x)
     if mask is not None:
         x = choose(mask, x, number(-math.inf, x.aval.dtype))
-    if not all([x.aval.shape[axis] for axis in axes]):
+    if not all(x.aval.shape[axis] for axis in axes):
         return with_axes(reductions.max(x, axes, initial=-math.inf), axes)
     return with_axes(reduce_max(x, axes), axes)
 
@@ -660,4 +658,3 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     found = dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, "one_hot")
     axis = canonical_axis("one_hot", axis, x.aval.ndim + 1)
     return _one_hot(x, num_classes=num_classes.__index__(), dtype=found, axis=axis)
-

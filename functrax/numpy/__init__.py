@@ -1,6 +1,6 @@
 """NumPy's functions on arrays that can be traced, differentiated, vectorized and compiled."""
 
-from functrax.core.trace import Array as ndarray
+from functrax.core.trace import Array as ndarray  # noqa: F401, N813
 from functrax.dtypes import finfo as finfo
 from functrax.dtypes import iinfo as iinfo
 from functrax.dtypes import isdtype as isdtype
@@ -119,9 +119,9 @@ from functrax.numpy.functions import fix as fix
 from functrax.numpy.functions import floor as floor
 from functrax.numpy.functions import imag as imag
 from functrax.numpy.functions import log as log
-from functrax.numpy.functions import log10 as log10
 from functrax.numpy.functions import log1p as log1p
 from functrax.numpy.functions import log2 as log2
+from functrax.numpy.functions import log10 as log10
 from functrax.numpy.functions import positive as positive
 from functrax.numpy.functions import rad2deg as rad2deg
 from functrax.numpy.functions import radians as radians
@@ -222,7 +222,7 @@ from functrax.numpy.manipulation import atleast_1d as atleast_1d
 from functrax.numpy.manipulation import atleast_2d as atleast_2d
 from functrax.numpy.manipulation import atleast_3d as atleast_3d
 from functrax.numpy.manipulation import broadcast_arrays as broadcast_arrays
-from functrax.numpy.manipulation import broadcast_shapes_of as broadcast_shapes
+from functrax.numpy.manipulation import broadcast_shapes_of as broadcast_shapes  # noqa: F401
 from functrax.numpy.manipulation import broadcast_to as broadcast_to
 from functrax.numpy.manipulation import expand_dims as expand_dims
 from functrax.numpy.manipulation import flip as flip
@@ -289,18 +289,15 @@ from functrax.numpy.reductions import prod as prod
 from functrax.numpy.reductions import ptp as ptp
 from functrax.numpy.reductions import sum as sum
 from functrax.numpy.scalar_types import bfloat16 as bfloat16
-from functrax.numpy.scalar_types import bool_ as bool
+from functrax.numpy.scalar_types import bool_ as bool  # noqa: F401
 from functrax.numpy.scalar_types import bool_ as bool_
 from functrax.numpy.scalar_types import cdouble as cdouble
-from functrax.numpy.scalar_types import complex128 as complex128
 from functrax.numpy.scalar_types import complex64 as complex64
+from functrax.numpy.scalar_types import complex128 as complex128
 from functrax.numpy.scalar_types import complex_ as complex_
 from functrax.numpy.scalar_types import csingle as csingle
 from functrax.numpy.scalar_types import double as double
-from functrax.numpy.scalar_types import float16 as float16
-from functrax.numpy.scalar_types import float32 as float32
 from functrax.numpy.scalar_types import float4_e2m1fn as float4_e2m1fn
-from functrax.numpy.scalar_types import float64 as float64
 from functrax.numpy.scalar_types import float8_e3m4 as float8_e3m4
 from functrax.numpy.scalar_types import float8_e4m3 as float8_e4m3
 from functrax.numpy.scalar_types import float8_e4m3b11fnuz as float8_e4m3b11fnuz
@@ -309,22 +306,25 @@ from functrax.numpy.scalar_types import float8_e4m3fnuz as float8_e4m3fnuz
 from functrax.numpy.scalar_types import float8_e5m2 as float8_e5m2
 from functrax.numpy.scalar_types import float8_e5m2fnuz as float8_e5m2fnuz
 from functrax.numpy.scalar_types import float8_e8m0fnu as float8_e8m0fnu
+from functrax.numpy.scalar_types import float16 as float16
+from functrax.numpy.scalar_types import float32 as float32
+from functrax.numpy.scalar_types import float64 as float64
 from functrax.numpy.scalar_types import float_ as float_
-from functrax.numpy.scalar_types import int16 as int16
 from functrax.numpy.scalar_types import int2 as int2
-from functrax.numpy.scalar_types import int32 as int32
 from functrax.numpy.scalar_types import int4 as int4
-from functrax.numpy.scalar_types import int64 as int64
 from functrax.numpy.scalar_types import int8 as int8
+from functrax.numpy.scalar_types import int16 as int16
+from functrax.numpy.scalar_types import int32 as int32
+from functrax.numpy.scalar_types import int64 as int64
 from functrax.numpy.scalar_types import int_ as int_
 from functrax.numpy.scalar_types import single as single
 from functrax.numpy.scalar_types import uint as uint
-from functrax.numpy.scalar_types import uint16 as uint16
 from functrax.numpy.scalar_types import uint2 as uint2
-from functrax.numpy.scalar_types import uint32 as uint32
 from functrax.numpy.scalar_types import uint4 as uint4
-from functrax.numpy.scalar_types import uint64 as uint64
 from functrax.numpy.scalar_types import uint8 as uint8
+from functrax.numpy.scalar_types import uint16 as uint16
+from functrax.numpy.scalar_types import uint32 as uint32
+from functrax.numpy.scalar_types import uint64 as uint64
 from functrax.numpy.search import argwhere as argwhere
 from functrax.numpy.search import compress as compress
 from functrax.numpy.search import extract as extract
@@ -336,6 +336,9 @@ from functrax.numpy.selection import clip as clip
 from functrax.numpy.selection import nan_to_num as nan_to_num
 from functrax.numpy.selection import select as select
 from functrax.numpy.selection import where as where
+from functrax.numpy.sets import UniqueAll as UniqueAll
+from functrax.numpy.sets import UniqueCounts as UniqueCounts
+from functrax.numpy.sets import UniqueInverse as UniqueInverse
 from functrax.numpy.sets import bincount as bincount
 from functrax.numpy.sets import intersect1d as intersect1d
 from functrax.numpy.sets import isin as isin
@@ -347,9 +350,6 @@ from functrax.numpy.sets import unique_all as unique_all
 from functrax.numpy.sets import unique_counts as unique_counts
 from functrax.numpy.sets import unique_inverse as unique_inverse
 from functrax.numpy.sets import unique_values as unique_values
-from functrax.numpy.sets import UniqueAll as UniqueAll
-from functrax.numpy.sets import UniqueCounts as UniqueCounts
-from functrax.numpy.sets import UniqueInverse as UniqueInverse
 from functrax.numpy.signals import convolve as convolve
 from functrax.numpy.signals import correlate as correlate
 from functrax.numpy.signals import gradient as gradient

@@ -114,7 +114,8 @@ def _floor_divide(x1: Value, x2: Value) -> Value:
         return _floor_divide_floats(x1, x2)
     if dtypes.is_unsigned(x1.aval.dtype):
         return lax.div(x1, x2)
-    # Division truncates: one less where it rounded up, which is where the signs differ and it is not exact.
+    # Division truncates: one less where it rounded up, which is where the signs differ and it is
+    # not exact.
     quotient = lax.div(x1, x2)
     one = number(1, x1.aval.dtype)
     rest = lax.ne(lax.rem(x1, x2), number(0, x1.aval.dtype))

@@ -47,7 +47,8 @@ def asarray(
         a: an array, NumPy array, number, or nested sequences of these.
         dtype: the dtype; by default that of the values, at most 32 bits wide (see `enable_x64`).
         order: must be None, "K" or "C": arrays have no other layout.
-        copy: bool, whether to copy always; None copies if needed; False is refused where it is needed.
+        copy: bool, whether to copy always; None copies if needed; False is refused where it is
+            needed.
         device: where to put it.
         out_sharding: must be None.
 
@@ -108,7 +109,11 @@ def array(
         raise errors.ArgumentError("array", "out_sharding=None", repr(out_sharding))
     if dtype is not None:
         dtype = dtypes.canonicalize(dtype, "array")
-    made = _from_array(object, dtype, copy) if isinstance(object, Array) else _from_other(object, dtype)
+    made = (
+        _from_array(object, dtype, copy)
+        if isinstance(object, Array)
+        else _from_other(object, dtype)
+    )
     while made.aval.ndim < ndmin:
         made = expand_axis(made, 0)
     return made if device is None else placed("array", made, device)
@@ -153,7 +158,9 @@ def _from_other(x: Any, dtype: Any) -> Array:
 
 
 def _literal_of(x: Any, dtype: Any) -> Literal:
-    """Return a Python number as a literal of a dtype asked for; floats lose their fraction to integers."""
+    """Return a Python number as a literal of a dtype asked for; floats lose their fraction to
+    integers.
+    """
     if isinstance(x, complex) and not dtypes.is_complex(dtype):
         raise errors.DtypeError("array", "a complex dtype for a complex number", str(dtype))
     if isinstance(x, float) and dtypes.is_integer(dtype):
@@ -193,7 +200,9 @@ def _from_sequence(x: Sequence[Any], dtype: Any) -> Array:
 
 
 def _python_dtype(values: np.ndarray[Any, Any], kinds: set[type]) -> Any:
-    """Return the default dtype for Python numbers; the widths of NumPy are not what was asked for."""
+    """Return the default dtype for Python numbers; the widths of NumPy are not what was asked
+    for.
+    """
     found = dtypes.default_of(values.dtype)
     if dtypes.is_integer(values.dtype):
         found = dtypes.int_dtype()
@@ -207,7 +216,9 @@ def _common_dtype(kinds: set[type]) -> Any:
 
 
 def _collect_kinds(x: Sequence[Any], kinds: set[type]) -> None:
-    """Add the types of the leaves of nested sequences; arrays of NumPy count by their scalar type."""
+    """Add the types of the leaves of nested sequences; arrays of NumPy count by their scalar
+    type.
+    """
     own = set(map(type, x))
     if own <= dtypes.PYTHON_SCALARS:
         kinds |= own
@@ -278,9 +289,7 @@ def _dtype_or_default(call: str, dtype: Any) -> Any:
     return dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, call)
 
 
-def zeros(
-    shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None
-) -> Array:
+def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None) -> Array:
     """Return an array of zeros.
 
     Args:
@@ -303,9 +312,7 @@ def zeros(
     return _filled("zeros", shape, 0, _dtype_or_default("zeros", dtype), device)
 
 
-def ones(
-    shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None
-) -> Array:
+def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None) -> Array:
     """Return an array of ones.
 
     Args:
@@ -324,9 +331,7 @@ def ones(
     return _filled("ones", shape, 1, _dtype_or_default("ones", dtype), device)
 
 
-def empty(
-    shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None
-) -> Array:
+def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None) -> Array:
     """Return an array of zeros: memory is never left uninitialised.
 
     Args:
@@ -503,4 +508,3 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     else:
         made = convert(x, dtype)
     return made if device is None else placed("astype", made, device)
-

@@ -29,7 +29,13 @@ def _run(x: Value, *, product: bool, axis: int, dtype: Any, skip: bool, initial:
 
 
 def _cumulate(
-    call: str, a: Any, axis: int | None, dtype: Any, out: Any = None, skip: bool = False, initial: bool = False
+    call: str,
+    a: Any,
+    axis: int | None,
+    dtype: Any,
+    out: Any = None,
+    skip: bool = False,
+    initial: bool = False,
 ) -> Array:
     refuse_out(call, out)
     x = array_operand(a, call)

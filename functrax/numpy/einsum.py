@@ -26,8 +26,8 @@ def einsum(
     """Multiply arrays and sum, with a letter for each axis.
 
     Args:
-        subscripts: str such as ``"bij,bjk->bik"``: letters for the axes of each array, an ellipsis for
-            any axes in front, and after the arrow the axes of the result; without an arrow, the
+        subscripts: str such as ``"bij,bjk->bik"``: letters for the axes of each array, an ellipsis
+            for any axes in front, and after the arrow the axes of the result; without an arrow, the
             letters that occur once, in alphabetical order. Or arrays and lists of ints in turn.
         *operands: arrays; dtypes are promoted, axes of size 1 broadcast.
         out: must be None.
@@ -75,8 +75,8 @@ class Plan(NamedTuple):
         inputs: the letters of each operand.
         output: the letters of the result.
         path: which operands are multiplied at each step.
-        product: for one product of two operands that needs nothing else: whether they are exchanged,
-            its dimension numbers, and the order of axes that remains to be made.
+        product: for one product of two operands that needs nothing else: whether they are
+            exchanged, its dimension numbers, and the order of axes that remains to be made.
     """
 
     inputs: tuple[str, ...]
@@ -114,13 +114,18 @@ def _single_product(
 
 
 def pairing(left: str, right: str, kept: set[str], output: str | None) -> tuple[bool, Any, str]:
-    """Return whether to exchange two operands, the dimension numbers, and the letters of their product."""
+    """Return whether to exchange two operands, the dimension numbers, and the letters of their
+    product.
+    """
     shared = [c for c in left if c in right]
     batch = [c for c in shared if c in kept]
     summed = [c for c in shared if c not in kept]
     only_left = [c for c in left if c not in right]
     only_right = [c for c in right if c not in left]
-    result, exchanged = "".join(batch + only_left + only_right), "".join(batch + only_right + only_left)
+    result, exchanged = (
+        "".join(batch + only_left + only_right),
+        "".join(batch + only_right + only_left),
+    )
     swapped = output is not None and output == exchanged != result
     if swapped:  # it saves a transposition
         left, right, result = right, left, exchanged
@@ -166,7 +171,9 @@ def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], st
     )
     if any(len(part) != rank for part, rank in zip(inputs, ranks, strict=True)):
         raise errors.ArgumentError(
-            "einsum", f"one letter per axis of arrays of {', '.join(map(str, ranks))} axes", repr(subscripts)
+            "einsum",
+            f"one letter per axis of arrays of {', '.join(map(str, ranks))} axes",
+            repr(subscripts),
         )
     joined = "".join(inputs)
     if not arrow:
@@ -255,7 +262,10 @@ def _diagonal(value: Value, letters: str, letter: str) -> tuple[Value, str]:
     second = letters.index(letter, first + 1)
     shape = value.aval.shape
     if shape[first] != shape[second]:
-        raise errors.ShapeError("einsum", f"equal sizes for the two axes {letter!r}", repr(value.aval))
+        raise errors.ShapeError(
+            "einsum", f"equal sizes for the two axes {letter!r}", repr(value.aval)
+        )
+
     def index(axis: int) -> Value:
         params = {"dtype": dtypes.int32, "shape": shape, "dimension": axis}
         return bind(iota_p, **params)[0]
@@ -309,4 +319,3 @@ def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "auto") -> t
     kind = {True: "optimal", "auto": "optimal"}.get(optimize, optimize)
     path, information = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=kind)
     return ["einsum_path", *path], str(information)
-

@@ -153,9 +153,7 @@ def _sinc(x: Value) -> Value:
     angle = lax.mul(number(math.pi, x.aval.dtype), x)
     safe = choose(zero, number(1, x.aval.dtype), angle)
     # 1 - angle**2/6 at 0 keeps the first and second derivative.
-    near = lax.sub(
-        number(1, x.aval.dtype), lax.mul(lax.square(angle), number(1 / 6, x.aval.dtype))
-    )
+    near = lax.sub(number(1, x.aval.dtype), lax.mul(lax.square(angle), number(1 / 6, x.aval.dtype)))
     return choose(zero, near, lax.div(lax.sin(safe), safe))
 
 
@@ -397,4 +395,3 @@ def angle(z: Any, deg: bool = False) -> Array:
         A floating array of the same shape, from -pi to pi.
     """
     return _angle(inexact(z, "angle"), degrees=bool(deg))
-

@@ -24,7 +24,9 @@ index_exp = np.index_exp
 
 
 class Grid:
-    """The maker of `mgrid` and `ogrid`: ``mgrid[0:3, 0:1:5j]``, with a complex step for a number of points."""
+    """The maker of `mgrid` and `ogrid`: ``mgrid[0:3, 0:1:5j]``, with a complex step for a number
+    of points.
+    """
 
     def __init__(self, sparse: bool) -> None:
         """Choose whether the arrays keep size 1 along the other axes."""
@@ -138,7 +140,9 @@ def diag_indices_from(arr: Any) -> tuple[Array, ...]:
     """
     shape = array_operand(arr, "diag_indices_from").aval.shape
     if len(shape) < 2 or len(set(shape)) != 1:
-        raise errors.ShapeError("diag_indices_from", "equal sizes of two or more axes", f"shape {shape}")
+        raise errors.ShapeError(
+            "diag_indices_from", "equal sizes of two or more axes", f"shape {shape}"
+        )
     return (array(np.arange(shape[0])),) * len(shape)
 
 
@@ -206,7 +210,9 @@ def delete(
     try:
         kept = np.delete(np.arange(size), _known_places("delete", obj, size))
     except IndexError as error:
-        raise errors.BoundsError("delete", f"places along an axis of size {size}", str(error)) from None
+        raise errors.BoundsError(
+            "delete", f"places along an axis of size {size}", str(error)
+        ) from None
     return take(x, array(kept), axis, mode="promise_in_bounds")
 
 
@@ -284,7 +290,8 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
 def put_along_axis(
     arr: Any, indices: Any, values: Any, axis: int | None, inplace: bool = True, *, mode: Any = None
 ) -> Array:
-    """Return an array with values put in by index along an axis; the counterpart of `take_along_axis`.
+    """Return an array with values put in by index along an axis; the counterpart of
+    `take_along_axis`.
 
     Args:
         arr: array.
@@ -351,4 +358,3 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Array:
     low = places[0] if "f" in trim.lower() else 0
     high = places[-1] + 1 if "b" in trim.lower() else x.size
     return x[int(low) : int(high)]
-

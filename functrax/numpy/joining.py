@@ -1,5 +1,6 @@
 """Joining, cutting and repeating arrays."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,9 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
             ", ".join(str(x.aval.shape) for x in values),
             fix="Use `jnp.stack` to join numbers.",
         )
-    return lax.concatenate(values, canonical_axis("concatenate", axis.__index__(), values[0].aval.ndim))
+    return lax.concatenate(
+        values, canonical_axis("concatenate", axis.__index__(), values[0].aval.ndim)
+    )
 
 
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Array:
@@ -182,7 +185,8 @@ def column_stack(tup: Any) -> Array:
 
 
 def block(arrays: Any) -> Array:
-    """Join nested lists of blocks: the innermost lists along the last axis, the next ones along the one before.
+    """Join nested lists of blocks: the innermost lists along the last axis, the next ones along the
+    one before.
 
     Args:
         arrays: array, or nested lists of arrays.
@@ -277,12 +281,12 @@ def _split(call: str, ary: Any, where: Any, axis: int, equal: bool) -> list[Arra
         sizes = [short + 1] * longer + [short] * (parts - longer)
         return list(lax.split(x, sizes, axis)) if parts > 1 else [x]
     cuts = [0, *(_clipped(int(cut), size) for cut in where), size]
-    if any(low > high for low, high in zip(cuts, cuts[1:], strict=False)):
+    if any(low > high for low, high in itertools.pairwise(cuts)):
         return [
             slice_in_dim(x, low, max(low, high), axis=axis)
-            for low, high in zip(cuts, cuts[1:], strict=False)
+            for low, high in itertools.pairwise(cuts)
         ]
-    sizes = [high - low for low, high in zip(cuts, cuts[1:], strict=False)]
+    sizes = [high - low for low, high in itertools.pairwise(cuts)]
     return list(lax.split(x, sizes, axis)) if len(sizes) > 1 else [x]
 
 
@@ -375,7 +379,9 @@ def tile(A: Any, reps: Any) -> Array:
         Array([0, 1, 0, 1], dtype=int32)
     """
     x = array_operand(A, "tile")
-    counts = (reps.__index__(),) if hasattr(reps, "__index__") else tuple(r.__index__() for r in reps)
+    counts = (
+        (reps.__index__(),) if hasattr(reps, "__index__") else tuple(r.__index__() for r in reps)
+    )
     rank = max(len(counts), x.aval.ndim)
     counts = (1,) * (rank - len(counts)) + counts
     x = reshaped(x, (1,) * (rank - x.aval.ndim) + x.aval.shape)

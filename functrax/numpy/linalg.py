@@ -73,7 +73,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     Args:
         x: array; integers become floats.
         ord: which norm. None is the square root of the sum of squares. For vectors a number p, for
-            the p-th root of the sum of p-th powers, infinity, -infinity or 0; for matrices "fro", 1,
+            the p-th root of the sum of p-th powers, infinity, -infinity or 0; for matrices "fro",
+            1,
             -1, infinity or -infinity.
         axis: int for vectors, a pair for matrices; None takes the whole array.
         keepdims: bool, whether the axes stay, of size 1.
@@ -108,9 +109,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     return _checked_matrix_norm("norm", x, "fro" if ord is None else ord, axes, keepdims)
 
 
-def vector_norm(
-    x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2
-) -> Array:
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Array:
     """Return the norm of vectors along axes.
 
     Args:
@@ -156,7 +155,10 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 def _checked_matrix_norm(call: str, x: Value, order: Any, axes: Any, keepdims: bool) -> Array:
     if order not in ("fro", 1, -1, math.inf, -math.inf):
         raise errors.ArgumentError(
-            call, f"ord={_MATRIX} for matrices", repr(order), fix="Norms of singular values need `svd`."
+            call,
+            f"ord={_MATRIX} for matrices",
+            repr(order),
+            fix="Norms of singular values need `svd`.",
         )
     order = order if order == "fro" else float(order)
     return _matrix_norm(x, order=order, axes=tuple(axes), keepdims=bool(keepdims))

@@ -21,7 +21,12 @@ Axes = tuple[int, ...]
 
 
 def contract(
-    a: Value, b: Value, numbers: Any, precision: Any = None, preferred: Any = None, call: str = "dot"
+    a: Value,
+    b: Value,
+    numbers: Any,
+    precision: Any = None,
+    preferred: Any = None,
+    call: str = "dot",
 ) -> Value:
     """Apply dot_general to promoted operands; the result is not weakly typed."""
     return bind(
@@ -52,7 +57,8 @@ def _finished(x: Value, left: Value, right: Value) -> Array:
 
 @functools.lru_cache(4096)
 def _plan(left: Axes, right: Axes) -> tuple[Any, Axes, Axes, Axes, Axes | None]:
-    """Plan a matrix product of stacks: dimension numbers, shapes without unit batch axes, order of the result.
+    """Plan a matrix product of stacks: dimension numbers, shapes without unit batch axes, order of
+    the result.
 
     Batch axes of both operands are batch axes of the product; those of one alone are free axes of
     it, and the result is brought in order at the end.
@@ -101,7 +107,8 @@ def matmul(
     a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None,
     out_sharding: None = None,
 ) -> Array:  # fmt: skip
-    """Multiply matrices, or stacks of them; a vector is a row on the left and a column on the right.
+    """Multiply matrices, or stacks of them; a vector is a row on the left and a column on the
+    right.
 
     Args:
         a: array of shape (..., m, n) or (n,).
@@ -139,7 +146,8 @@ def matmul(
 def _misfit(call: str, a: Value, b: Value) -> errors.ShapeError:
     return errors.ShapeError(
         call,
-        "the last axis of the first array to be as long as the last but one (of a vector: the only one) of the second",
+        "the last axis of the first array to be as long as the last but one (of a vector: the "
+        "only one) of the second",
         short_types((a.aval, b.aval)),
         fix="Transpose or reshape one of them.",
     )
@@ -164,7 +172,8 @@ def dot(
     a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None,
     out_sharding: None = None,
 ) -> Array:  # fmt: skip
-    """Multiply vectors, matrices, or sum over the last axis of one and the last but one of the other.
+    """Multiply vectors, matrices, or sum over the last axis of one and the last but one of the
+    other.
 
     Args:
         a: array or number.
@@ -213,7 +222,13 @@ def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any =
 
 
 def vecdot(
-    x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None
+    x1: Any,
+    x2: Any,
+    /,
+    *,
+    axis: int = -1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
 ) -> Array:
     """Return the inner products of vectors along an axis, the first array conjugated.
 
@@ -322,7 +337,8 @@ def tensordot(
     Args:
         a: array.
         b: array.
-        axes: int n, for the last n axes of `a` and the first n of `b`; or a pair of axes or sequences of axes.
+        axes: int n, for the last n axes of `a` and the first n of `b`; or a pair of axes or
+            sequences of axes.
         precision: as in `matmul`.
         preferred_element_type: the dtype to sum in and return.
         out_sharding: must be None.

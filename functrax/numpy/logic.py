@@ -27,7 +27,9 @@ _BITS = frozenset((dtypes.bool_, *dtypes.SIGNED, *dtypes.UNSIGNED))
 
 
 def _lexicographic(strict: Primitive, both: Primitive, x: Value, y: Value) -> Value:
-    """Compare complex numbers by their real parts, and by their imaginary parts where those agree."""
+    """Compare complex numbers by their real parts, and by their imaginary parts where those
+    agree.
+    """
     if not dtypes.is_complex(x.aval.dtype):
         return bind(both, x, y)[0]
     return _compare_complex(x, y, strict=strict, both=both)
@@ -72,7 +74,11 @@ greater_equal = GREATER_EQUAL.function
 
 def _bit_operation(name: str, primitive: Primitive, words: str) -> Operation:
     return Operation(
-        name, primitive, f"{words}; logical for booleans.", direct=_BITS, kinds=" of integer or bool dtype"
+        name,
+        primitive,
+        f"{words}; logical for booleans.",
+        direct=_BITS,
+        kinds=" of integer or bool dtype",
     )
 
 
@@ -250,9 +256,7 @@ isreal = _question("isreal", "real: it has no imaginary part", fuse(_real))
 iscomplex = _question(
     "iscomplex", "not real: it has an imaginary part", lambda x: lax.bitwise_not(isreal(x))
 )
-signbit = _question(
-    "signbit", "negative, -0.0 included", lambda x: sign_bit(x)
-)
+signbit = _question("signbit", "negative, -0.0 included", lambda x: sign_bit(x))
 
 
 def iscomplexobj(x: Any) -> bool:
@@ -308,10 +312,9 @@ def _isclose(a: Value, b: Value, rtol: Value, atol: Value, *, equal_nan: bool) -
     return lax.bitwise_or(close, lax.bitwise_and(lax.ne(a, a), lax.ne(b, b)))
 
 
-def isclose(
-    a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
-) -> Array:
-    """Tell elementwise where two arrays are equal within a tolerance: ``|a - b| <= atol + rtol |b|``.
+def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
+    """Tell elementwise where two arrays are equal within a tolerance: ``|a - b| <= atol + rtol
+    |b|``.
 
     Args:
         a: array or number.

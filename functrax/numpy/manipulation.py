@@ -36,7 +36,8 @@ def reshape(
     Args:
         a: array.
         shape: int or sequence of ints; one of them may be -1, for what is left.
-        order: "C" to read and write the elements with the last axis changing fastest, "F" the first.
+        order: "C" to read and write the elements with the last axis changing fastest, "F" the
+            first.
         copy: must be None or True.
         out_sharding: must be None.
 
@@ -57,9 +58,7 @@ def reshape(
     if order != "F":
         raise errors.ArgumentError("reshape", "order='C' or 'F'", repr(order))
     sizes = sizes_of(a.aval, shape)
-    return lax.transpose(
-        reshaped(transpose(a), sizes[::-1]), tuple(range(len(sizes)))[::-1]
-    )
+    return lax.transpose(reshaped(transpose(a), sizes[::-1]), tuple(range(len(sizes)))[::-1])
 
 
 def reshaped(a: Array, shape: Any) -> Array:
@@ -86,13 +85,17 @@ def sizes_of(aval: Any, shape: Any) -> tuple[int, ...]:
     rest = math.prod(size for size in sizes if size >= 0)
     if len(unknown) > 1 or rest == 0 or aval.size % rest or sizes[unknown[0]] != -1:
         raise errors.ShapeError(
-            "reshape", f"a shape of {aval.size} elements", f"{sizes} for an array of shape {aval.shape}"
+            "reshape",
+            f"a shape of {aval.size} elements",
+            f"{sizes} for an array of shape {aval.shape}",
         )
     return tuple(aval.size // rest if size < 0 else size for size in sizes)
 
 
 def reshape_method(self: Array, *args: Any, order: str = "C", copy: Any = None, **_: Any) -> Array:
-    """Return the array with another shape: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``; see `reshape`."""
+    """Return the array with another shape: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``; see
+    `reshape`.
+    """
     shape = args[0] if len(args) == 1 else args
     return reshaped(self, shape) if order == "C" else reshape(self, shape, order)
 
@@ -148,10 +151,14 @@ permute_dims = transpose
 
 
 def transpose_method(self: Array, *args: Any) -> Array:
-    """Permute the axes: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``; reversed without arguments."""
+    """Permute the axes: ``x.transpose(1, 0)`` or ``x.transpose((1, 0))``; reversed without
+    arguments.
+    """
     if not args or args == (None,):
         return transpose(self)
-    return transpose(self, args[0] if len(args) == 1 and not hasattr(args[0], "__index__") else args)
+    return transpose(
+        self, args[0] if len(args) == 1 and not hasattr(args[0], "__index__") else args
+    )
 
 
 def matrix_transpose(x: Any, /) -> Array:
@@ -509,4 +516,3 @@ def size(a: Any, axis: Any = None) -> int:
     if axis is None:
         return aval.size
     return math.prod(aval.shape[i] for i in axes_of("size", axis, aval.ndim))
-

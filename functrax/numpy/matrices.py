@@ -35,9 +35,7 @@ def _eye(*, rows: int, columns: int, k: int, dtype: Any) -> Value:
     return convert(lax.eq(row, column), dtype)
 
 
-def eye(
-    N: Any, M: Any = None, k: int = 0, dtype: Any = None, *, device: Any = None
-) -> Array:
+def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = None, *, device: Any = None) -> Array:
     """Return a matrix with ones on a diagonal.
 
     Args:
@@ -342,4 +340,3 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     if not columns:
         return array(np.zeros((x.aval.size, 0), x.aval.dtype), x.aval.dtype)
     return _vander(x, columns=columns, increasing=bool(increasing))
-

@@ -1,7 +1,7 @@
 """What every function of this package does first: operands of one dtype, with axes that line up.
 
-Python's numbers become weak literals of the dtype that they meet, kept for the next time; nothing is
-written into a traced program for them.
+Python's numbers become weak literals of the dtype that they meet, kept for the next time; nothing
+is written into a traced program for them.
 """
 
 import math
@@ -55,7 +55,9 @@ def literal(value: Any, dtype: Any, call: str) -> Literal:
 
 
 def number(value: Any, dtype: Any) -> Literal:
-    """Return a constant of a function's formula: weak, so that it does not decide the result's type."""
+    """Return a constant of a function's formula: weak, so that it does not decide the result's
+    type.
+    """
     found = literals.get((value, type(value), dtype))
     return found if found is not None else literal(value, dtype, "constant")
 
@@ -73,7 +75,9 @@ def as_kind(value: Any, dtype: Any, call: str) -> Any:
         number = float(value)
     except OverflowError:
         raise errors.IntegerOverflowError(
-            call, f"a number that {dtypes.short_name(dtype)} holds", f"an integer of {value.bit_length()} bits"
+            call,
+            f"a number that {dtypes.short_name(dtype)} holds",
+            f"an integer of {value.bit_length()} bits",
         ) from None
     if (dtype.itemsize < 4 or abs(number) > 3e38) and math.isfinite(number):
         with np.errstate(all="ignore"):
@@ -147,7 +151,8 @@ def strong(x: Value) -> Value:
 def to_inexact(dtype: Any) -> Any:
     """Return the dtype in which a function like ``sin`` takes a number: integers become floats.
 
-    They become the default float, or float64 for 64-bit integers, which are only there if asked for.
+    They become the default float, or float64 for 64-bit integers, which are only there if asked
+    for.
     """
     if dtypes.is_inexact(dtype) or dtypes.is_extended(dtype):
         return dtype
@@ -228,9 +233,10 @@ def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
     if to_float:
         dtype = to_inexact(dtype)
     brought = [
-        cast(x, dtype, is_weak) if isinstance(x, VALUES) else literal(x, dtype, call) for x in values
+        cast(x, dtype, is_weak) if isinstance(x, VALUES) else literal(x, dtype, call)
+        for x in values
     ]
-    if not is_weak and all([x.aval.weak_type for x in brought]):
+    if not is_weak and all(x.aval.weak_type for x in brought):
         brought[0] = strong(brought[0])  # booleans as floats
     return brought
 
@@ -331,10 +337,14 @@ def shape_of(call: str, shape: Any) -> tuple[int, ...]:
     Raises:
         ArgumentError: if it is neither; TracerIndexError: if a size is traced.
     """
-    if type(shape) is tuple and all([type(size) is int and size >= 0 for size in shape]):
+    if type(shape) is tuple and all(type(size) is int and size >= 0 for size in shape):
         return shape
     try:
-        found = (shape.__index__(),) if hasattr(shape, "__index__") else tuple(s.__index__() for s in shape)
+        found = (
+            (shape.__index__(),)
+            if hasattr(shape, "__index__")
+            else tuple(s.__index__() for s in shape)
+        )
     except AttributeError:
         found = (-1,)
     except TypeError as error:
@@ -342,7 +352,5 @@ def shape_of(call: str, shape: Any) -> tuple[int, ...]:
             raise
         found = (-1,)
     if any(size < 0 for size in found):
-        raise errors.ArgumentError(
-            call, "a shape of non-negative integers", f"{shape!r}"
-        )
+        raise errors.ArgumentError(call, "a shape of non-negative integers", f"{shape!r}")
     return found

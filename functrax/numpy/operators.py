@@ -1,4 +1,6 @@
-"""The operators and methods of arrays: one table, installed on the class of all arrays and tracers."""
+"""The operators and methods of arrays: one table, installed on the class of all arrays and
+tracers.
+"""
 
 from typing import Any
 
@@ -96,7 +98,9 @@ def _clip_method(self: Any, min: Any = None, max: Any = None) -> Any:
     return selection.clip(self, min, max)
 
 
-def _dot_method(self: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
+def _dot_method(
+    self: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None
+) -> Any:
     """Multiply; see `functrax.numpy.dot`."""
     return linear.dot(self, b, precision=precision, preferred_element_type=preferred_element_type)
 
@@ -163,7 +167,9 @@ OPERATORS: dict[str, Any] = {
     "argmax": reductions.argmax,
     "argmin": reductions.argmin,
     "astype": _astype,
-    "at": property(IndexUpdateHelper, doc="Updates by index: ``x.at[i].set(y)`` returns a new array."),
+    "at": property(
+        IndexUpdateHelper, doc="Updates by index: ``x.at[i].set(y)`` returns a new array."
+    ),
     "clip": _clip_method,
     "conj": functions.conj,
     "conjugate": functions.conj,
@@ -172,7 +178,9 @@ OPERATORS: dict[str, Any] = {
     "dot": _dot_method,
     "flatten": _flatten,
     "imag": property(functions.imag, doc="The imaginary part."),
-    "mT": property(manipulation.matrix_transpose, doc="The array with its last two axes exchanged."),
+    "mT": property(
+        manipulation.matrix_transpose, doc="The array with its last two axes exchanged."
+    ),
     "max": reductions.max,
     "mean": statistics.mean,
     "min": reductions.min,

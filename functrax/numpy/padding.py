@@ -34,13 +34,14 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
 
     Args:
         array: array.
-        pad_width: how many elements before and behind: an int, (before, behind), a pair for each axis,
-            or a dict of axis to int or pair.
+        pad_width: how many elements before and behind: an int, (before, behind), a pair for each
+            axis, or a dict of axis to int or pair.
         mode: "constant", "edge" (the last element repeats), "reflect" and "symmetric" (mirrored at
             the last element, or behind it), "wrap", "linear_ramp", "maximum", "minimum", "mean",
             "empty" (zeros), or a function as in NumPy, of rows as NumPy arrays.
-        **kwargs: `constant_values` or `end_values`: number, pair, or pair for each axis; `stat_length`:
-            the same with ints, None for the whole axis; `reflect_type`: "even" or "odd".
+        **kwargs: `constant_values` or `end_values`: number, pair, or pair for each axis;
+            `stat_length`: the same with ints, None for the whole axis; `reflect_type`: "even" or
+            "odd".
 
     Returns:
         An array.
@@ -87,10 +88,14 @@ def _widths(pad_width: Any, rank: int) -> Pairs:
     if isinstance(pad_width, dict):
         pairs: list[Any] = [(0, 0)] * rank
         for axis, width in pad_width.items():
-            pairs[canonical_axis("pad", axis, rank)] = width if isinstance(width, tuple) else (width, width)
+            pairs[canonical_axis("pad", axis, rank)] = (
+                width if isinstance(width, tuple) else (width, width)
+            )
         pad_width = pairs
     try:
-        values = np.broadcast_to(np.asarray(pad_width), (rank, 2)) if rank else np.zeros((0, 2), int)
+        values = (
+            np.broadcast_to(np.asarray(pad_width), (rank, 2)) if rank else np.zeros((0, 2), int)
+        )
         found = tuple((int(low), int(high)) for low, high in values)
     except ValueError:
         raise errors.ArgumentError(
@@ -131,7 +136,9 @@ def _pad_constant(x: Array, widths: Pairs, values: Any) -> Array:
 def _end(x: Value, axis: int, behind: bool) -> Value:
     """Return the last element along an axis, on either side."""
     size = x.aval.shape[axis]
-    return slice_in_dim(x, size - 1, size, axis=axis) if behind else slice_in_dim(x, 0, 1, axis=axis)
+    return (
+        slice_in_dim(x, size - 1, size, axis=axis) if behind else slice_in_dim(x, 0, 1, axis=axis)
+    )
 
 
 def _repeated(x: Value, axis: int, count: int) -> Value:
@@ -242,7 +249,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
         return roll(x.reshape(-1), shift, 0).reshape(x.aval.shape)
     axes = (axis,) if hasattr(axis, "__index__") else tuple(axis)
     axes = [axes_of("roll", item, x.aval.ndim)[0] for item in axes]
-    shifts = list(shift) if isinstance(shift, list | tuple) or getattr(shift, "shape", ()) else [shift]
+    shifts = (
+        list(shift) if isinstance(shift, list | tuple) or getattr(shift, "shape", ()) else [shift]
+    )
     count = max(len(axes), len(shifts))
     if len({len(axes), len(shifts)} - {1, count}):
         raise errors.ArgumentError("roll", "one shift per axis", f"{shift!r} for axis {axis!r}")

@@ -81,7 +81,9 @@ def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Array:
     """
     if trim_leading_zeros:
         raise errors.ArgumentError("polymul", "trim_leading_zeros=False", "True")
-    return convolve(atleast_1d(array_operand(a1, "polymul")), atleast_1d(array_operand(a2, "polymul")))
+    return convolve(
+        atleast_1d(array_operand(a1, "polymul")), atleast_1d(array_operand(a2, "polymul"))
+    )
 
 
 def polyder(p: Any, m: int = 1) -> Array:

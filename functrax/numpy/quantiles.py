@@ -24,7 +24,15 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 def _quantile(
-    call: str, a: Any, q: Any, axis: Any, out: Any, method: str, keepdims: bool, skip: bool, scale: float = 1.0
+    call: str,
+    a: Any,
+    q: Any,
+    axis: Any,
+    out: Any,
+    method: str,
+    keepdims: bool,
+    skip: bool,
+    scale: float = 1.0,
 ) -> Array:
     refuse_out(call, out)
     if method not in _METHODS:
@@ -35,12 +43,21 @@ def _quantile(
     if q.aval.ndim > 1:
         raise errors.ShapeError(call, "a number or vector of quantiles", repr(q.aval))
     axes = axes_or_all(call, axis, x.aval.ndim)
-    return _quantile_of(x, q, axes=axes, method=method, keepdims=bool(keepdims), skip=skip, scale=scale)
+    return _quantile_of(
+        x, q, axes=axes, method=method, keepdims=bool(keepdims), skip=skip, scale=scale
+    )
 
 
 @fuse
 def _quantile_of(
-    x: Value, q: Value, *, axes: tuple[int, ...], method: str, keepdims: bool, skip: bool, scale: float
+    x: Value,
+    q: Value,
+    *,
+    axes: tuple[int, ...],
+    method: str,
+    keepdims: bool,
+    skip: bool,
+    scale: float,
 ) -> Value:
     """Interpolate in the sorted row; NaN, which stands last, spoils it or is not counted."""
     dtype = x.aval.dtype
@@ -213,7 +230,11 @@ def nanpercentile(
 
 
 def median(
-    a: Any, axis: Any = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+    a: Any,
+    axis: Any = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    keepdims: bool = False,
 ) -> Array:
     """Return the middle element over axes, or the mean of the two in the middle.
 
@@ -231,7 +252,11 @@ def median(
 
 
 def nanmedian(
-    a: Any, axis: Any = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+    a: Any,
+    axis: Any = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    keepdims: bool = False,
 ) -> Array:
     """Return the middle element over axes of what is not NaN; see `median`.
 
@@ -317,4 +342,3 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: None = None) -> 
     spread = cast(spread, c.aval.dtype)
     c = c / spread[:, None] / spread[None, :]
     return clip(c, -1, 1) if not dtypes.is_complex(c.dtype) else c
-

@@ -71,7 +71,9 @@ def arange(
             return _counted(found, max(start, 0), device)
     numbers = [_number(x, name) for x, name in ((start, "start"), (stop, "stop"), (step, "step"))]
     if dtype is None:
-        pairs = zip(*(dtypes.dtype_and_weak(x, "arange") for x in numbers if x is not None), strict=True)
+        pairs = zip(
+            *(dtypes.dtype_and_weak(x, "arange") for x in numbers if x is not None), strict=True
+        )
         dtype = dtypes.promote(*pairs, "arange")[0]
     begin, end, by = numbers if stop is not None else (0, numbers[0], numbers[2])
     by = 1 if by is None else by
@@ -96,7 +98,10 @@ def _number(x: Any, name: str) -> Any:
         return x
     if isinstance(x, Tracer) and x.concrete() is None:
         raise errors.TracerArrayError(
-            "arange", f"a concrete {name!r}", describe(x), fix="The shape would depend on a traced value."
+            "arange",
+            f"a concrete {name!r}",
+            describe(x),
+            fix="The shape would depend on a traced value.",
         )
     value = np.asarray(array_operand(x, "arange"))
     if value.ndim:
@@ -105,7 +110,9 @@ def _number(x: Any, name: str) -> Any:
 
 
 @fuse
-def _linspace(start: Value, stop: Value, *, num: int, endpoint: bool, dtype: Any, whole: bool) -> Any:
+def _linspace(
+    start: Value, stop: Value, *, num: int, endpoint: bool, dtype: Any, whole: bool
+) -> Any:
     """Interpolate: start (1 - t) + stop t, with the last point exact."""
     shape = np.broadcast_shapes(start.aval.shape, stop.aval.shape)
     start, stop = broadcast_to(start, shape), broadcast_to(stop, shape)
@@ -121,9 +128,7 @@ def _linspace(start: Value, stop: Value, *, num: int, endpoint: bool, dtype: Any
         t = lax.div(iota(real, (parts,)), scalar(parts, real))
         t = cast(broadcast_in_dim(t, (parts, *(1,) * len(shape)), (0,)), compute)
         rows = [expand_axis(x, 0) if shape else x for x in (start, stop)]
-        made = lax.add(
-            lax.mul(rows[0], lax.sub(scalar(1, compute), t)), lax.mul(rows[1], t)
-        )
+        made = lax.add(lax.mul(rows[0], lax.sub(scalar(1, compute), t)), lax.mul(rows[1], t))
         if endpoint:
             made = concatenate([made, expand_axis(stop, 0)], 0)
     if whole and dtypes.is_floating(compute):
@@ -161,7 +166,9 @@ def linspace(
     asked = None if dtype is None else dtypes.canonicalize(dtype, "linspace")
     compute = start.aval.dtype
     if asked is not None and dtypes.is_inexact(asked):
-        compute = dtypes.promote((compute, asked), (start.aval.weak_type and stop.aval.weak_type, False))[0]
+        compute = dtypes.promote(
+            (compute, asked), (start.aval.weak_type and stop.aval.weak_type, False)
+        )[0]
     start, stop = (strong(cast(x, compute)) for x in (start, stop))
     whole = asked is not None and dtypes.is_integer(asked)
     made, step = _linspace(
@@ -238,7 +245,9 @@ def geomspace(
 # ---- grids
 
 
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
+def meshgrid(
+    *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> list[Array]:
     """Return the coordinates of the points of a grid.
 
     Args:
@@ -260,7 +269,9 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     """
     if indexing not in ("xy", "ij") or not copy:
         raise errors.ArgumentError(
-            "meshgrid", "indexing='xy' or 'ij', and copy=True", f"indexing={indexing!r}, copy={copy!r}"
+            "meshgrid",
+            "indexing='xy' or 'ij', and copy=True",
+            f"indexing={indexing!r}, copy={copy!r}",
         )
     vectors = [array_operand(x, "meshgrid") for x in xi]
     if any(x.aval.ndim > 1 for x in vectors):
@@ -301,4 +312,3 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
         )
     grids = [expand_axis(iota(found, shape, axis), 0) for axis in range(len(shape))]
     return concatenate(grids, 0) if grids else array(np.zeros((0,), found), found)
-

@@ -56,7 +56,9 @@ _ORDERED = frozenset(dtypes.NUMBERS)
 SUM = Reduction("sum", primitives.reduce_sum_p, lambda _: 0, lax.add, _SIMPLE, True, True)
 PROD = Reduction("prod", primitives.reduce_prod_p, lambda _: 1, lax.mul, _SIMPLE, True, True)
 MAX = Reduction("max", primitives.reduce_max_p, primitives.least, lax.max, _ORDERED, False, False)
-MIN = Reduction("min", primitives.reduce_min_p, primitives.greatest, lax.min, _ORDERED, False, False)
+MIN = Reduction(
+    "min", primitives.reduce_min_p, primitives.greatest, lax.min, _ORDERED, False, False
+)
 
 
 def axes_or_all(call: str, axis: Any, rank: int) -> tuple[int, ...]:
@@ -93,7 +95,9 @@ def _reduce(
 
 
 def _result_dtype(kind: Reduction, own: Any, asked: Any, widen: bool) -> Any:
-    """Return the dtype of a result: what is asked for, or the operand's; sums of integers are wide."""
+    """Return the dtype of a result: what is asked for, or the operand's; sums of integers are
+    wide.
+    """
     if asked is not None:
         return dtypes.canonicalize(asked, kind.name)
     if not kind.sums or dtypes.is_inexact(own):
@@ -393,4 +397,3 @@ def _position(
         axes = back = axes_or_all(call, axis.__index__(), rank)
     found = bind(primitive, x, axes=axes, index_dtype=dtypes.int_dtype())[0]
     return with_axes(found, back) if keepdims else found
-

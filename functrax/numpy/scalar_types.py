@@ -19,8 +19,10 @@ class ScalarType(type):
         return hash(cls.dtype.type)
 
     def __eq__(cls, other: object) -> bool:
-        return cls is other or cls.dtype.type is other or (
-            isinstance(other, ScalarType) and cls.dtype == other.dtype
+        return (
+            cls is other
+            or cls.dtype.type is other
+            or (isinstance(other, ScalarType) and cls.dtype == other.dtype)
         )
 
     def __ne__(cls, other: object) -> bool:
@@ -72,7 +74,8 @@ float32 = single = _scalar_type(np.float32)
 float64 = double = _scalar_type(np.float64)
 complex64 = csingle = _scalar_type(np.complex64)
 complex128 = cdouble = _scalar_type(np.complex128)
-# The widths that Python's types mean by default are those of enable_x64=False; `dtype=int` follows it.
+# The widths that Python's types mean by default are those of enable_x64=False; `dtype=int` follows
+# it.
 int_ = int32
 uint = uint32
 float_ = float32

@@ -37,8 +37,8 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
     Args:
         a: array of at least one axis.
-        size: int, how many indices to return: the first ones, filled up at the end. Needed where the
-            array is traced, since shapes are known then.
+        size: int, how many indices to return: the first ones, filled up at the end. Needed where
+            the array is traced, since shapes are known then.
         fill_value: int, or one per axis, that fills up; 0 by default.
 
     Returns:
@@ -201,9 +201,7 @@ def _unravel_clipped(x: Value, *, shape: tuple[int, ...]) -> list[Value]:
     return _unravel(x, shape)
 
 
-def ravel_multi_index(
-    multi_index: Any, dims: Any, mode: str = "raise", order: str = "C"
-) -> Array:
+def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: str = "C") -> Array:
     """Return indices along each axis as indices counted row by row.
 
     Args:
@@ -221,18 +219,28 @@ def ravel_multi_index(
     """
     values = [array_operand(x, "ravel_multi_index") for x in multi_index]
     sizes = [int(size) for size in dims]
-    if mode not in ("raise", "clip", "wrap") or order not in ("C", "F") or len(values) != len(sizes):
+    if (
+        mode not in ("raise", "clip", "wrap")
+        or order not in ("C", "F")
+        or len(values) != len(sizes)
+    ):
         raise errors.ArgumentError(
             "ravel_multi_index", "a known mode and order, and one array per axis",
             f"mode={mode!r}, order={order!r}, {len(values)} arrays for {len(sizes)} axes",
         )  # fmt: skip
     broadcast_shapes("ravel_multi_index", [x.aval.shape for x in values])
     total: Any = 0
-    for x, size in zip(values, sizes, strict=True) if order == "C" else zip(values[::-1], sizes[::-1], strict=True):
+    for x, size in (
+        zip(values, sizes, strict=True)
+        if order == "C"
+        else zip(values[::-1], sizes[::-1], strict=True)
+    ):
         if mode == "raise":
             known = host_value("ravel_multi_index", x, "Give mode='clip' or 'wrap'.")
             if known.size and (known.min() < 0 or known.max() >= size):
-                raise errors.BoundsError("ravel_multi_index", f"indices from 0 to {size - 1}", str(known))
+                raise errors.BoundsError(
+                    "ravel_multi_index", f"indices from 0 to {size - 1}", str(known)
+                )
         x = x % size if mode == "wrap" else x.clip(0, size - 1)
         total = total * size + x
     return total

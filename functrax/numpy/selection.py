@@ -50,7 +50,9 @@ def where(
         return nonzero(condition, size=size, fill_value=fill_value)
     if x is None or y is None or size is not None or fill_value is not None:
         raise errors.ArgumentError(
-            "where", "both x and y, or neither; size and fill_value only without them", "another combination"
+            "where",
+            "both x and y, or neither; size and fill_value only without them",
+            "another combination",
         )
     mask = to_bool(condition, "where")
     x, y = promote("where", x, y)
@@ -180,10 +182,11 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     """
     if len(condlist) != len(choicelist) or not condlist:
         raise errors.ArgumentError(
-            "select", "as many conditions as choices, at least one", f"{len(condlist)} and {len(choicelist)}"
+            "select",
+            "as many conditions as choices, at least one",
+            f"{len(condlist)} and {len(choicelist)}",
         )
     *choices, result = promote("select", *choicelist, default)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         result = where(condition, choice, result)
     return result
-

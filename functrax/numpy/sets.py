@@ -82,7 +82,9 @@ def unique(
     if size is None or axis is not None:
         found = _unique_known(x, axis, equal_nan, size, fill_value)
     else:
-        filler = None if fill_value is None else cast(array_operand(fill_value, "unique"), x.aval.dtype)
+        filler = (
+            None if fill_value is None else cast(array_operand(fill_value, "unique"), x.aval.dtype)
+        )
         found = _unique(ravel(x), filler, size=size.__index__(), equal_nan=bool(equal_nan))
         found[2] = reshape(found[2], x.aval.shape)
     chosen = tuple(part for part, want in zip(found, wanted, strict=True) if want)
@@ -90,12 +92,16 @@ def unique(
 
 
 def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: Any) -> list[Array]:
-    why = "Give `size`, so that the shape is known." if axis is None else "`axis` needs known values."
+    why = (
+        "Give `size`, so that the shape is known." if axis is None else "`axis` needs known values."
+    )
     values, *places = np.unique(
         host_value("unique", x, why), True, True, True, axis=axis, equal_nan=equal_nan
     )
     if size is not None:
-        values, places[0], places[2] = _resized(values, places[0], places[2], axis, size, fill_value)
+        values, places[0], places[2] = _resized(
+            values, places[0], places[2], axis, size, fill_value
+        )
     index = dtypes.int_dtype()
     return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]
 
@@ -193,7 +199,9 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
     Returns:
         A `UniqueAll`.
     """
-    return UniqueAll(*unique(x, True, True, True, equal_nan=False, size=size, fill_value=fill_value))
+    return UniqueAll(
+        *unique(x, True, True, True, equal_nan=False, size=size, fill_value=fill_value)
+    )
 
 
 # ---- membership
@@ -220,7 +228,9 @@ def isin(
         Array([False,  True, False,  True], dtype=bool)
     """
     x, others = (to_array(v) for v in promote("isin", element, test_elements))
-    same = lax.eq(reshape(x, (*x.aval.shape, 1)), reshape(others, (1,) * x.aval.ndim + (others.aval.size,)))
+    same = lax.eq(
+        reshape(x, (*x.aval.shape, 1)), reshape(others, (1,) * x.aval.ndim + (others.aval.size,))
+    )
     found = any_of(same, -1)
     return lax.bitwise_not(found) if invert else found
 
@@ -229,7 +239,9 @@ def _chosen(call: str, values: np.ndarray[Any, Any], size: int | None, fill_valu
     """Return known values, cut to a size or filled up."""
     if size is not None:
         filler = (values[0] if len(values) else 0) if fill_value is None else fill_value
-        values = np.concatenate([values, np.full(max(size - len(values), 0), filler, values.dtype)])[:size]
+        values = np.concatenate(
+            [values, np.full(max(size - len(values), 0), filler, values.dtype)]
+        )[:size]
     return array(values, values.dtype)
 
 

@@ -54,13 +54,19 @@ def interp(
     """
     x, xp, fp = (to_array(v) for v in promote("interp", x, xp, fp, to_float=True))
     if xp.aval.ndim != 1 or fp.aval.shape != xp.aval.shape or not xp.aval.size:
-        raise errors.ShapeError("interp", "vectors of points of one length", f"{xp.aval!r} and {fp.aval!r}")
+        raise errors.ShapeError(
+            "interp", "vectors of points of one length", f"{xp.aval!r} and {fp.aval!r}"
+        )
     ends: list[Any] = []
     for end in (left, right):
         extrapolate = isinstance(end, str)
         if extrapolate and end != "extrapolate":
             raise errors.ArgumentError("interp", "a number or 'extrapolate'", repr(end))
-        ends.append(None if end is None or extrapolate else cast(array_operand(end, "interp"), fp.aval.dtype))
+        ends.append(
+            None
+            if end is None or extrapolate
+            else cast(array_operand(end, "interp"), fp.aval.dtype)
+        )
     if period is not None:
         if left is not None or right is not None:
             raise errors.ArgumentError("interp", "left=None and right=None with a period", "an end")
@@ -81,7 +87,13 @@ def _periodic(x: Value, xp: Value, fp: Value, period: Value) -> Any:
 
 @fuse
 def _interp(
-    x: Value, xp: Value, fp: Value, left: Value | None, right: Value | None, *, extrapolate: tuple[bool, bool]
+    x: Value,
+    xp: Value,
+    fp: Value,
+    left: Value | None,
+    right: Value | None,
+    *,
+    extrapolate: tuple[bool, bool],
 ) -> Value:
     size = xp.aval.size
     place = searchsorted(xp, x, "right").clip(1, max(size - 1, 1))
@@ -89,7 +101,10 @@ def _interp(
     x0, x1 = take(xp, below, mode="clip"), take(xp, place, mode="clip")
     y0, y1 = take(fp, below, mode="clip"), take(fp, place, mode="clip")
     width = lax.sub(x1, x0)
-    flat = lax.le(lax.abs(width), number(float(np.spacing(dtypes.finfo(width.aval.dtype).eps)), width.aval.dtype))
+    flat = lax.le(
+        lax.abs(width),
+        number(float(np.spacing(dtypes.finfo(width.aval.dtype).eps)), width.aval.dtype),
+    )
     share = lax.div(lax.sub(x, x0), choose(flat, number(1, width.aval.dtype), width))
     found = choose(flat, y0, lax.add(y0, lax.mul(share, lax.sub(y1, y0))))
     if not extrapolate[0]:
@@ -143,7 +158,9 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
     x = x if dtypes.is_inexact(x.aval.dtype) else x.astype(float)
     axes = reductions.axes_or_all("gradient", axis, x.aval.ndim)
     if len(varargs) not in (0, 1, len(axes)):
-        raise errors.ArgumentError("gradient", f"no, one or {len(axes)} distances", str(len(varargs)))
+        raise errors.ArgumentError(
+            "gradient", f"no, one or {len(axes)} distances", str(len(varargs))
+        )
     steps = varargs or (1.0,)
     steps = steps * len(axes) if len(steps) == 1 else steps
     found = [_derivative(x, h, i) for h, i in zip(steps, axes, strict=True)]
@@ -205,7 +222,12 @@ def convolve(
 
 
 def correlate(
-    a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None
+    a: Any,
+    v: Any,
+    mode: str = "valid",
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
 ) -> Array:
     """Correlate two vectors: convolve with the other one reversed and conjugated.
 
@@ -232,11 +254,15 @@ def _slide(call: str, a: Any, v: Any, mode: str, precision: Any, preferred: Any)
     if a.aval.ndim != 1 or v.aval.ndim != 1 or not a.aval.size or not v.aval.size:
         raise errors.ShapeError(call, "two vectors with elements", f"{a.aval!r} and {v.aval!r}")
     preferred = None if preferred is None else dtypes.canonicalize(preferred, call)
-    return _slid(a, v, mode=mode, correlates=call == "correlate", precision=precision, preferred=preferred)
+    return _slid(
+        a, v, mode=mode, correlates=call == "correlate", precision=precision, preferred=preferred
+    )
 
 
 @fuse
-def _slid(a: Value, v: Value, *, mode: str, correlates: bool, precision: Any, preferred: Any) -> Value:
+def _slid(
+    a: Value, v: Value, *, mode: str, correlates: bool, precision: Any, preferred: Any
+) -> Value:
     """Slide the shorter vector along the longer one."""
     exchanged = a.aval.size < v.aval.size
     if correlates:

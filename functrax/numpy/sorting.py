@@ -63,7 +63,9 @@ def sort(
 
 @fuse
 def _argsort(x: Value, *, axis: int, stable: bool, descending: bool) -> Value:
-    """Sort indices; descending ones of the reversed array, so that equal elements keep their order."""
+    """Sort indices; descending ones of the reversed array, so that equal elements keep their
+    order.
+    """
     if not descending:
         return sorts.argsort(x, axis, stable)
     found = rev(sorts.argsort(rev(x, (axis,)), axis, stable), (axis,))
@@ -113,14 +115,17 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
         raise errors.ArgumentError("lexsort", "at least one key", "an empty sequence")
     first = values[0].aval
     if any(x.aval.shape != first.shape for x in values):
-        raise errors.ShapeError("lexsort", "keys of one shape", short_types([x.aval for x in values]))
+        raise errors.ShapeError(
+            "lexsort", "keys of one shape", short_types([x.aval for x in values])
+        )
     axis = canonical_axis("lexsort", axis, first.ndim)
     places = iota(dtypes.int_dtype(), first.shape, axis)
     return sorts.sort((*values[::-1], places), axis, True, len(values))[-1]
 
 
 def partition(a: Any, kth: int, axis: int = -1) -> Array:
-    """Arrange so that the element at a place is the one a sort would put there: smaller ones before it.
+    """Arrange so that the element at a place is the one a sort would put there: smaller ones before
+    it.
 
     Args:
         a: array.
@@ -190,9 +195,16 @@ def searchsorted(
         >>> jnp.searchsorted(jnp.array([1, 3, 5]), jnp.array([0, 3, 4]))
         Array([0, 1, 2], dtype=int32)
     """
-    if side not in ("left", "right") or method not in ("scan", "scan_unrolled", "sort", "compare_all"):
+    if side not in ("left", "right") or method not in (
+        "scan",
+        "scan_unrolled",
+        "sort",
+        "compare_all",
+    ):
         raise errors.ArgumentError(
-            "searchsorted", "side='left' or 'right', and a known method", f"side={side!r}, method={method!r}"
+            "searchsorted",
+            "side='left' or 'right', and a known method",
+            f"side={side!r}, method={method!r}",
         )
     a, v = (to_array(x) for x in promote("searchsorted", a, v))
     if a.aval.ndim != 1:
@@ -255,4 +267,3 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     descending = lax.sub(count, searchsorted(rev(bins, (0,)), x, side, method=chosen))
     falls = broadcast_to(lax.gt(bins[0], bins[-1]), x.aval.shape)
     return select_n(falls, ascending, descending)
-

@@ -123,7 +123,9 @@ def _var(
     centered = lax.sub(x, lax.div(with_axes(reduce_sum(x, axes), axes), count))
     if dtypes.is_complex(compute):
         squares = lax.add(lax.square(lax.real(centered)), lax.square(lax.imag(centered)))
-        count = lax.real(count) if mask is not None else number(count.value.real, squares.aval.dtype)
+        count = (
+            lax.real(count) if mask is not None else number(count.value.real, squares.aval.dtype)
+        )
     else:
         squares = lax.square(centered)
     if mask is not None:
@@ -156,7 +158,9 @@ def _variance(
     refuse_out(call, out)
     if correction is not None:
         if ddof:
-            raise errors.ArgumentError(call, "ddof or correction, not both", f"{ddof} and {correction}")
+            raise errors.ArgumentError(
+                call, "ddof or correction, not both", f"{ddof} and {correction}"
+            )
         ddof = correction
     x = operand(a, call)
     own = x.aval.dtype
@@ -165,7 +169,9 @@ def _variance(
         raise errors.DtypeError(call, "a complex dtype for complex numbers", str(asked))
     if asked is not None and not dtypes.is_inexact(asked):
         raise errors.DtypeError(call, "a floating dtype", str(asked))
-    compute = _compute_dtype(own if asked is None else dtypes.promote((asked, _compute_dtype(own)), (False, False))[0])
+    compute = _compute_dtype(
+        own if asked is None else dtypes.promote((asked, _compute_dtype(own)), (False, False))[0]
+    )
     result = dtypes.to_real(_result_dtype(call, own, dtype))
     mask = None if where is None else to_bool(where, call)
     return _var(
@@ -463,4 +469,3 @@ def nanstd(
     """
     x, present = _present("nanstd", a, where)
     return std(x, axis, dtype, out, ddof, keepdims, where=present)
-

@@ -91,8 +91,8 @@ def take_along_axis(
 
     Args:
         arr: array.
-        indices: array of integers of as many axes; the other axes broadcast. Negative ones count from
-            the end.
+        indices: array of integers of as many axes; the other axes broadcast. Negative ones count
+            from the end.
         axis: int; None takes from the elements of the whole array, row by row.
         mode: as in `take`.
         fill_value: as in `take`.
@@ -119,7 +119,9 @@ def take_along_axis(
     rank = x.aval.ndim
     if places.aval.ndim != rank:
         raise errors.ShapeError(
-            "take_along_axis", "as many axes of the indices as of the array", f"{places.aval!r} for {x.aval!r}"
+            "take_along_axis",
+            "as many axes of the indices as of the array",
+            f"{places.aval!r} for {x.aval!r}",
         )
     axis = canonical_axis("take_along_axis", axis.__index__(), rank)
     filler = fill_value if fill_value is None else np.asarray(fill_value).item()
@@ -145,7 +147,12 @@ def _take_along(x: Value, places: Value, *, axis: int, mode: str, fill_value: An
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
     return gather(
-        x, expand_axis(places, x.aval.ndim), numbers, (1,) * x.aval.ndim, mode=mode, fill_value=fill_value
+        x,
+        expand_axis(places, x.aval.ndim),
+        numbers,
+        (1,) * x.aval.ndim,
+        mode=mode,
+        fill_value=fill_value,
     )
 
 
@@ -162,8 +169,8 @@ def repeat(
         a: array.
         repeats: int, or one per element of the axis.
         axis: int; None repeats the elements of the whole array, row by row.
-        total_repeat_length: int, the size of the result along the axis; needed if `repeats` is traced.
-            What is missing repeats the last element, what is too much is cut off.
+        total_repeat_length: int, the size of the result along the axis; needed if `repeats` is
+            traced. What is missing repeats the last element, what is too much is cut off.
         out_sharding: must be None.
 
     Returns:
@@ -188,10 +195,15 @@ def repeat(
     if counts.aval.shape not in ((), (1,), (size,)):
         raise errors.ShapeError("repeat", f"one count, or {size}", repr(counts.aval))
     if total_repeat_length is None:
-        known = host_value("repeat", counts, "Give `total_repeat_length`, so that the shape is known.")
+        known = host_value(
+            "repeat", counts, "Give `total_repeat_length`, so that the shape is known."
+        )
         return take(x, np.repeat(np.arange(size), known), axis, mode="promise_in_bounds")
     return _repeat_counted(
-        x, broadcast_to(reshape(counts, (counts.aval.size,)), (size,)), total=total_repeat_length.__index__(), axis=axis
+        x,
+        broadcast_to(reshape(counts, (counts.aval.size,)), (size,)),
+        total=total_repeat_length.__index__(),
+        axis=axis,
     )
 
 
@@ -262,7 +274,8 @@ def _diff(x: Value, *, n: int, axis: int) -> Value:
     for _ in range(n):
         size = x.aval.shape[axis]
         x = subtract(
-            slice_in_dim(x, min(1, size), size, axis=axis), slice_in_dim(x, 0, max(size - 1, 0), axis=axis)
+            slice_in_dim(x, min(1, size), size, axis=axis),
+            slice_in_dim(x, 0, max(size - 1, 0), axis=axis),
         )
     return x
 
@@ -282,4 +295,3 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     ends = [None if e is None else ravel(e).astype(found.dtype) for e in (to_begin, to_end)]
     parts = [part for part in (ends[0], found, ends[1]) if part is not None]
     return concatenate(parts) if len(parts) > 1 else found
-

@@ -1,7 +1,7 @@
 """How elementwise functions are made from table rows: promotion in front of one primitive.
 
-The common case, two arrays of one type, is one comparison by identity before `bind`; a Python number
-beside an array is one look-up.
+The common case, two arrays of one type, is one comparison by identity before `bind`; a Python
+number beside an array is one look-up.
 """
 
 from collections.abc import Callable
@@ -177,7 +177,11 @@ class Operation:
                 kind = type(other)
                 if kind is float or kind is int:
                     number = literals.get((other, kind, aval.dtype))
-                    if number is not None and aval.dtype in direct and (other or not _negative(other)):
+                    if (
+                        number is not None
+                        and aval.dtype in direct
+                        and (other or not _negative(other))
+                    ):
                         return bind(primitive, self, number)[0]
                 elif not isinstance(other, ACCEPTED) and not hasattr(other, "__jax_array__"):
                     return NotImplemented

@@ -26,8 +26,8 @@ def vectorize(
 
     Args:
         pyfunc: a function of positional arguments.
-        excluded: numbers of positional arguments, and names of keyword arguments, that are passed as
-            they are.
+        excluded: numbers of positional arguments, and names of keyword arguments, that are passed
+            as they are.
         signature: str such as ``"(n),(n)->()"``: the axes that `pyfunc` takes and returns.
 
     Returns:
@@ -66,7 +66,9 @@ def _parse(signature: str) -> list[int]:
     """Return how many axes the function takes of each argument."""
     text = signature.replace(" ", "")
     if not _SIGNATURE.match(text):
-        raise errors.ArgumentError("vectorize", "a signature such as '(n),(n)->()'", repr(signature))
+        raise errors.ArgumentError(
+            "vectorize", "a signature such as '(n),(n)->()'", repr(signature)
+        )
     groups = re.findall(r"\(([^)]*)\)", text.split("->")[0])
     return [len(group.split(",")) if group else 0 for group in groups]
 
@@ -83,7 +85,8 @@ def _mapped(inner: Callable[..., Any], values: list[Array], ranks: list[int]) ->
     squeezed = [_without_units(x, len(own)) for x, own in zip(values, outer, strict=True)]
     for axis in range(len(shape) - 1, -1, -1):
         axes = [
-            0 if axis >= len(shape) - len(own) and own[axis - len(shape)] != 1 else None for own in outer
+            0 if axis >= len(shape) - len(own) and own[axis - len(shape)] != 1 else None
+            for own in outer
         ]
         size = shape[axis]
         function = vmap(function, in_axes=tuple(axes), axis_size=size)
@@ -143,9 +146,7 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Array:
     return x
 
 
-def piecewise(
-    x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any
-) -> Array:
+def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Array:
     """Evaluate elementwise the function of the first condition that is true.
 
     Args:
@@ -162,7 +163,10 @@ def piecewise(
         ArgumentError: if the numbers do not fit.
     """
     x = array_operand(x, "piecewise")
-    conditions = [array_operand(c, "piecewise") for c in (condlist if isinstance(condlist, list | tuple) else [*condlist])]
+    conditions = [
+        array_operand(c, "piecewise")
+        for c in (condlist if isinstance(condlist, list | tuple) else [*condlist])
+    ]
     if len(funclist) not in (len(conditions), len(conditions) + 1):
         raise errors.ArgumentError(
             "piecewise", f"{len(conditions)} or {len(conditions) + 1} functions", str(len(funclist))
@@ -192,4 +196,3 @@ def fromfunction(
     for _ in range(len(grids)):
         mapped = vmap(mapped)
     return mapped(*grids)
-

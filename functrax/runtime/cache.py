@@ -79,9 +79,10 @@ class CacheSummary:
 
     def __str__(self) -> str:
         """Say it in two lines."""
+        plural = "" if self.entries == 1 else "s"
         limit = "" if self.max_size < 0 else f" of at most {_readable(self.max_size)}"
         return (
-            f"compilation cache {self.state}: {self.folder}, {self.entries} programs, "
+            f"compilation cache {self.state}: {self.folder}, {self.entries} program{plural}, "
             f"{_readable(self.size)}{limit}\n"
             f"this process: {self.hits} loaded, {self.misses} compiled, "
             f"{self.seconds_saved:.1f} s saved"

@@ -168,9 +168,7 @@ def _ndtr(x: Value) -> Value:
     size = lax.abs(scaled)
     near = lax.add(number(1, dtype), lax.erf(scaled))
     tail = lax.erfc(size)
-    far = choose(
-        lax.gt(scaled, number(0, dtype)), lax.sub(number(2, dtype), tail), tail
-    )
+    far = choose(lax.gt(scaled, number(0, dtype)), lax.sub(number(2, dtype), tail), tail)
     inside = lax.lt(size, number(math.sqrt(0.5), dtype))
     return lax.mul(number(0.5, dtype), choose(inside, near, far))
 
@@ -211,7 +209,13 @@ def ndtri(p: Any) -> Array:
 
 @fuse
 def _logsumexp(
-    a: Value, b: Value | None, mask: Value | None, *, axes: tuple[int, ...], keepdims: bool, signed: bool
+    a: Value,
+    b: Value | None,
+    mask: Value | None,
+    *,
+    axes: tuple[int, ...],
+    keepdims: bool,
+    signed: bool,
 ) -> Any:
     """Log |sum b exp a|, with the largest exponent taken out; also the sign of the sum."""
     dtype = a.aval.dtype

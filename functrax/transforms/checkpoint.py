@@ -185,3 +185,6 @@ def checkpoint(
         return traced.out_tree.unflatten(results)
 
     return checkpointed
+
+
+remat = checkpoint

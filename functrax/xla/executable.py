@@ -97,9 +97,10 @@ class Executable(Program):
         out_shardings: how each result lies on the devices.
         run: starts the program on a list of raw buffers and returns its results, which may not be
             there yet. It is what calling the executable does, without the cost of a method.
-        execute, handlers: what `run` is made of, ``execute(buffers).consume_with_handlers(handlers)``,
-            for callers that save even that frame: jaxlib records the Python stack at each launch,
-            at 0.3 us a frame. They see jaxlib's own errors (`failure.RUNTIME_ERRORS`).
+        execute, handlers: what `run` is made of,
+            ``execute(buffers).consume_with_handlers(handlers)``, for callers that save even that
+            frame: jaxlib records the Python stack at each launch, at 0.3 us a frame. They see
+                jaxlib's own errors (`failure.RUNTIME_ERRORS`).
     """
 
     __slots__ = ("devices", "execute", "handlers", "out_shardings", "out_types", "run")

@@ -1,4 +1,6 @@
-"""Arrays and tracers have one set of operators and methods, declared for type checkers as installed."""
+"""Arrays and tracers have one set of operators and methods, declared for type checkers as
+installed.
+"""
 
 import inspect
 import re

@@ -233,10 +233,10 @@ BOUNDS = [(0, 10), (-5, 5), (5, 5), (7, 3), (-(2**31), 2**31 - 1), (-1000, 70000
 MIXED = [(np.int16(-500), np.uint8(77)), (np.array([0, 1, 2]), 100), (0.0, 10.5)]
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint32", "int64"])
 def test_randint(dtype):
     with options(enable_x64=dtype.endswith("64")):
-        for low, high in BOUNDS + MIXED * (dtype in ("int8", "uint32")):
+        for low, high in BOUNDS + MIXED * (dtype == "uint32"):
             expected = jax.random.randint(jax.random.key(8), SHAPE, low, high, dtype)
             same(random.randint(random.key(8), SHAPE, low, high, dtype), expected)
 

@@ -99,7 +99,7 @@ def test_the_summary_can_be_read(folder: Path) -> None:
     assert (found.entries, found.state) == (1, "on")
     assert found.size == sum(path.stat().st_size for path in entries(folder))
     text = repr(found)
-    assert text.startswith(f"compilation cache on: {folder}, 1 programs, ")
+    assert text.startswith(f"compilation cache on: {folder}, 1 program, ")
     assert " kB of at most 4.29 GB\nthis process: " in text
 
 

@@ -44,7 +44,7 @@ def grad_of_each_argnums_form(jx):
 @program
 def grad_of_pytrees(jx):
     def f(p, q):
-        return (p["w"] * q[0]).sum() + p["b"] * q[1].y + q[1].x**2
+        return (p["w"] * q[0]).sum() + p["b"] * q[1].y + q[1].x ** 2
 
     p = {"w": jx.numpy.arange(3.0), "b": 2.0}
     return jx.grad(f, argnums=(0, 1))(p, (jx.numpy.ones(3), Point(1.0, 2.0)))
@@ -444,7 +444,13 @@ def jit_that_captures_tracers(jx):
         return jx.jit(lambda y: x * y**2)(3.0) + jx.jit(lambda: x * 2)()
 
     x = jx.numpy.arange(2.0)
-    return jx.grad(f)(2.0), jx.vmap(f)(x), jx.jit(f)(2.0), jx.hessian(f)(2.0), jx.vmap(jx.grad(f))(x)
+    return (
+        jx.grad(f)(2.0),
+        jx.vmap(f)(x),
+        jx.jit(f)(2.0),
+        jx.hessian(f)(2.0),
+        jx.vmap(jx.grad(f))(x),
+    )
 
 
 @program

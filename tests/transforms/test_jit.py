@@ -421,7 +421,11 @@ def test_every_order_of_jit_grad_and_vmap():
         return jnp.tanh(x @ w).sum()
 
     x, w = jnp.arange(6.0).reshape(3, 2) / 5, jnp.array([0.5, -1.0])
-    jit, grad, vmap = functrax.jit, functrax.grad, functools.partial(functrax.vmap, in_axes=(0, None))
+    jit, grad, vmap = (
+        functrax.jit,
+        functrax.grad,
+        functools.partial(functrax.vmap, in_axes=(0, None)),
+    )
     expected = np.stack([grad(f)(row, w) for row in x])
     for g in (vmap(grad(f)), vmap(grad(jit(f))), vmap(jit(grad(f))), jit(vmap(grad(f))),
               jit(vmap(jit(grad(jit(f)))))):  # fmt: skip

@@ -36,7 +36,8 @@ def test_a_tpu_slice(python):
         "here = topology.tpu_topology('v5e:2x2')\n"
         "program = compiled()\n"
         "print(len(here.devices), program.cost_analysis()['transcendentals'],\n"
-        "      program.memory_analysis().argument_size_in_bytes > 0, 'tanh' in program.hlo_text())\n"
+        "      program.memory_analysis().argument_size_in_bytes > 0, 'tanh' in "
+        "program.hlo_text())\n"
         "try: compiled(10**10)\n"
         "except OutOfMemoryError: print('too large')\n"
     )

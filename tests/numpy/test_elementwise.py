@@ -1,0 +1,182 @@
+"""Elementwise functions on every kind of operand. The oracle is jax.numpy."""
+
+import pytest
+
+from tests.numpy.compare import check, rows
+
+UNARY = [
+    "negative",
+    "positive",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "cbrt",
+    "log2",
+    "log10",
+    "sin",
+    "cos",
+    "tan",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "deg2rad",
+    "rad2deg",
+    "sinc",
+    "abs",
+    "fabs",
+    "sign",
+    "square",
+    "reciprocal",
+    "floor",
+    "ceil",
+    "trunc",
+    "rint",
+    "round",
+    "conj",
+    "real",
+    "imag",
+    "angle",
+    "bitwise_not",
+    "bitwise_count",
+    "logical_not",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isposinf",
+    "isneginf",
+    "isreal",
+    "iscomplex",
+    "signbit",
+    "nan_to_num",
+    "modf",
+]
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "floor_divide",
+    "remainder",
+    "fmod",
+    "power",
+    "float_power",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "arctan2",
+    "hypot",
+    "logaddexp",
+    "logaddexp2",
+    "copysign",
+    "heaviside",
+    "nextafter",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "left_shift",
+    "right_shift",
+    "isclose",
+]
+OPERANDS = ["f", "h", "i", "u", "b", "c", "z", "s", "2", "2.5", "True"]
+PAIRS = [
+    "f, g",
+    "i, j",
+    "f, 2",
+    "i, 2.5",
+    "h, g",
+    "u, 3",
+    "b, b",
+    "i, b",
+    "c, g",
+    "j, True",
+    "f, s",
+]
+
+# Where JAX differs from NumPy or from itself, or computes nonsense; the reason beside each.
+UNLIKE_JAX = {
+    "round(b)": "JAX refuses booleans",
+    "round(True)": "JAX refuses booleans",
+    "power(i, j)": "JAX: undefined for negative exponents of integers",
+}
+# Complex operands, or integers, that these functions refuse; JAX refuses the same.
+WEAK_DIFFERS = {"rint(2)", "log2(2)"}
+
+
+def refused(expression: str) -> bool:
+    """Tell whether JAX refuses the expression; then functrax does, with an error of its own."""
+    import jax
+
+    from tests.numpy.compare import evaluate
+
+    try:
+        evaluate(jax, expression)
+    except (TypeError, ValueError):
+        return True
+    return False
+
+
+def compare(expression: str) -> None:
+    import functrax
+    from tests.numpy.compare import evaluate
+
+    short = expression.removeprefix("jnp.")
+    if short in UNLIKE_JAX:
+        evaluate(functrax, expression)
+    elif refused(expression):
+        with pytest.raises(functrax.errors.FunctraxError):
+            evaluate(functrax, expression)
+    else:
+        check(expression, weak=short not in WEAK_DIFFERS)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary(name: str) -> None:
+    for operand in OPERANDS:
+        compare(f"jnp.{name}({operand})")
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary(name: str) -> None:
+    for pair in PAIRS:
+        compare(f"jnp.{name}({pair})")
+
+
+OTHERS = rows("""
+jnp.clip(f, 0, 1)
+jnp.clip(i, 0, 2.5)
+jnp.where(f > 0, f, 0.0)
+jnp.where(b, 1, 2.5)
+jnp.bitwise_left_shift(i, 1)
+jnp.pow(f, 2)
+jnp.acos(f / 3)
+w + w
+w * 2.0
+w * np.float32(2)
+jnp.exp(w)
+jnp.maximum(w, 0)
+(f > 0) & (f < 2)
+""")
+
+
+@pytest.mark.parametrize("expression", OTHERS)
+def test_others(expression: str) -> None:
+    check(expression)
