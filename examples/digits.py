@@ -225,14 +225,16 @@ def draw_mistakes(data: Data, predicted: np.ndarray, path: Path) -> None:
     shown = wrong[:24]
     columns = max(2, min(6, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    size = (1.6 * columns, 2 * rows)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, shown, strict=False):
-        axes.imshow(data.images[index, ..., 0], cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(f"{data.labels[index]} taken for {predicted[index]}", fontsize=8)
-    figure.suptitle(f"{len(wrong)} of {len(predicted)} test digits misclassified", fontsize=9)
+    figure, axes = plt.subplots(figsize=(1.6 * columns, 1.9 * rows + 0.4), layout="constrained")
+    axes.axis("off")
+    axes.set_title(f"{len(wrong)} of {len(predicted)} test digits misclassified", fontsize=9)
+    for place, index in enumerate(shown):
+        left, top = 10 * (place % columns), -12 * (place // columns)
+        image = data.images[index, ..., 0]
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=1, extent=(left, left + 8, top - 8, top))
+        text = f"{data.labels[index]} taken for {predicted[index]}"
+        axes.text(left + 4, top + 0.7, text, ha="center", fontsize=8)
+    axes.set(xlim=(-1, 10 * columns - 1), ylim=(3 - 12 * rows, 3))
     save_figure(figure, path)
 
 

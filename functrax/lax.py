@@ -94,8 +94,6 @@ from functrax.primitives.elementwise import is_finite as is_finite
 from functrax.primitives.elementwise import log as log
 from functrax.primitives.elementwise import log1p as log1p
 from functrax.primitives.elementwise import logistic as logistic
-from functrax.primitives.elementwise import max as max
-from functrax.primitives.elementwise import min as min
 from functrax.primitives.elementwise import mul as mul
 from functrax.primitives.elementwise import neg as neg
 from functrax.primitives.elementwise import nextafter as nextafter
@@ -112,6 +110,8 @@ from functrax.primitives.elementwise import square as square
 from functrax.primitives.elementwise import sub as sub
 from functrax.primitives.elementwise import tan as tan
 from functrax.primitives.elementwise import tanh as tanh
+from functrax.primitives.extreme import max as max
+from functrax.primitives.extreme import min as min
 from functrax.primitives.gather import GatherDimensionNumbers as GatherDimensionNumbers
 from functrax.primitives.gather import GatherScatterMode as GatherScatterMode
 from functrax.primitives.gather import ScatterDimensionNumbers as ScatterDimensionNumbers

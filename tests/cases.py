@@ -459,7 +459,7 @@ INDEXING = [
             ("drop", _WILD, FILL),
             ("clip", _WILD, CLIP),
         )
-    ),  # fmt: skip
+    ),
     _scatter(
         "scatter_mul",
         "unique",
@@ -606,8 +606,8 @@ RANDOM = [
     row("random_unwrap", keys(3), dtypes=(U32,), order=0),
     row("random_seed", x(3, domain=limits), dtype=THREEFRY, dtypes=INTEGERS, order=0),
     *(
-        row("random_split", keys(2), shape=(3,), partitionable=p, dtypes=(U32,), order=0, label=l)
-        for p, l in ((True, ""), (False, "in-halves"))
+        row("random_split", keys(2), shape=(3,), partitionable=p, dtypes=(U32,), order=0, label=name)
+        for p, name in ((True, ""), (False, "in-halves"))
     ),
     row("random_fold_in", keys(3), words(3), dtypes=(U32,), order=0),
     *(

@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path, capsys):
     made = {}
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         folder = tmp_path / name
-        assert run("--epochs", 1, "--batch-size", 256, "--seed", seed, "--out", folder) == 0
+        assert run("--epochs", 1, "--seed", seed, "--out", folder) == 0
         made[name] = (folder / FILES[0]).read_bytes()
     assert made["a"] == made["b"]
     assert made["a"] != made["c"]
@@ -217,7 +217,7 @@ def test_the_disk_is_full_at_the_end(tmp_path, monkeypatch, capsys):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(safetensors.numpy, "save_file", refuse)
-    assert run("--epochs", 1, "--batch-size", 1437, "--out", tmp_path) == 1
+    assert run("--epochs", 1, "--out", tmp_path) == 1
     err = capsys.readouterr().err
     assert re.fullmatch(r"error: \[Errno 28\] No space left on device: '.*'\n", err)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES[1:]

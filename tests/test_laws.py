@@ -66,7 +66,7 @@ def test_jit_of_grad_is_grad_of_jit(f):
 def test_vmap_is_the_stacked_loop(f, axes):
     def argument(axis, i=None):
         if axis is None:
-            return Y if i is None else Y
+            return Y
         return jnp.moveaxis(BATCH, 0, axis) if i is None else BATCH[i]
 
     mapped = functrax.vmap(f, axes)(*map(argument, axes))
@@ -95,7 +95,7 @@ def test_jvp_is_linear_in_the_tangents(f):
 @examples(30)
 @given(programs())
 def test_vjp_is_the_transpose_of_jvp(f):
-    out, push = functrax.linearize(f, *POINT)
+    _, push = functrax.linearize(f, *POINT)
     pulled = functrax.vjp(f, *POINT)[1](DX)
     close(sum(jnp.vdot(a, b) for a, b in zip(pulled, DIRECTION)), jnp.vdot(DX, push(DX, DY)))
 
@@ -123,9 +123,11 @@ def test_grad_is_the_numeric_derivative(f):
 @given(programs(depth=1))
 def test_checkpoint_keeps_all_derivatives(f):
     again = functrax.checkpoint(f)
-    for derived in (lambda g: functrax.grad(total(g), argnums=(0, 1))(X, Y),
-                    lambda g: functrax.jvp(g, POINT, DIRECTION)[1],
-                    lambda g: functrax.grad(lambda x: functrax.grad(total(g))(x, Y).sum())(X)):  # fmt: skip
+    for derived in (
+        lambda g: functrax.grad(total(g), argnums=(0, 1))(X, Y),
+        lambda g: functrax.jvp(g, POINT, DIRECTION)[1],
+        lambda g: functrax.grad(lambda x: functrax.grad(total(g))(x, Y).sum())(X),
+    ):
         for one, other in zip(*map(functrax.tree.leaves, (derived(again), derived(f)))):
             close(one, other)
 

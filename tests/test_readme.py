@@ -103,8 +103,9 @@ from functrax.primitives import __main__ as table, elementwise
 from tests import cases, oracle
 
 exec({declaration!r}, vars(elementwise))
-cases.CASES[:] = eval("[" + {case!r} + "]", vars(cases))
-oracle.ORACLE.update(eval("{{" + {meaning!r} + "}}", vars(oracle)))
+exec({case!r}, vars(cases))
+exec({meaning!r}, vars(oracle))
+cases.CASES[:] = cases.ELEMENTWISE[-1:]
 
 x = jnp.array([0.5, 2.0])
 np.testing.assert_allclose(functrax.vmap(elementwise.sinc)(x), np.sin(x) / x, 1e-6)

@@ -4,7 +4,7 @@ They are defined in `functrax/numpy/operators.py`, which imports this package. A
 alike; at run time this class is empty.
 """
 
-# ruff: noqa: D102
+# ruff: noqa: D102, N802
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

@@ -7,7 +7,7 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.core.types import short_types
-from functrax.nn.functions import softmax
+from functrax.nn.normalization import softmax
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.einsum import einsum
 from functrax.numpy.logic import to_bool

@@ -1,6 +1,6 @@
 """NumPy's functions on arrays that can be traced, differentiated, vectorized and compiled."""
 
-from functrax.core.trace import Array as ndarray  # noqa: F401, N813
+from functrax.core.trace import Array as ndarray  # noqa: F401, N813  # pyright: ignore[reportUnusedImport]
 from functrax.dtypes import finfo as finfo
 from functrax.dtypes import iinfo as iinfo
 from functrax.dtypes import isdtype as isdtype
@@ -11,18 +11,11 @@ from functrax.numpy import linalg as linalg
 from functrax.numpy.arithmetic import add as add
 from functrax.numpy.arithmetic import arctan2 as arctan2
 from functrax.numpy.arithmetic import atan2 as atan2
-from functrax.numpy.arithmetic import copysign as copysign
 from functrax.numpy.arithmetic import divide as divide
 from functrax.numpy.arithmetic import divmod as divmod
 from functrax.numpy.arithmetic import float_power as float_power
 from functrax.numpy.arithmetic import floor_divide as floor_divide
-from functrax.numpy.arithmetic import fmax as fmax
-from functrax.numpy.arithmetic import fmin as fmin
 from functrax.numpy.arithmetic import fmod as fmod
-from functrax.numpy.arithmetic import heaviside as heaviside
-from functrax.numpy.arithmetic import hypot as hypot
-from functrax.numpy.arithmetic import logaddexp as logaddexp
-from functrax.numpy.arithmetic import logaddexp2 as logaddexp2
 from functrax.numpy.arithmetic import maximum as maximum
 from functrax.numpy.arithmetic import minimum as minimum
 from functrax.numpy.arithmetic import mod as mod
@@ -53,9 +46,9 @@ from functrax.numpy.constants import object_ as object_
 from functrax.numpy.constants import pi as pi
 from functrax.numpy.constants import signedinteger as signedinteger
 from functrax.numpy.constants import unsignedinteger as unsignedinteger
+from functrax.numpy.conversion import astype as astype
 from functrax.numpy.creation import array as array
 from functrax.numpy.creation import asarray as asarray
-from functrax.numpy.creation import astype as astype
 from functrax.numpy.creation import empty as empty
 from functrax.numpy.creation import empty_like as empty_like
 from functrax.numpy.creation import full as full
@@ -222,7 +215,7 @@ from functrax.numpy.manipulation import atleast_1d as atleast_1d
 from functrax.numpy.manipulation import atleast_2d as atleast_2d
 from functrax.numpy.manipulation import atleast_3d as atleast_3d
 from functrax.numpy.manipulation import broadcast_arrays as broadcast_arrays
-from functrax.numpy.manipulation import broadcast_shapes_of as broadcast_shapes  # noqa: F401
+from functrax.numpy.manipulation import broadcast_shapes_of as broadcast_shapes  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from functrax.numpy.manipulation import broadcast_to as broadcast_to
 from functrax.numpy.manipulation import expand_dims as expand_dims
 from functrax.numpy.manipulation import flip as flip
@@ -230,14 +223,11 @@ from functrax.numpy.manipulation import fliplr as fliplr
 from functrax.numpy.manipulation import flipud as flipud
 from functrax.numpy.manipulation import matrix_transpose as matrix_transpose
 from functrax.numpy.manipulation import moveaxis as moveaxis
-from functrax.numpy.manipulation import ndim as ndim
 from functrax.numpy.manipulation import permute_dims as permute_dims
 from functrax.numpy.manipulation import ravel as ravel
 from functrax.numpy.manipulation import reshape as reshape
 from functrax.numpy.manipulation import rollaxis as rollaxis
 from functrax.numpy.manipulation import rot90 as rot90
-from functrax.numpy.manipulation import shape as shape
-from functrax.numpy.manipulation import size as size
 from functrax.numpy.manipulation import squeeze as squeeze
 from functrax.numpy.manipulation import swapaxes as swapaxes
 from functrax.numpy.manipulation import transpose as transpose
@@ -256,6 +246,13 @@ from functrax.numpy.matrices import triu_indices as triu_indices
 from functrax.numpy.matrices import vander as vander
 from functrax.numpy.padding import pad as pad
 from functrax.numpy.padding import roll as roll
+from functrax.numpy.pairs import copysign as copysign
+from functrax.numpy.pairs import fmax as fmax
+from functrax.numpy.pairs import fmin as fmin
+from functrax.numpy.pairs import heaviside as heaviside
+from functrax.numpy.pairs import hypot as hypot
+from functrax.numpy.pairs import logaddexp as logaddexp
+from functrax.numpy.pairs import logaddexp2 as logaddexp2
 from functrax.numpy.polynomials import polyadd as polyadd
 from functrax.numpy.polynomials import polyder as polyder
 from functrax.numpy.polynomials import polyint as polyint
@@ -289,7 +286,7 @@ from functrax.numpy.reductions import prod as prod
 from functrax.numpy.reductions import ptp as ptp
 from functrax.numpy.reductions import sum as sum
 from functrax.numpy.scalar_types import bfloat16 as bfloat16
-from functrax.numpy.scalar_types import bool_ as bool  # noqa: F401
+from functrax.numpy.scalar_types import bool_ as bool  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from functrax.numpy.scalar_types import bool_ as bool_
 from functrax.numpy.scalar_types import cdouble as cdouble
 from functrax.numpy.scalar_types import complex64 as complex64
@@ -358,6 +355,9 @@ from functrax.numpy.signals import histogram_bin_edges as histogram_bin_edges
 from functrax.numpy.signals import interp as interp
 from functrax.numpy.signals import trapezoid as trapezoid
 from functrax.numpy.signals import unwrap as unwrap
+from functrax.numpy.sizes import ndim as ndim
+from functrax.numpy.sizes import shape as shape
+from functrax.numpy.sizes import size as size
 from functrax.numpy.sorting import argpartition as argpartition
 from functrax.numpy.sorting import argsort as argsort
 from functrax.numpy.sorting import digitize as digitize

@@ -1,6 +1,5 @@
 """Arithmetic of two arrays, and powers."""
 
-import math
 import operator
 from typing import Any
 
@@ -11,9 +10,8 @@ from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.operands import align, cast, inexact, mixes, number, operand, promote, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, Operation, unary
-from functrax.primitives import compare
+from functrax.primitives import compare, extreme
 from functrax.primitives import elementwise as lax
-from functrax.primitives.convert import bitcast_convert_type
 from functrax.primitives.rules import broadcast_to
 from functrax.primitives.select import select_n
 from functrax.transforms.fuse import fuse
@@ -62,13 +60,13 @@ TRUE_DIVIDE = Operation(
 )
 MAXIMUM = Operation(
     "maximum",
-    lax.max_p,
+    extreme.max_p,
     "Return the larger one elementwise; NaN if either is NaN.",
     example=("maximum(jnp.arange(3), 1)", "Array([1, 1, 2], dtype=int32)"),
 )
 MINIMUM = Operation(
     "minimum",
-    lax.min_p,
+    extreme.min_p,
     "Return the smaller one elementwise; NaN if either is NaN.",
     example=("minimum(jnp.arange(3), 1)", "Array([0, 1, 1], dtype=int32)"),
 )
@@ -105,7 +103,8 @@ negative = unary(
 )
 
 
-def _is_zero(x: Value) -> Value:
+def is_zero(x: Value) -> Value:
+    """Tell which elements are zero."""
     return lax.eq(x, number(0, x.aval.dtype))
 
 
@@ -126,7 +125,7 @@ def _floor_divide(x1: Value, x2: Value) -> Value:
 def _floor_divide_floats(x1: Value, x2: Value) -> Value:
     """Divide what is left without the remainder, so that the result is exact."""
     rest = lax.rem(x1, x2)
-    quotient = lax.div(choose(_is_zero(x2), x1, lax.sub(x1, rest)), x2)
+    quotient = lax.div(choose(is_zero(x2), x1, lax.sub(x1, rest)), x2)
     differ = lax.bitwise_and(
         lax.ne(rest, number(0, rest.aval.dtype)), lax.ne(lax.sign(x2), lax.sign(rest))
     )
@@ -181,7 +180,7 @@ def _rest(x1: Value, x2: Value) -> Value:
     """Return what division leaves; nothing is left of integers divided by 0, as in NumPy."""
     known = getattr(x2, "value", 0)
     if dtypes.is_integer(x2.aval.dtype) and known == 0:
-        x2 = choose(_is_zero(x2), number(1, x2.aval.dtype), x2)
+        x2 = choose(is_zero(x2), number(1, x2.aval.dtype), x2)
     return bind(lax.rem_p, x1, x2)[0]
 
 
@@ -189,7 +188,8 @@ _fused_rest = fuse(_rest)
 
 
 @fuse
-def _remainder(x1: Value, x2: Value) -> Value:
+def remainder_of(x1: Value, x2: Value) -> Value:
+    """Compute the remainder with the sign of the divisor, of promoted operands."""
     rest = _rest(x1, x2)
     if dtypes.is_unsigned(x1.aval.dtype):
         return rest
@@ -216,7 +216,7 @@ def remainder(x1: Any, x2: Any, /) -> Array:
         Array([1, 1], dtype=int32)
     """
     x1, x2 = _whole("remainder", x1, x2)
-    return _remainder(x1, x2)
+    return remainder_of(x1, x2)
 
 
 mod = remainder
@@ -343,178 +343,3 @@ def float_power(x1: Any, x2: Any, /) -> Array:
     """
     x1, x2 = align("float_power", *promote("float_power", x1, x2, to_float=True))
     return bind(lax.pow_p, x1, x2)[0]
-
-
-# ---- logarithms of sums, hypotenuses and the like
-
-
-@fuse
-def _logaddexp(x1: Value, x2: Value, *, base: float) -> Value:
-    """Log(exp x1 + exp x2) = max + log1p(exp(-|x1 - x2|)), also for infinities; base 1 means e."""
-    dtype = x1.aval.dtype
-    if dtypes.is_complex(dtype):
-        return _logaddexp_complex(x1, x2, base)
-    apart = lax.sub(x1, x2)
-    shrunk = lax.neg(lax.abs(apart))
-    if base == 1.0:
-        rest = lax.log1p(lax.exp(shrunk))
-    else:
-        rest = lax.div(lax.log1p(lax.exp2(shrunk)), number(base, dtype))
-    return choose(lax.ne(apart, apart), lax.add(x1, x2), lax.add(lax.max(x1, x2), rest))
-
-
-def _logaddexp_complex(x1: Value, x2: Value, base: float) -> Value:
-    """The same around the number with the larger real part; the angle is brought to (-pi, pi]."""
-    real = dtypes.to_real(x1.aval.dtype)
-    scale = number(base, x1.aval.dtype)
-    larger = lax.ge(lax.real(x1), lax.real(x2))
-    high, low = choose(larger, x1, x2), choose(larger, x2, x1)
-    rest = lax.log1p(lax.exp(lax.mul(lax.sub(low, high), scale)))
-    total = lax.add(high, lax.div(rest, scale))
-    turn = number(2 * math.pi / base, real)
-    half = number(math.pi / base, real)
-    angle = lax.sub(half, _remainder(lax.sub(half, lax.imag(total)), turn))
-    return lax.complex(lax.real(total), angle)
-
-
-def logaddexp(x1: Any, x2: Any, /) -> Array:
-    """Return ``log(exp(x1) + exp(x2))`` without overflow.
-
-    Args:
-        x1: array or number; integers become floats.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        A floating array of the common shape.
-    """
-    return _log_of_sum("logaddexp", x1, x2, 1.0)
-
-
-def logaddexp2(x1: Any, x2: Any, /) -> Array:
-    """Return ``log2(2**x1 + 2**x2)`` without overflow.
-
-    Args:
-        x1: array or number; integers become floats.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        A floating array of the common shape.
-    """
-    return _log_of_sum("logaddexp2", x1, x2, math.log(2.0))
-
-
-def _log_of_sum(call: str, x1: Any, x2: Any, base: float) -> Array:
-    x1, x2 = align(call, *promote(call, x1, x2, to_float=True))
-    return _logaddexp(x1, x2, base=base)
-
-
-@fuse
-def _hypot(x1: Value, x2: Value) -> Value:
-    x1, x2 = lax.abs(x1), lax.abs(x2)
-    high, low = lax.max(x1, x2), lax.min(x1, x2)
-    zero = _is_zero(high)
-    ratio = lax.div(low, choose(zero, number(1, high.aval.dtype), high))
-    length = lax.mul(high, lax.sqrt(lax.add(number(1, high.aval.dtype), lax.square(ratio))))
-    infinite = lax.eq(high, number(float("inf"), high.aval.dtype))
-    return choose(lax.bitwise_or(zero, infinite), high, length)
-
-
-def hypot(x1: Any, x2: Any, /) -> Array:
-    """Return the hypotenuse ``sqrt(x1**2 + x2**2)`` without overflow.
-
-    Args:
-        x1: array or number; integers become floats.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        A floating array of the common shape.
-
-    Raises:
-        DtypeError: for complex numbers.
-    """
-    x1, x2 = align("hypot", *promote("hypot", x1, x2, to_float=True))
-    if dtypes.is_complex(x1.aval.dtype):
-        raise errors.DtypeError("hypot", "real numbers", f"{x1.aval!r} and {x2.aval!r}")
-    return _hypot(x1, x2)
-
-
-@fuse
-def _ignoring_nan(x1: Value, x2: Value, *, largest: bool) -> Value:
-    pick = (lax.max if largest else lax.min)(x1, x2)
-    pick = choose(lax.ne(x1, x1), x2, pick)
-    return choose(lax.ne(x2, x2), x1, pick)
-
-
-def fmax(x1: Any, x2: Any, /) -> Array:
-    """Return the larger one elementwise, or the one that is not NaN.
-
-    Args:
-        x1: array or number.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        An array of the common shape and dtype.
-    """
-    return _ignoring_nan(*align("fmax", *promote("fmax", x1, x2)), largest=True)
-
-
-def fmin(x1: Any, x2: Any, /) -> Array:
-    """Return the smaller one elementwise, or the one that is not NaN.
-
-    Args:
-        x1: array or number.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        An array of the common shape and dtype.
-    """
-    return _ignoring_nan(*align("fmin", *promote("fmin", x1, x2)), largest=False)
-
-
-@fuse
-def _heaviside(x1: Value, x2: Value) -> Value:
-    zero = number(0, x1.aval.dtype)
-    step = choose(lax.lt(x1, zero), zero, number(1, x1.aval.dtype))
-    result = choose(lax.eq(x1, zero), x2, step)
-    return choose(lax.ne(x1, x1), x1, result)
-
-
-def heaviside(x1: Any, x2: Any, /) -> Array:
-    """Return 0 where x1 is negative, 1 where it is positive, and x2 where it is 0.
-
-    Args:
-        x1: array or number; integers become floats.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        A floating array of the common shape.
-    """
-    return _heaviside(*align("heaviside", *promote("heaviside", x1, x2, to_float=True)))
-
-
-def copysign(x1: Any, x2: Any, /) -> Array:
-    """Return x1 with the sign of x2, also that of zeros.
-
-    Args:
-        x1: array or number; integers become floats.
-        x2: the same; dtypes are promoted and shapes broadcast.
-
-    Returns:
-        A floating array of the common shape.
-    """
-    x1, x2 = align("copysign", *promote("copysign", x1, x2, to_float=True))
-    return _copysign(x1, x2)
-
-
-@fuse
-def _copysign(x1: Value, x2: Value) -> Value:
-    size = lax.abs(x1)
-    return choose(sign_bit(x2), lax.neg(size), size)
-
-
-def sign_bit(x: Value) -> Value:
-    """Tell where numbers are negative, -0.0 and negative NaN included."""
-    dtype = x.aval.dtype
-    if dtypes.is_floating(dtype):
-        x = bitcast_convert_type(x, f"int{8 * dtype.itemsize}")
-    return lax.lt(x, number(0, x.aval.dtype))

@@ -110,16 +110,15 @@ def array(
     if dtype is not None:
         dtype = dtypes.canonicalize(dtype, "array")
     made = (
-        _from_array(object, dtype, copy)
-        if isinstance(object, Array)
-        else _from_other(object, dtype)
+        from_array(object, dtype, copy) if isinstance(object, Array) else _from_other(object, dtype)
     )
     while made.aval.ndim < ndmin:
         made = expand_axis(made, 0)
     return made if device is None else placed("array", made, device)
 
 
-def _from_array(x: Array, dtype: Any, copied: bool) -> Array:
+def from_array(x: Array, dtype: Any, copied: bool) -> Array:
+    """Return an array with another dtype, or copied if asked."""
     if dtype is not None and (x.aval.dtype != dtype or x.aval.weak_type):
         return _converted(x, dtype)
     # Traced values never share memory that a user could give away.
@@ -252,8 +251,8 @@ def _stacked(x: Sequence[Any], dtype: Any) -> Array:
         shapes = ", ".join(str(row.aval.shape) for row in rows)
         raise errors.ShapeError("array", "elements of one shape", shapes)
     if dtype is None:
-        pairs = zip(*((row.aval.dtype, row.aval.weak_type) for row in rows), strict=True)
-        dtype, _ = dtypes.promote(*pairs, "array")
+        weak = tuple(row.aval.weak_type for row in rows)
+        dtype, _ = dtypes.promote(tuple(row.aval.dtype for row in rows), weak, "array")
     same = [convert(row, dtype) for row in rows]
     return concatenate([expand_axis(row, 0) for row in same], 0)
 
@@ -285,7 +284,8 @@ def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array
 _numbers: dict[Any, Literal] = {}
 
 
-def _dtype_or_default(call: str, dtype: Any) -> Any:
+def dtype_or_default(call: str, dtype: Any) -> Any:
+    """Return the dtype asked for, or the default float."""
     return dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, call)
 
 
@@ -309,7 +309,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: No
         Array([[0, 0, 0],
                [0, 0, 0]], dtype=int32)
     """
-    return _filled("zeros", shape, 0, _dtype_or_default("zeros", dtype), device)
+    return _filled("zeros", shape, 0, dtype_or_default("zeros", dtype), device)
 
 
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None) -> Array:
@@ -328,7 +328,7 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: Non
         >>> jnp.ones(3)
         Array([1., 1., 1.], dtype=float32)
     """
-    return _filled("ones", shape, 1, _dtype_or_default("ones", dtype), device)
+    return _filled("ones", shape, 1, dtype_or_default("ones", dtype), device)
 
 
 def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None) -> Array:
@@ -343,7 +343,7 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: No
     Returns:
         An array of that shape and dtype.
     """
-    return _filled("empty", shape, 0, _dtype_or_default("empty", dtype), device)
+    return _filled("empty", shape, 0, dtype_or_default("empty", dtype), device)
 
 
 def full(
@@ -479,32 +479,3 @@ def full_like(
     if dtype is None and aval.weak_type:
         return to_array(convert(made, found, True)) if not isinstance(made, Literal) else made
     return made
-
-
-def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
-    """Convert an array to another dtype.
-
-    Args:
-        x: array-like.
-        dtype: the dtype; None is the default float.
-        copy: bool, whether the result has memory of its own also if nothing changes.
-        device: where to put it.
-
-    Returns:
-        An array of the same shape; integers wrap as in C, floats lose their fraction.
-
-    Example:
-        >>> jnp.astype(jnp.array([1.5, 2.5]), int)
-        Array([1, 2], dtype=int32)
-    """
-    dtype = _dtype_or_default("astype", dtype)
-    if not isinstance(x, Array):
-        x = array(x, copy=False)
-    aval = x.aval
-    if aval.dtype == dtype and not aval.weak_type:
-        made = _from_array(x, None, copy)
-    elif dtypes.is_complex(aval.dtype) and not dtypes.is_complex(dtype):
-        made = convert_element_type(x, dtype)
-    else:
-        made = convert(x, dtype)
-    return made if device is None else placed("astype", made, device)

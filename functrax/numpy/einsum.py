@@ -214,7 +214,9 @@ def _path(
         return tuple(step for step in optimize if step != "einsum_path")
     import opt_einsum
 
-    kind = {True: "optimal", "auto": "optimal" if count <= 5 else "auto"}.get(optimize, optimize)
+    kind: Any = {True: "optimal", "auto": "optimal" if count <= 5 else "auto"}.get(
+        optimize, optimize
+    )
     equation = ",".join(inputs) + "->" + output
     path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=kind)
     return tuple(map(tuple, path))
@@ -316,6 +318,6 @@ def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "auto") -> t
     import opt_einsum
 
     shapes = [operand(x, "einsum_path").aval.shape for x in operands]
-    kind = {True: "optimal", "auto": "optimal"}.get(optimize, optimize)
+    kind: Any = {True: "optimal", "auto": "optimal"}.get(optimize, optimize)
     path, information = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=kind)
     return ["einsum_path", *path], str(information)

@@ -7,6 +7,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
+from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.operands import cast, inexact, number, operand, refuse_out, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
@@ -364,12 +365,17 @@ real = unary(
 )
 
 
+def _zeros_like(x: Value) -> Array:
+    kind = ShapedArray((), x.aval.dtype, x.aval.weak_type)
+    return to_array(broadcast_to(Literal(0, kind), x.aval.shape))
+
+
 imag = unary(
     "imag",
     lax.imag_p,
     "Return the imaginary part; zeros for real numbers.",
     direct=frozenset(dtypes.COMPLEXES),
-    otherwise=lambda x: to_array(broadcast_to(number(0, x.aval.dtype), x.aval.shape)),
+    otherwise=_zeros_like,
     returns="An array of the same shape and of real dtype.",
 )
 

@@ -25,6 +25,7 @@ from functrax.numpy.indexing import (
     starts_of,
 )
 from functrax.primitives import elementwise as ew
+from functrax.primitives import extreme
 from functrax.primitives.convert import convert
 from functrax.primitives.gather import GatherScatterMode, ScatterDimensionNumbers
 from functrax.primitives.join import pad
@@ -51,8 +52,8 @@ _COMBINE: dict[str, Callable[[Value, Value], Value]] = {
     "multiply": ew.mul,
     "divide": ew.div,
     "power": ew.pow,
-    "min": ew.min,
-    "max": ew.max,
+    "min": extreme.min,
+    "max": extreme.max,
 }
 _SCATTER: dict[str, Callable[..., Value]] = {
     "set": scatter,

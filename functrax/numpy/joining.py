@@ -14,8 +14,8 @@ from functrax.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d, rave
 from functrax.numpy.operands import array_operand, promote, to_array
 from functrax.primitives import join as lax
 from functrax.primitives.convert import convert
-from functrax.primitives.rules import broadcast_to, expand_axis, reshape
-from functrax.primitives.shape import canonical_axis
+from functrax.primitives.rules import expand_axis, reshape
+from functrax.primitives.shape import broadcast_in_dim, canonical_axis
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -359,9 +359,12 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
 @fuse
 def _tile(x: Value, *, reps: tuple[int, ...]) -> Value:
     shape = x.aval.shape
+    repeated = [axis for axis, count in enumerate(reps) if count != 1]
+    if len(repeated) == 1 and 0 < reps[repeated[0]] <= 8:
+        return lax.concatenate([x] * reps[repeated[0]], repeated[0])
     between = tuple(size for pair in zip(reps, shape, strict=True) for size in pair)
-    x = reshape(x, tuple(size for own in shape for size in (1, own)))
-    return reshape(broadcast_to(x, between), tuple(r * s for r, s in zip(reps, shape, strict=True)))
+    wide = broadcast_in_dim(x, between, tuple(range(1, 2 * len(shape), 2)))
+    return reshape(wide, tuple(count * size for count, size in zip(reps, shape, strict=True)))
 
 
 def tile(A: Any, reps: Any) -> Array:

@@ -10,8 +10,9 @@ from functrax.core import dtypes
 from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind
 from functrax.core.types import Literal, ShapedArray
-from functrax.numpy.arithmetic import choose, sign_bit
+from functrax.numpy.arithmetic import choose
 from functrax.numpy.operands import align, cast, number, operand, promote, to_array, to_inexact
+from functrax.numpy.pairs import sign_bit
 from functrax.numpy.ufunc import ORDERED, Operation, Unary, document, unary
 from functrax.primitives import compare
 from functrax.primitives import elementwise as lax

@@ -341,7 +341,7 @@ def shape_of(call: str, shape: Any) -> tuple[int, ...]:
         return shape
     try:
         found = (
-            (shape.__index__(),)
+            (shape.__index__(),)  # pyright: ignore[reportAttributeAccessIssue]
             if hasattr(shape, "__index__")
             else tuple(s.__index__() for s in shape)
         )

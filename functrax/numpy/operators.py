@@ -6,6 +6,7 @@ from typing import Any
 
 from functrax.numpy import (
     arithmetic,
+    conversion,
     creation,
     functions,
     linear,
@@ -85,7 +86,7 @@ def _flatten(self: Any, order: str = "C") -> Any:
 
 def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
     """Convert to another dtype; see `functrax.numpy.astype`."""
-    return creation.astype(self, dtype, copy=copy, device=device)
+    return conversion.astype(self, dtype, copy=copy, device=device)
 
 
 def _copy_method(self: Any) -> Any:

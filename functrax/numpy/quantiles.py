@@ -16,6 +16,7 @@ from functrax.numpy.reductions import axes_or_all, with_axes
 from functrax.numpy.selection import clip
 from functrax.numpy.taking import take_along_axis
 from functrax.primitives import elementwise as lax
+from functrax.primitives import extreme
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.sort import sort
 from functrax.transforms.fuse import fuse
@@ -64,7 +65,7 @@ def _quantile_of(
     rest = tuple(i for i in range(x.aval.ndim) if i not in axes)
     outer = tuple(x.aval.shape[i] for i in rest)
     rows = _rows(x, rest, axes, outer)
-    rows = sort(rows, len(outer))
+    rows: Any = sort(rows, len(outer))
     size = rows.aval.shape[-1]
     missing = lax.ne(rows, rows)
     if skip:
@@ -83,7 +84,7 @@ def _quantile_of(
         values = choose(broadcast_to(empty, values.aval.shape), scalar(float("nan"), dtype), values)
     else:
         nan = scalar(float("nan"), dtype)
-        values = choose(broadcast_to(reshape(spoiled, (1, *outer)), values.aval.shape), nan, values)
+        values = choose(broadcast_to(reshape(spoiled, (1, *outer)), values.aval.shape), nan, values)  # pyright: ignore[reportPossiblyUnboundVariable]
     values = values if q.aval.ndim else reshape(values, outer)
     if keepdims:
         shift = q.aval.ndim
@@ -108,7 +109,7 @@ def _interpolate(rows: Value, place: Value, last: Value, method: str) -> Value:
     zero = number(0, dtype)
 
     def read(where: Value) -> Value:
-        where = clip(where, zero, lax.max(last, zero))
+        where = clip(where, zero, extreme.max(last, zero))
         outer = rows.aval.ndim - 1
         places = moveaxis(to_array(cast(where, index)), 0, -1)
         found = take_along_axis(to_array(rows), places, -1, mode="clip")

@@ -71,10 +71,9 @@ def arange(
             return _counted(found, max(start, 0), device)
     numbers = [_number(x, name) for x, name in ((start, "start"), (stop, "stop"), (step, "step"))]
     if dtype is None:
-        pairs = zip(
-            *(dtypes.dtype_and_weak(x, "arange") for x in numbers if x is not None), strict=True
-        )
-        dtype = dtypes.promote(*pairs, "arange")[0]
+        pairs = [dtypes.dtype_and_weak(x, "arange") for x in numbers if x is not None]
+        weak = tuple(is_weak for _, is_weak in pairs)
+        dtype = dtypes.promote(tuple(found for found, _ in pairs), weak, "arange")[0]
     begin, end, by = numbers if stop is not None else (0, numbers[0], numbers[2])
     by = 1 if by is None else by
     if by == 0:

@@ -21,6 +21,7 @@ from functrax.numpy.operands import (
     strong,
 )
 from functrax.primitives import elementwise as lax
+from functrax.primitives import extreme
 from functrax.primitives import reduce as primitives
 from functrax.primitives.argmax import argmax_p, argmin_p
 from functrax.primitives.rules import reshape
@@ -55,9 +56,11 @@ class Reduction(NamedTuple):
 _ORDERED = frozenset(dtypes.NUMBERS)
 SUM = Reduction("sum", primitives.reduce_sum_p, lambda _: 0, lax.add, _SIMPLE, True, True)
 PROD = Reduction("prod", primitives.reduce_prod_p, lambda _: 1, lax.mul, _SIMPLE, True, True)
-MAX = Reduction("max", primitives.reduce_max_p, primitives.least, lax.max, _ORDERED, False, False)
+MAX = Reduction(
+    "max", primitives.reduce_max_p, primitives.least, extreme.max, _ORDERED, False, False
+)
 MIN = Reduction(
-    "min", primitives.reduce_min_p, primitives.greatest, lax.min, _ORDERED, False, False
+    "min", primitives.reduce_min_p, primitives.greatest, extreme.min, _ORDERED, False, False
 )
 
 
@@ -74,17 +77,24 @@ def axes_or_all(call: str, axis: Any, rank: int) -> tuple[int, ...]:
 
 
 def _reduce(
-    kind: Reduction, a: Any, axis: Any, dtype: Any, out: Any, keepdims: bool, initial: Any, where: Any,
+    kind: Reduction,
+    a: Any,
+    axis: Any,
+    dtype: Any,
+    out: Any,
+    keepdims: bool,
+    initial: Any,
+    where: Any,
     promote_integers: bool = True,
-) -> Array:  # fmt: skip
+) -> Array:
     """Reduce: at once if there is nothing but axes to it."""
     x = a if isinstance(a, Array) else operand(a, kind.name)
     aval = x.aval
     axes = axes_or_all(kind.name, axis, aval.ndim)
     simple = dtype is None and initial is None and where is None and not keepdims
-    if simple and out is None and aval.dtype in kind.simple and not aval.weak_type:
-        if kind.empty or aval.size:
-            return bind(kind.primitive, x, axes=axes)[0]
+    simple = simple and out is None and aval.dtype in kind.simple and not aval.weak_type
+    if simple and (kind.empty or aval.size):
+        return bind(kind.primitive, x, axes=axes)[0]
     refuse_out(kind.name, out)
     result = _result_dtype(kind, aval.dtype, dtype, promote_integers)
     if not kind.empty and initial is None:
@@ -126,9 +136,9 @@ def _general(
     compute = dtypes.float32 if kind.sums and dtype in _HALF else dtype
     x = cast(x, compute)
     if mask is not None:
-        x, mask = align(kind.name, x, mask)
-        broadcast_shapes(kind.name, [x.aval.shape, mask.aval.shape])
-        x = choose(mask, x, number(kind.identity(compute), compute))
+        x, kept = align(kind.name, x, mask)
+        broadcast_shapes(kind.name, [x.aval.shape, kept.aval.shape])
+        x = choose(kept, x, number(kind.identity(compute), compute))
     result = bind(kind.primitive, x, axes=axes)[0]
     if start is not None:
         result = kind.combine(cast(start, compute), result)

@@ -13,6 +13,7 @@ from functrax.numpy.logic import to_bool
 from functrax.numpy.operands import array_operand, broadcast_shapes, number
 from functrax.numpy.ranges import iota
 from functrax.primitives import elementwise as lax
+from functrax.primitives import extreme
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
@@ -197,7 +198,7 @@ def _unravel_clipped(x: Value, *, shape: tuple[int, ...]) -> list[Value]:
     dtype = x.aval.dtype
     negative = lax.lt(x, number(0, dtype))
     x = select_n(negative, x, lax.add(x, number(total, dtype)))
-    x = lax.max(lax.min(x, number(total - 1, dtype)), number(0, dtype))
+    x = extreme.max(extreme.min(x, number(total - 1, dtype)), number(0, dtype))
     return _unravel(x, shape)
 
 

@@ -18,6 +18,7 @@ from functrax.numpy.operands import (
 )
 from functrax.numpy.search import nonzero
 from functrax.primitives import elementwise as lax
+from functrax.primitives import extreme
 from functrax.primitives.rules import broadcast_to, full
 from functrax.primitives.select import select_n, select_n_p
 from functrax.transforms.fuse import fuse
@@ -109,9 +110,9 @@ def clip(
     if low is None and high is None:
         return to_array(x)
     if low is None:
-        return _limited(x, high, lax.min_p)
+        return _limited(x, high, extreme.min_p)
     if high is None:
-        return _limited(x, low, lax.max_p)
+        return _limited(x, low, extreme.max_p)
     return _clipped(*promote("clip", x, low, high))
 
 
@@ -121,7 +122,7 @@ def _limited(x: Value, limit: Any, primitive: Any) -> Array:
 
 @fuse
 def _clipped(x: Value, low: Value, high: Value) -> Array:
-    return _limited(_limited(x, low, lax.max_p), high, lax.min_p)
+    return _limited(_limited(x, low, extreme.max_p), high, extreme.min_p)
 
 
 @fuse

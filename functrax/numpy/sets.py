@@ -88,7 +88,7 @@ def unique(
         found = _unique(ravel(x), filler, size=size.__index__(), equal_nan=bool(equal_nan))
         found[2] = reshape(found[2], x.aval.shape)
     chosen = tuple(part for part, want in zip(found, wanted, strict=True) if want)
-    return chosen if len(chosen) > 1 else chosen[0]
+    return chosen if len(chosen) > 1 else chosen[0]  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: Any) -> list[Array]:
@@ -100,7 +100,12 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
     )
     if size is not None:
         values, places[0], places[2] = _resized(
-            values, places[0], places[2], axis, size, fill_value
+            values,
+            places[0],
+            places[2],
+            axis,
+            size,
+            fill_value,  # pyright: ignore[reportArgumentType]
         )
     index = dtypes.int_dtype()
     return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]

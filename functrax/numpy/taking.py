@@ -18,7 +18,7 @@ from functrax.primitives import elementwise as lax
 from functrax.primitives.cumulative import cumsum as running_sum
 from functrax.primitives.gather import GatherDimensionNumbers, gather
 from functrax.primitives.rules import broadcast_to, expand_axis, reshape
-from functrax.primitives.shape import canonical_axis
+from functrax.primitives.shape import broadcast_in_dim, canonical_axis
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -210,8 +210,8 @@ def repeat(
 @fuse
 def _repeat_each(x: Value, *, count: int, axis: int) -> Value:
     shape = x.aval.shape
-    apart = expand_axis(x, axis + 1)
-    wide = broadcast_to(apart, (*shape[: axis + 1], count, *shape[axis + 1 :]))
+    dims = (*range(axis + 1), *range(axis + 2, len(shape) + 1))
+    wide = broadcast_in_dim(x, (*shape[: axis + 1], count, *shape[axis + 1 :]), dims)
     return reshape(wide, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
 
 

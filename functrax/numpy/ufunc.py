@@ -143,9 +143,9 @@ class Operation:
         def general(x1: Any, x2: Any) -> Array:
             x1, x2 = two_operands(name, x1, x2)
             left, right = x1.aval, x2.aval
-            if left.dtype is right.dtype and left.dtype in direct:
-                if left.ndim == right.ndim or not left.ndim or not right.ndim:
-                    return bind(primitive, x1, x2)[0]
+            fits = left.ndim == right.ndim or not left.ndim or not right.ndim
+            if fits and left.dtype is right.dtype and left.dtype in direct:
+                return bind(primitive, x1, x2)[0]
             return fused(x1, x2)
 
         def function(x1: Any, x2: Any, /) -> Array:

@@ -14,17 +14,8 @@ from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, Primitive, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.elementwise import (
-    add,
-    bitwise_or,
-    div,
-    eq,
-    exp,
-    extreme,
-    is_finite,
-    mul,
-    sub,
-)
+from functrax.primitives.elementwise import add, bitwise_or, div, eq, exp, is_finite, mul, sub
+from functrax.primitives.extreme import extreme
 from functrax.primitives.join import pad
 from functrax.primitives.reduce import greatest, least, one_of, zero_of
 from functrax.primitives.rules import (

@@ -250,13 +250,14 @@ random_fold_in_p = declare(
 # random_bits --------------------------------------------------------------------------------------
 
 
-def random_bits(keys: Any, bit_width: int, shape: tuple[int, ...]) -> Value:
+def random_bits(keys: Any, bit_width: int, shape: tuple[int, ...], *, alone: bool = False) -> Value:
     """Draw random bits for each key.
 
     Args:
         keys: array of keys of shape s.
         bit_width: 8, 16, 32 or 64.
         shape: the shape to draw for each.
+        alone: whether to keep XLA from fusing the hash with what uses the bits.
 
     Returns:
         An array of unsigned integers of that width and shape (*s, *shape).
@@ -268,12 +269,17 @@ def random_bits(keys: Any, bit_width: int, shape: tuple[int, ...]) -> Value:
         "bit_width": bit_width,
         "shape": shape,
         "partitionable": config.threefry_partitionable,
-    }
+    } | ({"alone": True} if alone else {})
     return bind(random_bits_p, as_value(keys, "bits"), **params)[0]
 
 
 def _bits_abstract(
-    keys: ShapedArray, *, bit_width: int, shape: tuple[int, ...], partitionable: bool
+    keys: ShapedArray,
+    *,
+    bit_width: int,
+    shape: tuple[int, ...],
+    partitionable: bool,
+    alone: bool = False,
 ) -> tuple[ShapedArray]:
     check_keys("bits", keys)
     if not partitionable and bit_width * math.prod(shape) > 32 * (2**32 - 1):
@@ -290,13 +296,13 @@ def _bits_batch(axis: BatchAxis, operands: Any, dims: Sequence[Dim], **params: A
 
 def _bits_lower(b: Any, keys: Any, **params: Any) -> Any:
     outer, out = b.in_types[0].shape, b.out_types[0]
-    width = params["bit_width"]
+    width, alone = params["bit_width"], params.get("alone", False)
     write = threefry.write_bits if params["partitionable"] else threefry.write_bits_in_halves
     return b.outline(
         f"random_bits_{width}",
         tuple(params.values()),
         (keys,),
-        lambda keys: [write(b, keys, outer, width, out)],
+        lambda keys: [write(b, keys, outer, width, out, alone)],
     )
 
 

@@ -18,7 +18,8 @@ from functrax.core.primitive import (
 )
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.elementwise import add, div, eq, extreme, mul
+from functrax.primitives.elementwise import add, div, eq, mul
+from functrax.primitives.extreme import extreme
 from functrax.primitives.join import pad, split
 from functrax.primitives.rules import (
     Dim,

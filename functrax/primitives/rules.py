@@ -41,13 +41,7 @@ def broadcast_to(x: Value, shape: tuple[int, ...]) -> Value:
     """Broadcast by NumPy's rule: align trailing axes, stretch axes of size 1."""
     if x.aval.shape == shape:
         return x
-    start = len(shape) - x.aval.ndim
-    if 1 in x.aval.shape and any(a != b for a, b in zip(x.aval.shape, shape[start:], strict=True)):
-        kept = [i for i, size in enumerate(x.aval.shape) if size == shape[start + i]]
-        x = reshape(x, tuple(x.aval.shape[i] for i in kept))
-        dims = tuple(start + i for i in kept)
-    else:
-        dims = tuple(range(start, len(shape)))
+    dims = tuple(range(len(shape) - x.aval.ndim, len(shape)))
     return bind(registry["broadcast_in_dim"], x, shape=shape, broadcast_dimensions=dims)[0]
 
 
@@ -102,7 +96,7 @@ def tangent_type(aval: ShapedArray) -> ShapedArray:
 
 
 def is_linear(x: Any) -> bool:
-    """Tell whether a transposed operand is the linear one (`Linear`) or a value."""
+    """Tell whether a transposed operand is `Linear` or a value."""
     return type(x) is Linear
 
 

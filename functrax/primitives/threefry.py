@@ -239,11 +239,14 @@ def write_fold_in(
     return _stacked(b, _write_hash_once(b, words, counters, aval), aval)
 
 
-def write_bits(b: Any, keys: Any, outer: tuple[int, ...], width: int, out: ShapedArray) -> Any:
+def write_bits(
+    b: Any, keys: Any, outer: tuple[int, ...], width: int, out: ShapedArray, alone: bool = False
+) -> Any:
     """Hash each element's number; the xor of both words, or both for 64 bits."""
     aval = out.update(dtype=dtypes.uint32)
     index = _index(b, aval, len(outer))
-    words = _write_hash(b, _words(b, keys, outer, aval), index, aval)
+    write = _write_hash_once if alone else _write_hash
+    words = write(b, _words(b, keys, outer, aval), index, aval)
     if width == 64:
         return _joined(b, words, out)
     bits = b.op("stablehlo.xor", words, aval)
@@ -251,13 +254,14 @@ def write_bits(b: Any, keys: Any, outer: tuple[int, ...], width: int, out: Shape
 
 
 def write_bits_in_halves(
-    b: Any, keys: Any, outer: tuple[int, ...], width: int, out: ShapedArray
+    b: Any, keys: Any, outer: tuple[int, ...], width: int, out: ShapedArray, alone: bool = False
 ) -> Any:
     """Hash 0, 1, ... in two halves; cut or join words (``threefry_partitionable=False``)."""
     u32 = out.update(dtype=dtypes.uint32)
     size = math.prod(out.shape[len(outer) :])
     count = -(-width * size // 32)
-    words = _hashed_in_halves(b, keys, outer, count, u32, _write_hash)
+    write = _write_hash_once if alone else _write_hash
+    words = _hashed_in_halves(b, keys, outer, count, u32, write)
     flat = u32.update(shape=(*outer, count))
     if width == 64:
         halves = _Pair(*(_first(b, words, flat, size, start) for start in (0, size)))

@@ -103,9 +103,9 @@ def typed(key: Value) -> Value:
     return key if dtypes.is_extended(key.aval.dtype) else keys.random_wrap(key, key_type("key"))
 
 
-def bits_of(key: Value, bit_width: int, shape: tuple[int, ...]) -> Value:
+def bits_of(key: Value, bit_width: int, shape: tuple[int, ...], *, alone: bool = False) -> Value:
     """Draw unsigned integers from one key, typed or raw."""
-    return keys.random_bits(typed(key), bit_width, shape)
+    return keys.random_bits(typed(key), bit_width, shape, alone=alone)
 
 
 def split_in(key: Value, count: int = 2) -> list[Value]:

@@ -18,12 +18,12 @@ from functrax.primitives.elementwise import (
     gt,
     le,
     lt,
-    max,
     mul,
     rem,
     shift_right_logical,
     sub,
 )
+from functrax.primitives.extreme import max
 from functrax.primitives.keys import UINT_OF_WIDTH
 from functrax.primitives.slice_along import index_in_dim
 from functrax.random.arguments import (
@@ -164,7 +164,8 @@ def _unit(key: Value, shape: tuple[int, ...], dtype: Any) -> Value:
     """Draw from [0, 1): random bits as the fraction of a number in [1, 2), minus 1."""
     info = dtypes.finfo(dtype)
     drawn = 8 if info.nmant < 8 else info.bits
-    words = bits_of(key, drawn, shape)
+    # XLA (jaxlib 0.12) repeats what it fuses with a chain of 8-bit floats, exponentially often.
+    words = bits_of(key, drawn, shape, alone=info.bits < 16)
     unsigned = UINT_OF_WIDTH[info.bits]
     if drawn != info.bits:
         words = convert(words, unsigned)

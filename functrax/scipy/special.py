@@ -104,11 +104,13 @@ def logit(x: Any) -> Array:
 
 @fuse
 def _product(x: Value, y: Value, *, shifted: bool) -> Value:
-    """Return x log y, or x log(1 + y), and 0 where x is 0, also in the derivative."""
+    """Return x log y, or x log(1 + y), and 0 where x is 0 and the logarithm is not finite."""
+    logarithm = lax.log1p if shifted else lax.log
     zero = lax.eq(x, number(0, x.aval.dtype))
-    safe = choose(zero, number(0 if shifted else 1, y.aval.dtype), y)
-    product = lax.mul(x, lax.log1p(safe) if shifted else lax.log(safe))
-    return choose(zero, number(0, x.aval.dtype), product)
+    finite = lax.is_finite(lax.abs(logarithm(y)))
+    harmless = number(0 if shifted else 1, y.aval.dtype)
+    safe = choose(lax.bitwise_and(zero, lax.bitwise_not(finite)), harmless, y)
+    return lax.mul(x, logarithm(safe))
 
 
 def xlogy(x: Any, y: Any) -> Array:
@@ -221,7 +223,8 @@ def _logsumexp(
     dtype = a.aval.dtype
     lowest = number(-math.inf, dtypes.to_real(dtype))
     if mask is not None:
-        a = choose(*align("logsumexp", mask, a), number(-math.inf, dtype))
+        kept, a = align("logsumexp", mask, a)
+        a = choose(kept, a, number(-math.inf, dtype))
     if b is not None:
         a, b = align("logsumexp", a, b)
         a = choose(lax.ne(b, number(0, dtype)), a, number(-math.inf, dtype))

@@ -9,7 +9,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.trace import Array, Value, as_value
+from functrax.core.trace import Array, Value, as_value, describe
 from functrax.core.types import ShapedArray
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import has_tangent, zeros
@@ -17,15 +17,12 @@ from functrax.transforms.flat import (
     FlatFunction,
     argument_names,
     as_array,
+    called,
     function_name,
+    shown,
 )
 from functrax.transforms.partial import linearize_flat
 from functrax.transforms.transpose import backward_pass
-
-
-def argument_values(call: str, leaves: Sequence[Any]) -> list[Array]:
-    """Convert the leaves of the differentiated arguments."""
-    return [as_array(as_value(x, call)) for x in leaves]
 
 
 def float0_zeros(aval: ShapedArray) -> Any:
@@ -49,7 +46,7 @@ class WithAux:
     def __init__(
         self, function: Callable[..., Any], in_tree: Any, call: str, has_aux: bool
     ) -> None:
-        self.flat = FlatFunction(self.run, in_tree, call)
+        self.flat = FlatFunction(self.run, in_tree, call, user=function)
         self.function = function
         self.has_aux = has_aux
         self.count = 0
@@ -58,7 +55,7 @@ class WithAux:
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call the user's function, put aux aside, and return the output."""
-        result = self.function(*args, **kwargs)
+        result = called(self.function, args, kwargs, self.flat.call)
         if not self.has_aux:
             return result
         if not (isinstance(result, tuple) and len(result) == 2):
@@ -66,7 +63,7 @@ class WithAux:
                 self.flat.call,
                 f"{function_name(self.function)!r} to return a pair (output, aux), because "
                 "has_aux=True",
-                f"{type(result).__name__}",
+                describe(result) if isinstance(result, Array) else shown(result),
             )
         out, aux = result
         self.aux, self.aux_tree = tree.flatten(aux)
@@ -154,19 +151,24 @@ class Pullback:
     """
 
     def __init__(
-        self, call: str, fun: Callable[..., Any], leaves: Sequence[Any], in_tree: Any, has_aux: bool
+        self,
+        call: str,
+        fun: Callable[..., Any],
+        values: Sequence[Value],
+        in_tree: Any,
+        has_aux: bool,
     ) -> None:
-        """Evaluate `fun` at the values of `leaves` and record its derivative.
+        """Evaluate `fun` at values and record its derivative.
 
         Args:
             call: the user's transform, for messages.
             fun: the user's function.
-            leaves: the leaves of its arguments.
+            values: the leaves of its arguments.
             in_tree: the structure of ``(args, kwargs)``.
             has_aux: whether it returns (output, aux).
         """
         self.call = call
-        self.values = argument_values(call, leaves)
+        self.values = values
         self.active = [has_tangent(x.aval) for x in self.values]
         self.flat = WithAux(fun, in_tree, call, has_aux)
         results, self.jaxpr, self.residuals, self.nonzero = linearize_flat(
@@ -227,13 +229,15 @@ def select_arguments(
             fix="Pass the differentiated arguments by position.",
         )
     places = [n % len(args) for n in numbers]
+    if len(set(places)) != len(places):
+        raise errors.ArgumentError(call, "distinct argnums", repr(tuple(numbers)))
 
     @functools.wraps(fun)
     def rest(*chosen: Any) -> Any:
         whole = list(args)
         for place, value in zip(places, chosen, strict=True):
             whole[place] = value
-        return fun(*whole, **kwargs)
+        return called(fun, whole, kwargs, call)
 
     return tuple(args[place] for place in places), rest
 
@@ -284,11 +288,11 @@ def check_inputs(
                 "`allow_int=True`."
             )
         if not ok:
-            name = _leaf_names(fun, places, chosen)[index]
+            name = leaf_names(fun, places, chosen)[index]
             raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
 
 
-def _leaf_names(fun: Callable[..., Any], places: Sequence[int], chosen: Sequence[Any]) -> list[str]:
+def leaf_names(fun: Callable[..., Any], places: Sequence[int], chosen: Sequence[Any]) -> list[str]:
     """Name the leaves of the arguments at `places` by parameter and path."""
     names: list[str] = []
     for place, argument in zip(places, chosen, strict=True):

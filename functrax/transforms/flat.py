@@ -162,7 +162,7 @@ class FlatFunction:
         out_tree: the structure of the result.
     """
 
-    __slots__ = ("call", "function", "in_tree", "out_tree", "rebuild")
+    __slots__ = ("call", "function", "in_tree", "out_tree", "rebuild", "user")
 
     def __init__(
         self,
@@ -170,6 +170,7 @@ class FlatFunction:
         in_tree: Any,
         call: str,
         rebuild: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        user: Callable[..., Any] | None = None,
     ) -> None:
         """Wrap a function.
 
@@ -178,8 +179,10 @@ class FlatFunction:
             in_tree: the structure of ``(args, kwargs)``.
             call: the user's transform, for messages.
             rebuild: puts static arguments back: ``(args, kwargs) -> (args, kwargs)``.
+            user: the function that messages name, if it is another one.
         """
         self.function = function
+        self.user = user or function
         self.in_tree = in_tree
         self.call = call
         self.rebuild = rebuild
@@ -190,13 +193,14 @@ class FlatFunction:
         args, kwargs = self.in_tree.unflatten(map(as_array, values))
         if self.rebuild is not None:
             args, kwargs = self.rebuild(args, kwargs)
-        leaves, self.out_tree = tree.flatten(self.function(*args, **kwargs))
+        result = called(self.function, args, kwargs, self.call)
+        leaves, self.out_tree = tree.flatten(result)
         if any(getattr(x, "dtype", None) == dtypes.float0 for x in leaves):
             leaves, self.out_tree = _without_float0(leaves, self.out_tree)
-        return [x if isinstance(x, Array) else self.converted(x) for x in leaves]
+        return [x if isinstance(x, Array) else self.converted(x, result) for x in leaves]
 
-    def converted(self, leaf: Any) -> Value:
-        """Return a result that is not an array yet as a value.
+    def converted(self, leaf: Any, result: Any) -> Value:
+        """Return a part of the result that is not an array yet as a value.
 
         Raises:
             ArgumentError: if it is not array-like, naming its place in the result.
@@ -204,13 +208,66 @@ class FlatFunction:
         try:
             return as_value(leaf, self.call)
         except errors.FunctraxError as error:
-            name = function_name(self.function)
+            paths = [path for path, x in tree.flatten_with_path(result)[0] if x is leaf]
+            place = "".join(map(str, paths[0]))
             raise errors.ArgumentError(
                 self.call,
-                f"{name!r} to return arrays, numbers, or pytrees of them",
-                f"{leaf!r} of type {type(leaf).__name__}",
-                fix="Return only arrays, or make the value a static argument.",
+                f"{function_name(self.user)!r} to return arrays, numbers, or pytrees of them",
+                shown(leaf) + (f" at result{place}" if place else ""),
+                fix="Keep what is not an array outside of the function, or in its arguments.",
             ) from error
+
+
+def shown(value: Any) -> str:
+    """Describe something that is not an array, for a message."""
+    text = repr(value)
+    if len(text) > 60:
+        return f"a value of type {type(value).__name__}"
+    return f"{text} of type {type(value).__name__}"
+
+
+def argument_values(
+    call: str,
+    leaves: Sequence[Any],
+    names: Callable[[], Sequence[str]],
+    fix: str = "Convert it with `jnp.asarray`, or close over it.",
+) -> list[Array]:
+    """Convert the leaves of arguments to arrays.
+
+    Args:
+        call: the user's transform.
+        leaves: the arguments' leaves.
+        names: gives the name of each, for messages.
+        fix: what to do with something else than an array.
+
+    Raises:
+        ArgumentError: if one is not array-like, naming it.
+    """
+    values: list[Array] = []
+    for index, x in enumerate(leaves):
+        try:
+            values.append(x if isinstance(x, Array) else as_array(as_value(x, call)))
+        except errors.IntegerOverflowError:
+            raise
+        except errors.FunctraxError as error:
+            expected = f"argument {names()[index]!r} to be an array or a number"
+            raise errors.ArgumentError(call, expected, shown(x), fix=fix) from error
+    return values
+
+
+def called(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], call: str
+) -> Any:
+    """Call a user's function.
+
+    Raises:
+        ArgumentError: if it does not take these arguments.
+    """
+    try:
+        return function(*args, **kwargs)
+    except TypeError:
+        check_arity(function, args, kwargs, call)
+        raise
 
 
 def argument_names(
@@ -244,7 +301,7 @@ def argument_names(
 
 
 def check_arity(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
+    function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], call: str
 ) -> None:
     """Raise if a function cannot be called with these arguments.
 
@@ -259,8 +316,9 @@ def check_arity(
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = function_name(function)
+        keywords = f" and by keyword {', '.join(sorted(kwargs))}" if kwargs else ""
         raise errors.ArgumentError(
             call,
             f"the arguments of {name}{signature}",
-            f"{len(args)} positional and {sorted(kwargs)} ({error})",
+            f"{len(args)} positional{keywords} ({error})",
         ) from None

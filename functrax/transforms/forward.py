@@ -9,13 +9,14 @@ from functrax.core.jaxpr import eval_jaxpr
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     WithAux,
-    argument_values,
     call_tree,
     check_tangent,
     dense_tangent,
     float0_zeros,
 )
 from functrax.transforms.flat import (
+    argument_names,
+    argument_values,
     as_array,
     check_callable,
 )
@@ -59,9 +60,10 @@ def jvp(
         raise errors.TreeError(
             "jvp", f"tangents of the primals' structure {in_tree}", f"{tangent_tree}"
         )
-    values = argument_values("jvp", leaves)
+    whole = call_tree(in_tree)
+    values = argument_values("jvp", leaves, lambda: argument_names(fun, whole))
     given = [check_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
-    flat = WithAux(fun, call_tree(in_tree), "jvp", has_aux)
+    flat = WithAux(fun, whole, "jvp", has_aux)
     results, tangents_out = jvp_flat(flat, values, given)
     dense = [
         dense_tangent(r, t)
@@ -91,9 +93,10 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     """
     check_callable(fun, "linearize")
     leaves, in_tree = tree.flatten(primals)
-    values = argument_values("linearize", leaves)
+    whole = call_tree(in_tree)
+    values = argument_values("linearize", leaves, lambda: argument_names(fun, whole))
     active = [has_tangent(x.aval) for x in values]
-    flat = WithAux(fun, call_tree(in_tree), "linearize", has_aux)
+    flat = WithAux(fun, whole, "linearize", has_aux)
     results, jaxpr, residuals, nonzero = linearize_flat(flat, values, active, name="linearize")
     out_avals = [r.aval for r in results[: flat.count]]
 

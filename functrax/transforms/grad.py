@@ -12,15 +12,17 @@ from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     Pullback,
     argument_numbers,
-    argument_values,
     call_tree,
     check_cotangent,
     check_inputs,
+    leaf_names,
     select_arguments,
 )
 from functrax.transforms.flat import (
     FlatFunction,
     abstractify,
+    argument_names,
+    argument_values,
     as_array,
     check_callable,
     function_name,
@@ -60,7 +62,9 @@ def vjp(
     if reduce_axes:
         raise errors.ArgumentError("vjp", "reduce_axes=()", repr(reduce_axes))
     leaves, in_tree = tree.flatten(primals)
-    pullback = Pullback("vjp", fun, leaves, call_tree(in_tree), has_aux)
+    whole = call_tree(in_tree)
+    values = argument_values("vjp", leaves, lambda: argument_names(fun, whole))
+    pullback = Pullback("vjp", fun, values, whole, has_aux)
     flat = pullback.flat
     out_tree = flat.flat.out_tree
     out_avals = [r.aval for r in pullback.results[: flat.count]]
@@ -219,8 +223,8 @@ def _gradient(
         try:
             chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
             leaves, in_tree = tree.flatten((chosen, {}))
-            values = argument_values(call, leaves)
             places = [n % len(args) for n in numbers]
+            values = argument_values(call, leaves, lambda: leaf_names(fun, places, chosen))
             check_inputs(
                 call, fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
             )
@@ -230,7 +234,7 @@ def _gradient(
         except Exception as error:
             raise errors.filter_traceback(error) from error.__cause__
         gradients = in_tree.unflatten(cotangents)[0]
-        if isinstance(argnums, int):
+        if not isinstance(argnums, Sequence):
             gradients = gradients[0]
         if not with_value:
             return (gradients, pullback.flat.aux_of(pullback.results)) if has_aux else gradients

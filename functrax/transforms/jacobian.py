@@ -22,11 +22,12 @@ from functrax.transforms.differentiate import (
     Pullback,
     WithAux,
     argument_numbers,
-    argument_values,
     check_inputs,
+    leaf_names,
     select_arguments,
 )
 from functrax.transforms.flat import (
+    argument_values,
     as_array,
     check_callable,
     function_name,
@@ -83,8 +84,8 @@ def jacfwd(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         chosen, rest = select_arguments("jacfwd", fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
-        values = argument_values("jacfwd", leaves)
         places = [n % len(args) for n in numbers]
+        values = argument_values("jacfwd", leaves, lambda: leaf_names(fun, places, chosen))
         check_inputs(
             "jacfwd", fun, values, places, chosen, holomorphic=holomorphic, allow_complex=False
         )
@@ -107,7 +108,7 @@ def jacfwd(
             tangent, dim = next(columns) if has else (zeros(result.aval), None)
             dense = move_batch_axis(BatchAxis(total), tangent, dim, result.aval.ndim)
             parts.append(_split_last(dense, result.aval.shape, avals))
-        jacobians = _assemble(flat, in_tree, parts, isinstance(argnums, int))
+        jacobians = _assemble(flat, in_tree, parts, not isinstance(argnums, Sequence))
         return (jacobians, flat.aux_of(results)) if has_aux else jacobians
 
     return jacobian
@@ -162,8 +163,8 @@ def jacrev(
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         chosen, rest = select_arguments("jacrev", fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
-        values = argument_values("jacrev", leaves)
         places = [n % len(args) for n in numbers]
+        values = argument_values("jacrev", leaves, lambda: leaf_names(fun, places, chosen))
         check_inputs(
             "jacrev", fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
         )
@@ -191,7 +192,7 @@ def jacrev(
         rows = iter([move_batch_axis(axis, c, d) for c, d in zip(pulled, dims, strict=True)])
         dense = [None if is_zero else next(rows) for is_zero in zero]
         parts = [_rows(dense, pullback, outputs, total, index) for index in range(len(outputs))]
-        jacobians = _assemble(pullback.flat, in_tree, parts, isinstance(argnums, int))
+        jacobians = _assemble(pullback.flat, in_tree, parts, not isinstance(argnums, Sequence))
         return (jacobians, pullback.flat.aux_of(pullback.results)) if has_aux else jacobians
 
     return jacobian

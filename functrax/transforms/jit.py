@@ -35,6 +35,7 @@ from functrax.transforms.flat import (
     check_arity,
     check_callable,
     function_name,
+    shown,
 )
 from functrax.transforms.jvp import Tangent, jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
@@ -320,7 +321,7 @@ class JitFunction(Generic[P, R]):
             raise errors.ArgumentError(
                 "jit",
                 f"argument {name!r} of {function_name(self.function)!r} to be an array or a number",
-                f"{leaf!r} of type {type(leaf).__name__}",
+                shown(leaf),
                 fix="Mark it static (`static_argnums`/`static_argnames`), or close over it.",
             ) from error
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import tree
-from functrax.transforms.flat import function_name
+from functrax.core.trace import Array
+from functrax.transforms.flat import function_name, shown
 
 Names = tuple[str, ...]
 
@@ -116,7 +117,7 @@ class StaticArguments:
             raise errors.HashError(
                 self.call,
                 f"static argument {name!r} of {function_name(function)!r} to be hashable",
-                f"{value!r} of type {type(value).__name__}",
+                f"an array, {value.aval!r}" if isinstance(value, Array) else shown(value),
                 fix="Pass a tuple instead of a list, or do not mark it static.",
             ) from None
 

@@ -9,13 +9,14 @@ from typing import Any, ParamSpec, TypeVar
 from functrax import errors
 from functrax.core import tree
 from functrax.core.primitive import BatchAxis
-from functrax.core.trace import Value, as_value
+from functrax.core.trace import Value
 from functrax.primitives.rules import Dim, move_batch_axis
 from functrax.transforms.batch import batch_flat
 from functrax.transforms.flat import (
     FlatFunction,
     TreeWithFloat0,
     argument_names,
+    argument_values,
     as_array,
     check_callable,
     function_name,
@@ -99,7 +100,7 @@ def _vmap(
     kwargs: Any,
 ) -> Any:
     leaves, in_tree = tree.flatten((args, kwargs))
-    values = [as_value(x, "vmap") for x in leaves]
+    values = argument_values("vmap", leaves, lambda: argument_names(fun, in_tree))
     dims = _in_dims(fun, in_axes, args, kwargs, in_tree, values)
     axis = BatchAxis(_size(fun, in_tree, values, dims, axis_size), axis_name)
     flat = FlatFunction(fun, in_tree, "vmap")
@@ -143,7 +144,9 @@ def _in_dims(
         dims = tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=_is_none)
     except (ValueError, errors.TreeError) as error:
         raise errors.AxesError(
-            "vmap", "in_axes to be a prefix of the arguments' trees", f"{in_axes} ({error})"
+            "vmap",
+            "in_axes to be a prefix of the arguments' trees",
+            f"{in_axes}{_reason(error, 'prefix_tree[0]', 'in_axes')}",
         ) from None
     found: list[Dim] = []
     for index, (value, dim) in enumerate(zip(values, dims, strict=True)):
@@ -221,8 +224,16 @@ def _out_dims(fun: Callable[..., Any], out_axes: Any, out_tree: Any) -> list[Dim
         raise errors.AxesError(
             "vmap",
             f"out_axes to be a prefix of the result's tree of {function_name(fun)!r}",
-            f"{out_axes} ({error})",
+            f"{out_axes}{_reason(error, 'prefix_tree', 'out_axes')}",
         ) from None
+
+
+def _reason(error: Exception, name: str, argument: str) -> str:
+    """Say where one tree is no prefix of another, in the user's words."""
+    if not isinstance(error, errors.TreeError):
+        return ""
+    expected = error.expected.replace(name, argument).replace(" to be ", " must be ", 1)
+    return f": {expected}, not {error.got}"
 
 
 def _place(fun: Callable[..., Any], axis: BatchAxis, value: Value, dim: Dim, wanted: Dim) -> Value:

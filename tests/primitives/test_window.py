@@ -9,7 +9,8 @@ from jax import lax as jax_lax
 
 import functrax
 from functrax import errors
-from functrax.primitives.elementwise import add, max, min, mul, sub
+from functrax.primitives.elementwise import add, mul, sub
+from functrax.primitives.extreme import max, min
 from functrax.primitives.window import reduce_window_sum
 from functrax.primitives.window_extreme import reduce_window_max, reduce_window_min
 from functrax.primitives.window_generic import reduce_window

@@ -424,7 +424,7 @@ def jit_of_methods_and_partials(jx):
             return self.scale * x
 
         @jx.jit
-        def as_pytree(x):
+        def as_pytree(x):  # noqa: N805
             return x * 3
 
     model = Model(2.0)

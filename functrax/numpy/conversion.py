@@ -1,0 +1,37 @@
+"""Conversion of arrays to other dtypes."""
+
+from typing import Any
+
+from functrax.core import dtypes
+from functrax.core.trace import Array
+from functrax.numpy.creation import array, dtype_or_default, from_array, placed
+from functrax.primitives.convert import convert, convert_element_type
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
+    """Convert an array to another dtype.
+
+    Args:
+        x: array-like.
+        dtype: the dtype; None is the default float.
+        copy: bool, whether the result has memory of its own also if nothing changes.
+        device: where to put it.
+
+    Returns:
+        An array of the same shape; integers wrap as in C, floats lose their fraction.
+
+    Example:
+        >>> jnp.astype(jnp.array([1.5, 2.5]), int)
+        Array([1, 2], dtype=int32)
+    """
+    dtype = dtype_or_default("astype", dtype)
+    if not isinstance(x, Array):
+        x = array(x, copy=False)
+    aval = x.aval
+    if aval.dtype == dtype and not aval.weak_type:
+        made = from_array(x, None, copy)
+    elif dtypes.is_complex(aval.dtype) and not dtypes.is_complex(dtype):
+        made = convert_element_type(x, dtype)
+    else:
+        made = convert(x, dtype)
+    return made if device is None else placed("astype", made, device)

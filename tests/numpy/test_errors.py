@@ -1,0 +1,203 @@
+"""What users see when arguments do not fit: the whole message, without the place in the file."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import functrax
+import functrax.numpy as jnp
+from functrax import errors
+
+x, y = np.ones((3, 4), np.float32), np.ones((5, 4), np.float32)
+
+CASES: list[tuple[str, type[Exception], str]] = [
+    (
+        "jnp.add(a, b)",
+        errors.ShapeError,
+        "[add] expected operands of one shape (or scalars); got f32[3,4], f32[5,4]. "
+        "Reshape or `broadcast_to` a common shape.",
+    ),
+    (
+        "a + jnp.ones((2, 3, 5))",
+        errors.ShapeError,
+        "[add] expected shapes that broadcast together; got (3, 4), (2, 3, 5). "
+        "Sizes of trailing axes must be equal, or 1.",
+    ),
+    (
+        "a @ b",
+        errors.ShapeError,
+        "[matmul] expected the last axis of the first array to be as long as the last but one (of a vector: the "
+        "only one) of the second; got f32[3,4], f32[5,4]. Transpose or reshape one of them.",
+    ),
+    (
+        "jnp.einsum('ij,jk->ik', a, b)",
+        errors.ShapeError,
+        "[einsum] expected one size for each letter of 'ij,jk->ik'; got 4 and 5 for 'j', in shapes (3, 4), (5, 4).",
+    ),
+    (
+        "jnp.einsum('ij->ijk', a)",
+        errors.ArgumentError,
+        "[einsum] expected letters of the arrays, each once, after the arrow; got 'ij->ijk'.",
+    ),
+    (
+        "jnp.reshape(a, (5, -1))",
+        errors.ShapeError,
+        "[reshape] expected a shape of 12 elements; got (5, -1) for an array of shape (3, 4).",
+    ),
+    (
+        "jnp.sum([1, 2])",
+        errors.ArgumentError,
+        "[sum] expected an array or a number; got [1, 2] of type list. Convert it with `jnp.asarray`.",
+    ),
+    (
+        "jnp.sum(a, axis=2)",
+        errors.BoundsError,
+        "[sum] expected an axis of an array of 2 axes; got axis 2.",
+    ),
+    (
+        "jnp.max(jnp.zeros((0, 3)))",
+        errors.ShapeError,
+        "[max] expected at least one element to reduce; got f32[0,3]. Give `initial`.",
+    ),
+    (
+        "jnp.sum(a, out=a)",
+        errors.ArgumentError,
+        "[sum] expected out=None; got f32[3,4]. Arrays are immutable: use the result.",
+    ),
+    (
+        "jnp.zeros((2, -1))",
+        errors.ArgumentError,
+        "[zeros] expected a shape of non-negative integers; got (2, -1).",
+    ),
+    (
+        "jnp.asarray(2**40)",
+        errors.IntegerOverflowError,
+        "[array] expected integers from -2147483648 to 2147483647, which int32 holds; got 1099511627776. "
+        'Ask for dtype="int64", which holds it.',
+    ),
+    (
+        "jnp.arange(3) + 2**40",
+        errors.IntegerOverflowError,
+        "[add] expected integers from -2147483648 to 2147483647, which int32 holds; got 1099511627776. "
+        'Ask for dtype="int64", which holds it.',
+    ),
+    (
+        "jnp.asarray([[1], [1, 2]])",
+        errors.ShapeError,
+        "[array] expected nested sequences of equal lengths; got lengths that differ, in [[1], [1, 2]].",
+    ),
+    (
+        "jnp.asarray('text')",
+        errors.ArgumentError,
+        "[array] expected numbers, or sequences of numbers; got 'text' of type str.",
+    ),
+    (
+        "jnp.concatenate([])",
+        errors.ArgumentError,
+        "[concatenate] expected at least one array; got an empty sequence.",
+    ),
+    (
+        "jnp.concatenate([1.0, 2.0])",
+        errors.ShapeError,
+        "[concatenate] expected arrays of at least one axis; got (), (). Use `jnp.stack` to join numbers.",
+    ),
+    (
+        "jnp.stack([a, b])",
+        errors.ShapeError,
+        "[stack] expected arrays of one shape; got (3, 4), (5, 4).",
+    ),
+    (
+        "jnp.split(a, 5, axis=1)",
+        errors.ShapeError,
+        "[split] expected a size that divides into 5 equal parts; got size 4 of axis 1.",
+    ),
+    (
+        "jnp.broadcast_to(a, (4,))",
+        errors.ShapeError,
+        "[broadcast_to] expected an array that broadcasts to (4,); got shape (3, 4).",
+    ),
+    (
+        "jnp.power(jnp.arange(3), -1)",
+        errors.ArgumentError,
+        "[power] expected a non-negative exponent for integers; got -1. "
+        "Convert the base to a float with `.astype(float)`.",
+    ),
+    (
+        "jnp.sin(functrax.random.key(0))",
+        errors.KeyTypeError,
+        "[sin] expected an array of floating or complex dtype; got the PRNG key key<fry>[]. "
+        "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers.",
+    ),
+    (
+        "jnp.int4(1) + jnp.float32(1)",
+        functrax.dtypes.TypePromotionError,
+        "[add] expected dtypes that promote to a common one; got int4, float32. "
+        "Numbers of 8 bits and fewer are not promoted: convert one with astype.",
+    ),
+    (
+        "functrax.jit(lambda v: jnp.arange(v))(3)",
+        errors.TracerArrayError,
+        "[arange] expected a concrete 'start'; got a traced ~i32[] made at the call of <lambda>, argument v. "
+        "The shape would depend on a traced value.",
+    ),
+    (
+        "functrax.jit(jnp.nonzero)(jnp.ones(3))",
+        errors.TracerArrayError,
+        "[nonzero] expected a concrete array; got a traced f32[3] made at the call of nonzero, argument a. "
+        "Give `size`, so that the shape is known.",
+    ),
+    (
+        "jnp.pad(a, 1, mode='edges')",
+        errors.ArgumentError,
+        "[pad] expected a mode among constant, empty, edge, wrap, reflect, symmetric, linear_ramp, maximum, minimum, "
+        "mean, with its own arguments; got mode='edges'.",
+    ),
+    (
+        "jnp.take(a, 1.5)",
+        errors.DtypeError,
+        "[take] expected integer indices; got ~f32[].",
+    ),
+    (
+        "jnp.where(a > 0, a)",
+        errors.ArgumentError,
+        "[where] expected both x and y, or neither; size and fill_value only without them; got another combination.",
+    ),
+    (
+        "jnp.linalg.norm(a, 2)",
+        errors.ArgumentError,
+        "[norm] expected ord='fro', 1, -1, infinity or -infinity for matrices; got 2. "
+        "Norms of singular values need `svd`.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("expression", "kind", "message"), CASES, ids=[case[0] for case in CASES])
+def test_message(expression: str, kind: type[Exception], message: str) -> None:
+    names: dict[str, Any] = {
+        "jnp": jnp,
+        "functrax": functrax,
+        "a": jnp.asarray(x),
+        "b": jnp.asarray(y),
+    }
+    with pytest.raises(kind) as raised:
+        eval(expression, names)
+    assert re.sub(r" \([^() ]*:\d+\)", "", str(raised.value)) == message
+
+
+@pytest.mark.parametrize("other", [None, "text", [1, 2], {}, object()])
+def test_operators_leave_foreign_types_alone(other: Any) -> None:
+    a = jnp.ones(2)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        a + other
+    with pytest.raises(TypeError, match="unsupported operand"):
+        other - a
+    assert (a == other) is False
+    assert (a != other) is True
+
+
+def test_arrays_are_immutable() -> None:
+    a = jnp.ones(2)
+    with pytest.raises(TypeError, match=r"x = x.at\[i\].set\(y\)"):
+        a[0] = 2.0

@@ -1,0 +1,97 @@
+"""The names of functrax.lax: JAX's, with JAX's results."""
+
+import types
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import functrax
+from functrax import errors, lax
+from tests.numpy.compare import rows
+
+CASES = rows("""
+lax.select(b, f[0], f[1])
+lax.full((2, 3), 2.0)
+lax.full((), 2)
+lax.full((2,), 1, 'float32')
+lax.full_like(f, 2)
+lax.iota('float32', 4)
+lax.broadcasted_iota('int32', (2, 3), 1)
+lax.broadcast(f, (4, 5))
+lax.broadcast_to_rank(f, 4)
+lax.collapse(f, 0)
+lax.collapse(f, 0, 2)
+lax.collapse(t, 1)
+lax.reciprocal(f)
+lax.add(f, f)
+lax.mul(f, 2.0)
+lax.sub(2.0, f)
+lax.max(f, 0.0)
+lax.exp(f)
+lax.rsqrt(abs(f))
+lax.square(f)
+lax.integer_pow(f, 3)
+lax.convert_element_type(f, 'int32')
+lax.bitcast_convert_type(f, 'int32')
+lax.clamp(0.0, f, 1.0)
+lax.select_n(b, f[0], f[1])
+lax.dot(f, f.T)
+lax.dot_general(f, f, (((1,), (1,)), ((), ())))
+lax.reduce_sum(f, (0,)) if hasattr(lax, 'reduce_sum') else f.sum(0)
+lax.argmax(f, 1, 'int32')
+lax.cumsum(f, 1)
+lax.sort(f)
+lax.rev(f, (0,))
+lax.transpose(f, (1, 0))
+lax.reshape(f, (3, 2))
+lax.squeeze(f[None], (0,))
+lax.expand_dims(f, (0,))
+lax.concatenate([f, f], 0)
+lax.pad(f, 0.0, ((1, 0, 1), (0, 1, 0)))
+lax.slice(f, (0, 1), (2, 3))
+lax.dynamic_slice(f, (0, 1), (2, 2))
+lax.dynamic_update_slice(f, f[:1], (1, 0))
+lax.stop_gradient(f)
+lax.erf(f)
+lax.round(f, lax.RoundingMethod.TO_NEAREST_EVEN)
+""")
+
+
+@pytest.mark.parametrize("expression", CASES)
+def test_as_jax(expression: str) -> None:
+    def evaluate(library: Any) -> Any:
+        f = library.numpy.asarray(np.array([[-1.5, 0.5, 2.5], [3.0, -0.25, 1.0]], np.float32))
+        names = {"lax": library.lax, "f": f, "b": library.numpy.asarray([True, False, True])}
+        return eval(expression, names | {"t": library.numpy.ones((2, 3, 4))})
+
+    ours, theirs = evaluate(functrax), evaluate(jax)
+    assert (ours.shape, ours.dtype, ours.weak_type) == (
+        theirs.shape,
+        theirs.dtype,
+        theirs.weak_type,
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_names_are_those_of_jax() -> None:
+    """Every public name stands in jax.lax too, and everything is documented."""
+    ours = {name for name in vars(lax) if not name.startswith("_")}
+    ours -= {name for name in ours if isinstance(getattr(lax, name), types.ModuleType)}
+    ours -= {"Any", "Sequence", "IntEnum", "Array", "as_value", "bind"}
+    assert ours <= set(dir(jax.lax)) | set(dir(jax.lax.linalg)), ours - set(dir(jax.lax))
+    for name in ours:
+        member = getattr(lax, name)
+        assert member.__doc__, name
+
+
+def test_full_takes_a_number() -> None:
+    with pytest.raises(errors.ShapeError) as raised:
+        lax.full((2,), np.ones(2))
+    assert str(raised.value).startswith("[full] expected a number; got shape (2,)")
+
+
+def test_collapse_needs_axes() -> None:
+    with pytest.raises(errors.BoundsError):
+        lax.collapse(np.ones((2, 3)), 1, 1)

@@ -1,0 +1,147 @@
+"""`checkpoint`: the same values and derivatives, computed again. The primitive is ``checkpoint``."""
+
+import functools
+
+import numpy as np
+import pytest
+
+import functrax
+import functrax.numpy as jnp
+from functrax import errors
+from functrax.core.jaxpr import subjaxprs
+
+
+def count(jaxpr, name):
+    """Count an operation in a program and the programs in it."""
+    return sum(
+        (eqn.primitive.name == name) + sum(count(inner, name) for inner in subjaxprs(eqn.params))
+        for eqn in jaxpr.eqns
+    )
+
+
+def residual_sizes(f, *args):
+    """Return the number of elements that the backward pass keeps."""
+    _, push = functrax.linearize(f, *args)
+    jaxpr = functrax.make_jaxpr(push)(*args)
+    return sum(const.size for const in jaxpr.consts)
+
+
+def chain(x):
+    for _ in range(4):
+        x = jnp.sin(jnp.cos(x))
+    return x
+
+
+def test_the_inside_is_computed_again():
+    plain = functrax.make_jaxpr(functrax.grad(lambda x: chain(x)))(1.0)
+    again = functrax.make_jaxpr(functrax.grad(lambda x: functrax.checkpoint(chain)(x)))(1.0)
+    assert count(plain, "sin") + count(plain, "cos") == 16
+    assert count(again, "sin") + count(again, "cos") > 16 + 4
+
+
+def test_only_the_inputs_are_kept():
+    x = jnp.ones(100)
+    assert residual_sizes(lambda x: chain(x).sum(), x) >= 400
+    assert residual_sizes(lambda x: functrax.checkpoint(chain)(x).sum(), x) <= 100
+
+
+def test_a_barrier_keeps_xla_from_merging():
+    text = functrax.jit(functrax.grad(functrax.checkpoint(chain))).lower(1.0).as_text()
+    assert "optimization_barrier" in text
+    free = functrax.checkpoint(chain, prevent_cse=False)
+    assert "optimization_barrier" not in functrax.jit(functrax.grad(free)).lower(1.0).as_text()
+    np.testing.assert_allclose(functrax.grad(free)(1.0), functrax.grad(chain)(1.0), rtol=1e-6)
+
+
+def test_derivatives_of_every_order_and_mode():
+    f = functrax.checkpoint(lambda x, y: jnp.sin(x * y) * jnp.exp(y))
+    g = lambda x, y: jnp.sin(x * y) * jnp.exp(y)  # noqa: E731
+    grad, jit, vmap = functrax.grad, functrax.jit, functrax.vmap
+    second = lambda f: grad(grad(f), argnums=1)  # noqa: E731
+    for derive in (
+        grad, second, lambda f: jit(second(f)), lambda f: grad(second(f)), functrax.hessian,
+        lambda f: functrax.jacfwd(functrax.jacfwd(f)), lambda f: grad(jit(f), argnums=1),
+        lambda f: lambda x, y: vmap(grad(f), (0, None))(jnp.stack([x, y]), y),
+        lambda f: lambda x, y: grad(lambda x: vmap(f, (0, None))(x, y).sum())(jnp.stack([x, y])),
+        lambda f: lambda x, y: functrax.jvp(f, (x, y), (y, x))[1],
+        lambda f: lambda x, y: functrax.linearize(f, x, y)[1](y, x),
+    ):  # fmt: skip
+        point = jnp.float32(0.7), jnp.float32(-0.4)
+        np.testing.assert_allclose(derive(f)(*point), derive(g)(*point), rtol=2e-5)
+
+
+def test_nested_checkpoints():
+    f = functrax.checkpoint(lambda x: functrax.checkpoint(chain)(x) * x)
+    g = functrax.checkpoint(functrax.jit(functrax.checkpoint(functrax.vmap(chain))))
+    h = lambda x: chain(x) * x  # noqa: E731
+    np.testing.assert_allclose(functrax.grad(f)(0.3), functrax.grad(h)(0.3), rtol=1e-5)
+    x = jnp.array([0.3, 0.4])
+    total = lambda f: functrax.grad(lambda x: f(x).sum())  # noqa: E731
+    np.testing.assert_allclose(total(g)(x), total(chain)(x), rtol=1e-5)
+
+
+def test_integers_constants_and_trees():
+    def f(p, n):
+        return {"y": p["x"] * n, "n": n + 1, "c": 2.5, "none": None}
+
+    g = functrax.checkpoint(f)
+    out = functrax.jit(g)({"x": 2.0}, 3)
+    assert {k: v if v is None else float(v) for k, v in out.items()} == {
+        "y": 6, "n": 4, "c": 2.5, "none": None}  # fmt: skip
+    assert functrax.grad(lambda x: g({"x": x}, 3)["y"] * g({"x": x}, 2)["c"])(2.0) == 7.5
+
+
+def test_closures_over_differentiated_values():
+    def f(w):
+        return functrax.checkpoint(lambda x: jnp.sin(w * x))(2.0)
+
+    np.testing.assert_allclose(functrax.grad(f)(0.3), 2 * np.cos(0.6), rtol=1e-6)
+    np.testing.assert_allclose(functrax.jit(functrax.grad(f))(0.3), 2 * np.cos(0.6), rtol=1e-6)
+
+
+def test_static_arguments_and_decoration():
+    @functools.partial(functrax.checkpoint, static_argnums=(1,))
+    def power(x, n, scale=1.0):
+        """Docs."""
+        return scale * x**n if n > 1 else x
+
+    assert functrax.grad(power)(2.0, 3) == 12
+    assert functrax.grad(power)(2.0, 1) == 1
+    assert functrax.grad(lambda x: power(x, 2, scale=5.0))(2.0) == 20
+    assert (power.__name__, power.__doc__) == ("power", "Docs.")
+
+
+def test_eager_calls_are_plain_calls():
+    seen = []
+    f = functrax.checkpoint(lambda x: seen.append(x) or x * 2)
+    assert f(3.0) == 6
+    assert seen == [3.0]
+
+
+def test_custom_rules_inside():
+    @functrax.custom_vjp
+    def f(x):
+        return jnp.sin(x)
+
+    f.defvjp(lambda x: (f(x), x), lambda x, g: (10.0 * g * jnp.cos(x),))
+
+    @functrax.custom_jvp
+    def g(x):
+        return jnp.sin(x)
+
+    g.defjvp(lambda p, t: (g(*p), 10.0 * t[0] * jnp.cos(p[0])))
+    for custom in (f, g):
+        again = functrax.checkpoint(lambda x, custom=custom: custom(x) * 2)
+        np.testing.assert_allclose(functrax.grad(again)(0.3), 20 * np.cos(0.3), rtol=1e-6)
+        np.testing.assert_allclose(
+            functrax.jit(functrax.grad(functrax.grad(again)))(0.3), -20 * np.sin(0.3), rtol=1e-6
+        )
+
+
+def test_a_policy_is_refused():
+    with pytest.raises(errors.ArgumentError, match="policy=None"):
+        functrax.checkpoint(chain, policy=lambda *_: True)
+
+
+def test_remat_is_another_name():
+    assert functrax.remat is functrax.checkpoint
