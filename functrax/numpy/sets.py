@@ -103,9 +103,9 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
             values,
             places[0],
             places[2],
-            axis,
+            axis,  # pyright: ignore[reportArgumentType]
             size,
-            fill_value,  # pyright: ignore[reportArgumentType]
+            fill_value,
         )
     index = dtypes.int_dtype()
     return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (the golden texts)
 """StableHLO modules: golden texts, source locations, names, constants, donation, determinism."""
 
 import re

@@ -424,7 +424,7 @@ def jit_of_methods_and_partials(jx):
             return self.scale * x
 
         @jx.jit
-        def as_pytree(x):  # noqa: N805
+        def as_pytree(x):
             return x * 3
 
     model = Model(2.0)
