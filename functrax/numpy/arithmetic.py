@@ -55,7 +55,7 @@ TRUE_DIVIDE = Operation(
     to_float=True,
     example=(
         "true_divide(jnp.arange(3), 2)",
-        "Array([0. , 0.5, 1. ], dtype=float32, weak_type=True)",
+        "Array([0. , 0.5, 1. ], dtype=float32)",
     ),
 )
 MAXIMUM = Operation(

@@ -361,7 +361,7 @@ real = unary(
     direct=frozenset(dtypes.COMPLEXES),
     otherwise=to_array,
     returns="An array of the same shape and of real dtype.",
-    example=("real(jnp.array(1 + 2j))", "Array(1., dtype=float32)"),
+    example=("real(jnp.array(1 + 2j))", "Array(1., dtype=float32, weak_type=True)"),
 )
 
 

@@ -268,8 +268,8 @@ def logsumexp(
         ``(array, sign)``.
 
     Example:
-        >>> functrax.scipy.special.logsumexp(jnp.array([1000.0, 1000.0]))
-        Array(1000.6931, dtype=float32)
+        >>> functrax.scipy.special.logsumexp(jnp.array([1000.0, -jnp.inf]))
+        Array(1000., dtype=float32)
     """
     if b is None:
         values = [inexact(a, "logsumexp"), None]

@@ -3,6 +3,7 @@ values or as a program.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
-from functrax.core.trace import Value, as_value, current
-from functrax.core.types import ShapedArray
+from functrax.core.trace import VALUES, Array, Value, as_value, current, describe
+from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
-from functrax.transforms.flat import as_array, check_arity, function_name
+from functrax.transforms.flat import as_array, check_arity, function_name, shown
 from functrax.transforms.stage import StageTrace, stage_open
 
 Flat = Callable[..., Sequence[Value]]
@@ -93,61 +94,137 @@ def user_tangent(aval: ShapedArray, tangent: Value | None = None) -> Any:
     return as_array(zeros(aval) if tangent is None else tangent)
 
 
+def check_outputs(
+    name: str, kind: str, results: Sequence[Value], jaxpr: Jaxpr | None
+) -> None:
+    """Check the outputs of a rule against those of the function, where that has been traced.
+
+    Raises:
+        CustomRuleError: showing the types of both.
+    """
+    if jaxpr is None:
+        return
+    wanted = [aval.strong() for aval in jaxpr.out_avals]
+    types = [result.aval.strong() for result in results]
+    if types != wanted:
+        raise errors.CustomRuleError(
+            name, f"{kind} to return the function's output, {short_types(wanted)}", short_types(types)
+        )
+
+
+def checked_pair(name: str, rule: Callable[..., Any], kind: str, result: Any) -> tuple[Any, Any]:
+    """Return the pair that a rule must return.
+
+    Raises:
+        CustomRuleError: if it is none.
+    """
+    if isinstance(result, tuple | list) and len(result) == 2:
+        return result[0], result[1]
+    raise errors.CustomRuleError(name, f"{kind} to return a pair", described(result), where=place_of(rule))
+
+
+def checked_values(name: str, rule: Callable[..., Any], kind: str, leaves: Sequence[Any]) -> list[Value]:
+    """Return what a rule computed as values.
+
+    Raises:
+        CustomRuleError: if it is not arrays.
+    """
+    try:
+        return [as_value(x, name) for x in leaves]
+    except errors.ArgumentError as error:
+        wrong = next(x for x in leaves if not isinstance(x, VALUES) and not hasattr(x, "dtype"))
+        expected = f"{kind} to return arrays and numbers"
+        raise errors.CustomRuleError(
+            name, expected, described(wrong), where=place_of(rule)
+        ) from error
+
+
+def described(value: Any) -> str:
+    """Describe what a rule returned, for a message."""
+    return describe(value) if isinstance(value, Array) else shown(value)
+
+
+def place_of(function: Callable[..., Any]) -> str | None:
+    """Return ``file:line`` of a user's function, or None if it has no code of its own."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code else None
+
+
 def checked_leaves(
-    call: str,
+    name: str,
+    rule: Callable[..., Any],
     what: str,
     result: Any,
     expected_tree: Any,
     avals: Sequence[ShapedArray],
-    *,
-    exact: bool = True,
+    names: Callable[[], Sequence[str]] | None = None,
 ) -> list[Value | None]:
     """Flatten a rule's result and check it against the types it must have.
 
     Args:
-        call: the decorated function, for messages.
-        what: what the result is, for messages.
+        name: the decorated function, for messages.
+        rule: the user's rule.
+        what: what it must return, for messages.
         result: a pytree; None stands for a zero (sub)tree.
         expected_tree: the structure it must have.
         avals: the type of each leaf.
-        exact: whether the dtypes must agree.
+        names: gives what each leaf is for; its path by default.
 
     Returns:
         One value per leaf, None for zero.
 
     Raises:
-        CustomRuleError: naming both structures, or both types and the path.
+        CustomRuleError: naming both structures, or both types and the leaf.
     """
-    placeholder = tree.unflatten(expected_tree, list(range(expected_tree.num_leaves)))
-    leaves: list[Any] = []
-    try:
-        given = tree.structure(placeholder).flatten_up_to(result) if result is not None else None
-    except ValueError:
-        given = None
-    leaves = _with_nones(call, what, result, placeholder) if given is None else list(given)
-    paths = [tree.keystr(path) for path, _ in tree.leaves_with_path(placeholder)]
+    where = place_of(rule)
+    leaves = _leaves_up_to(result, expected_tree)
+    if leaves is None:
+        fix = "None stands for zero." if names is None else "Return a tuple with one entry for each "
+        fix += "" if names is None else "argument that is differentiated; None stands for zero."
+        raise errors.CustomRuleError(
+            name,
+            f"{what} of the structure {expected_tree}",
+            f"{tree.structure(result)}",
+            where=where,
+            fix=fix,
+        )
     checked: list[Value | None] = []
-    for path, leaf, aval in zip(paths, leaves, avals, strict=True):
+    for index, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
         if leaf is None or getattr(leaf, "dtype", None) == dtypes.float0 or not has_tangent(aval):
             checked.append(None)
             continue
-        value = as_value(leaf, call)
-        if value.aval.shape != aval.shape or (exact and value.aval.dtype != aval.dtype):
+        (value,) = checked_values(name, rule, what, [leaf])
+        if value.aval.shape != aval.shape or value.aval.dtype != aval.dtype:
+            place = f" for {names()[index]!r}" if names else _path_of(expected_tree, index)
             raise errors.CustomRuleError(
-                call, f"{what}{path} of type {aval.strong()!r}", f"{value.aval!r}"
+                name, f"{what} of type {aval.strong()!r}{place}", f"{value.aval!r}", where=where
             )
         checked.append(value)
     return checked
 
 
-def _with_nones(call: str, what: str, result: Any, placeholder: Any) -> list[Any]:
-    """Expand None, where it stands for a subtree, to one None per leaf."""
+def _path_of(structure: Any, index: int) -> str:
+    placeholder = tree.unflatten(structure, list(range(structure.num_leaves)))
+    path = tree.keystr(tree.leaves_with_path(placeholder)[index][0])
+    return f" at {path}" if path else ""
+
+
+def _leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:
+    """Flatten a tree in which None may stand for a subtree; None if it does not fit."""
+    leaves, structure = tree.flatten(result, is_leaf=lambda x: x is None)
+    if structure == expected_tree:
+        return leaves
+    placeholder = tree.unflatten(expected_tree, list(range(expected_tree.num_leaves)))
     try:
-        return tree.broadcast_prefix(result, placeholder, is_leaf=lambda x: x is None)
-    except (ValueError, errors.TreeError):
-        raise errors.CustomRuleError(
-            call,
-            f"{what} of the structure {tree.structure(placeholder)}",
-            f"{tree.structure(result)}",
-            fix="Return one entry per differentiable argument; None stands for zero.",
-        ) from None
+        parts = structure.flatten_up_to(placeholder)
+    except ValueError:
+        return None
+    found: list[Any] = []
+    for leaf, part in zip(leaves, parts, strict=True):
+        if leaf is None:
+            found += [None] * tree.structure(part).num_leaves
+        elif type(part) is int:
+            found.append(leaf)
+        else:
+            return None
+    return found

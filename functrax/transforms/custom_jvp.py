@@ -18,13 +18,23 @@ from functrax.transforms.calls import (
     Flat,
     JaxprFunction,
     as_program,
+    check_outputs,
     checked_leaves,
+    checked_pair,
+    checked_values,
     merge_nondiff,
+    place_of,
     positional,
     split_nondiff,
     user_tangent,
 )
-from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
+from functrax.transforms.flat import (
+    FlatFunction,
+    as_array,
+    called,
+    check_callable,
+    function_name,
+)
 from functrax.transforms.stage import StageTrace
 
 P = ParamSpec("P")
@@ -63,6 +73,7 @@ def _jvp(
     rule: Any,
     name: str,
     num_consts: int = 0,
+    jaxpr: Jaxpr | None = None,
     **_: Any,
 ) -> Any:
     """Apply the user's rule."""
@@ -73,7 +84,9 @@ def _jvp(
             f"{name!r}, which closes over one",
             fix="Pass the value as an argument.",
         )
-    return rule(primals[num_consts:], tangents[num_consts:])
+    results, out_tangents = rule(primals[num_consts:], tangents[num_consts:])
+    check_outputs(name, "the jvp rule", results, jaxpr)
+    return results, out_tangents
 
 
 def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any) -> Any:
@@ -269,14 +282,9 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             [user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)]
         )
         rule: Any = self.jvp
-        result = rule(*fixed, primal_args, tangent_args)
-        if not (isinstance(result, tuple | list) and len(result) == 2):
-            raise errors.CustomRuleError(
-                name,
-                "the jvp rule to return a pair (output, output tangent)",
-                f"{type(result).__name__}",
-            )
-        leaves, out_tree = tree.flatten(result[0])
+        result = called(rule, [*fixed, primal_args, tangent_args], {}, name)
+        out, out_tangent = checked_pair(name, rule, "the jvp rule (output, output tangent)", result)
+        leaves, out_tree = tree.flatten(out)
         if function.out_tree is None:
             function.out_tree = out_tree
         elif out_tree != function.out_tree:
@@ -284,10 +292,12 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
                 name,
                 f"an output of the function's structure {function.out_tree} from the jvp rule",
                 f"{out_tree}",
+                where=place_of(rule),
             )
-        outs = [as_value(x, name) for x in leaves]
+        outs = checked_values(name, rule, "the jvp rule", leaves)
         avals = [out.aval for out in outs]
-        return outs, checked_leaves(name, "an output tangent", result[1], out_tree, avals)
+        what = "the jvp rule to return an output tangent"
+        return outs, checked_leaves(name, rule, what, out_tangent, out_tree, avals)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind like a method."""

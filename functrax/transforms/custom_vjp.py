@@ -33,13 +33,25 @@ from functrax.transforms.calls import (
     Flat,
     JaxprFunction,
     as_program,
+    check_outputs,
     checked_leaves,
+    checked_pair,
+    checked_values,
+    described,
     merge_nondiff,
+    place_of,
     positional,
     split_nondiff,
     user_tangent,
 )
-from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
+from functrax.transforms.flat import (
+    FlatFunction,
+    argument_names,
+    as_array,
+    called,
+    check_callable,
+    function_name,
+)
 from functrax.transforms.jvp import jvp_flat, jvp_jaxpr
 from functrax.transforms.stage import StageTrace
 
@@ -103,6 +115,7 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -
             fix="Pass the value as an argument.",
         )
     results, residuals = params["rules"].forward(*primals[count:])
+    check_outputs(name, "the fwd rule", results, params.get("jaxpr"))
     filled = [
         None if not has_tangent(p.aval) else zeros(p.aval) if t is None else t
         for p, t in zip(primals, tangents, strict=True)
@@ -448,14 +461,9 @@ def _user_rules(
 
     def forward(*primals: Value) -> tuple[list[Value], list[Value]]:
         free, _ = in_tree.unflatten(map(as_array, primals))
-        result = fwd(*merge_nondiff(fixed, free, nondiff))
-        if not (isinstance(result, tuple | list) and len(result) == 2):
-            raise errors.CustomRuleError(
-                name,
-                "the fwd rule to return a pair (output, residuals)",
-                f"{type(result).__name__}",
-            )
-        leaves, out_tree = tree.flatten(result[0])
+        result = called(fwd, merge_nondiff(fixed, free, nondiff), {}, name)
+        out, kept = checked_pair(name, fwd, "the fwd rule (output, residuals)", result)
+        leaves, out_tree = tree.flatten(out)
         if function.out_tree is None:
             function.out_tree = out_tree
         elif out_tree != function.out_tree:
@@ -463,24 +471,28 @@ def _user_rules(
                 name,
                 f"an output of the function's structure {function.out_tree} from the fwd rule",
                 f"{out_tree}",
+                where=place_of(fwd),
             )
-        outs = [as_value(x, name) for x in leaves]
-        residuals, residual_tree = tree.flatten(result[1])
+        outs = checked_values(name, fwd, "the fwd rule", leaves)
+        residuals, residual_tree = tree.flatten(kept)
         memory["residuals"] = residual_tree
         memory["outs"] = [out.aval for out in outs]
-        return outs, [as_value(x, name) for x in residuals]
+        return outs, checked_values(name, fwd, "the fwd rule (in its residuals)", residuals)
 
     def backward(residuals: Sequence[Value], cotangents: Sequence[Tangent]) -> list[Tangent]:
         dense = [user_tangent(aval, c) for c, aval in zip(cotangents, memory["outs"], strict=True)]
-        result = bwd(
-            *fixed,
-            memory["residuals"].unflatten(map(as_array, residuals)),
-            function.out_tree.unflatten(dense),
-        )
-        if isinstance(result, list):
-            result = tuple(result)
-        return checked_leaves(
-            name, "a cotangent of the arguments from the bwd rule, at ", result, args_tree, in_avals
-        )
+        kept = memory["residuals"].unflatten(map(as_array, residuals))
+        result = called(bwd, [*fixed, kept, function.out_tree.unflatten(dense)], {}, name)
+        names = lambda: argument_names(custom.fun, in_tree, nondiff)  # noqa: E731
+        if not isinstance(result, tuple | list):
+            raise errors.CustomRuleError(
+                name,
+                f"the bwd rule to return a tuple of cotangents, for {', '.join(names())}",
+                described(result),
+                where=place_of(bwd),
+                fix="Return a tuple also for one argument: `return (g,)`.",
+            )
+        what = "the bwd rule to return cotangents"
+        return checked_leaves(name, bwd, what, tuple(result), args_tree, in_avals, names)
 
     return Rules(forward, backward)

@@ -289,6 +289,9 @@ def check_inputs(
             )
         if not ok:
             name = leaf_names(fun, places, chosen)[index]
+            if dtypes.is_extended(dtype):
+                fix = "Choose other `argnums`: PRNG keys have no derivative."
+                raise errors.KeyTypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
             raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
 
 

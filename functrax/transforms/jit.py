@@ -9,7 +9,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from functrax import errors
 from functrax.core import tree
@@ -380,6 +380,7 @@ class JitFunction(Generic[P, R]):
         self._ready.clear()
 
 
+@overload
 def jit(
     fun: Callable[P, R],
     *,
@@ -389,11 +390,32 @@ def jit(
     donate_argnames: str | Iterable[str] | None = None,
     keep_unused: bool = False,
     inline: bool = False,
-) -> JitFunction[P, R]:
+) -> JitFunction[P, R]: ...
+@overload
+def jit(
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
+) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
+def jit(
+    fun: Any = tree.UNSET,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
+) -> Any:
     """Compile a function with XLA.
 
     Args:
-        fun: a pure function of pytrees of arrays.
+        fun: a pure function of pytrees of arrays. Without it, `jit` returns a decorator:
+            ``@jit(static_argnums=0)``.
         static_argnums: positions of arguments that are Python values to the function: it is traced
             anew for each.
         static_argnames: names of such arguments.
@@ -416,6 +438,16 @@ def jit(
         >>> functrax.jit(lambda x: x * 2)(jnp.arange(3))
         Array([0, 2, 4], dtype=int32)
     """
+    if fun is tree.UNSET:
+        return functools.partial(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            donate_argnums=donate_argnums,
+            donate_argnames=donate_argnames,
+            keep_unused=keep_unused,
+            inline=inline,
+        )
     check_callable(fun, "jit")
     options = StaticArguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
     return JitFunction(fun, options, keep_unused, inline)
