@@ -55,6 +55,12 @@ def test_jit_changes_no_value(problem):
     with functrax.disable_jit():
         close(functrax.jit(loss)(*problem), loss(*problem), 1e-6)
 
+    @functrax.jit(static_argnames="n")
+    def power(x, n):
+        return x if n == 1 else x * power(x, n - 1)
+
+    assert power(2.0, n=5) == 32
+
 
 def test_gradients_against_differences():
     with functrax.enable_x64(True):

@@ -94,9 +94,7 @@ def user_tangent(aval: ShapedArray, tangent: Value | None = None) -> Any:
     return as_array(zeros(aval) if tangent is None else tangent)
 
 
-def check_outputs(
-    name: str, kind: str, results: Sequence[Value], jaxpr: Jaxpr | None
-) -> None:
+def check_outputs(name: str, kind: str, results: Sequence[Value], jaxpr: Jaxpr | None) -> None:
     """Check the outputs of a rule against those of the function, where that has been traced.
 
     Raises:
@@ -107,12 +105,11 @@ def check_outputs(
     wanted = [aval.strong() for aval in jaxpr.out_avals]
     types = [result.aval.strong() for result in results]
     if types != wanted:
-        raise errors.CustomRuleError(
-            name, f"{kind} to return the function's output, {short_types(wanted)}", short_types(types)
-        )
+        expected = f"{kind} to return the function's output, {short_types(wanted)}"
+        raise errors.CustomRuleError(name, expected, short_types(types))
 
 
-def checked_pair(name: str, rule: Callable[..., Any], kind: str, result: Any) -> tuple[Any, Any]:
+def checked_pair(name: str, rule: Callable[..., Any], what: str, result: Any) -> tuple[Any, Any]:
     """Return the pair that a rule must return.
 
     Raises:
@@ -120,10 +117,12 @@ def checked_pair(name: str, rule: Callable[..., Any], kind: str, result: Any) ->
     """
     if isinstance(result, tuple | list) and len(result) == 2:
         return result[0], result[1]
-    raise errors.CustomRuleError(name, f"{kind} to return a pair", described(result), where=place_of(rule))
+    raise errors.CustomRuleError(name, what, described(result), where=place_of(rule))
 
 
-def checked_values(name: str, rule: Callable[..., Any], kind: str, leaves: Sequence[Any]) -> list[Value]:
+def checked_values(
+    name: str, rule: Callable[..., Any], kind: str, leaves: Sequence[Any]
+) -> list[Value]:
     """Return what a rule computed as values.
 
     Raises:
@@ -179,8 +178,9 @@ def checked_leaves(
     where = place_of(rule)
     leaves = _leaves_up_to(result, expected_tree)
     if leaves is None:
-        fix = "None stands for zero." if names is None else "Return a tuple with one entry for each "
-        fix += "" if names is None else "argument that is differentiated; None stands for zero."
+        fix = "None stands for zero."
+        if names is not None:
+            fix = "Return a tuple with one entry for each differentiable argument; " + fix
         raise errors.CustomRuleError(
             name,
             f"{what} of the structure {expected_tree}",
@@ -193,7 +193,7 @@ def checked_leaves(
         if leaf is None or getattr(leaf, "dtype", None) == dtypes.float0 or not has_tangent(aval):
             checked.append(None)
             continue
-        (value,) = checked_values(name, rule, what, [leaf])
+        (value,) = checked_values(name, rule, what.partition(" to return")[0], [leaf])
         if value.aval.shape != aval.shape or value.aval.dtype != aval.dtype:
             place = f" for {names()[index]!r}" if names else _path_of(expected_tree, index)
             raise errors.CustomRuleError(

@@ -283,7 +283,8 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         )
         rule: Any = self.jvp
         result = called(rule, [*fixed, primal_args, tangent_args], {}, name)
-        out, out_tangent = checked_pair(name, rule, "the jvp rule (output, output tangent)", result)
+        what = "the jvp rule to return a pair (output, output tangent)"
+        out, out_tangent = checked_pair(name, rule, what, result)
         leaves, out_tree = tree.flatten(out)
         if function.out_tree is None:
             function.out_tree = out_tree

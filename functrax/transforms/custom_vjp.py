@@ -53,6 +53,7 @@ from functrax.transforms.flat import (
     function_name,
 )
 from functrax.transforms.jvp import jvp_flat, jvp_jaxpr
+from functrax.transforms.partial import RecordTrace
 from functrax.transforms.stage import StageTrace
 
 P = ParamSpec("P")
@@ -267,7 +268,9 @@ def _tangent_function(*operands: Value, **params: Any) -> list[Value]:
 
 
 def _tangent_stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]) -> Any:
-    if "jaxpr" in params:
+    # A linear program that is only recorded keeps the Python function, which may branch on values:
+    # transposing it calls the rules, and staging comes when it is evaluated inside another trace.
+    if "jaxpr" in params or isinstance(trace, RecordTrace):
         return trace.record(custom_vjp_tangent_p, operands, params)
     primals, residuals, given = _split(operands, params)
     jaxpr, consts = as_program(trace, params["function"], primals, params["name"])
@@ -462,7 +465,9 @@ def _user_rules(
     def forward(*primals: Value) -> tuple[list[Value], list[Value]]:
         free, _ = in_tree.unflatten(map(as_array, primals))
         result = called(fwd, merge_nondiff(fixed, free, nondiff), {}, name)
-        out, kept = checked_pair(name, fwd, "the fwd rule (output, residuals)", result)
+        out, kept = checked_pair(
+            name, fwd, "the fwd rule to return a pair (output, residuals)", result
+        )
         leaves, out_tree = tree.flatten(out)
         if function.out_tree is None:
             function.out_tree = out_tree

@@ -220,6 +220,8 @@ class FlatFunction:
 
 def shown(value: Any) -> str:
     """Describe something that is not an array, for a message."""
+    if value is None:
+        return "None"
     text = repr(value)
     if len(text) > 60:
         return f"a value of type {type(value).__name__}"

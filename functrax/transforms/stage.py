@@ -192,7 +192,9 @@ def check_leaks(trace: Trace) -> None:
 
 def _reachable(trace: Trace) -> list[Tracer]:
     gc.collect()
-    return [x for x in gc.get_objects() if isinstance(x, Tracer) and x.owner is trace]
+    tracers = [x for x in gc.get_objects() if isinstance(x, Tracer)]
+    # Another thread may just be making one, which has no owner yet.
+    return [x for x in tracers if getattr(x, "owner", None) is trace]
 
 
 def closed_as_open(jaxpr: Jaxpr) -> Jaxpr:
