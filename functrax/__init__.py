@@ -61,13 +61,13 @@ from functrax.transforms.grad import grad as grad
 from functrax.transforms.grad import linear_transpose as linear_transpose
 from functrax.transforms.grad import value_and_grad as value_and_grad
 from functrax.transforms.grad import vjp as vjp
+from functrax.transforms.inspect import eval_shape as eval_shape
+from functrax.transforms.inspect import make_jaxpr as make_jaxpr
 from functrax.transforms.jacobian import hessian as hessian
 from functrax.transforms.jacobian import jacfwd as jacfwd
 from functrax.transforms.jacobian import jacrev as jacrev
 from functrax.transforms.jit import clear_caches as clear_caches
-from functrax.transforms.jit import eval_shape as eval_shape
 from functrax.transforms.jit import jit as jit
-from functrax.transforms.jit import make_jaxpr as make_jaxpr
 from functrax.transforms.placement import device_put as device_put
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope

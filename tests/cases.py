@@ -644,4 +644,5 @@ COVERED = {
     "all_gather": "tests/transforms/test_collective.py",
     "psum_scatter": "tests/transforms/test_collective.py",
     "axis_index": "tests/transforms/test_collective.py",
+    "device_put": "tests/runtime/test_transfer.py",
 }

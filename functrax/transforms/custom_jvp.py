@@ -45,7 +45,8 @@ R = TypeVar("R")
 # primals and tangents to flat results and tangents.
 
 
-def _evaluate(*operands: Value, function: Flat, **_: Any) -> Sequence[Value]:
+def _evaluate(*operands: Value, **params: Any) -> Sequence[Value]:
+    function: Flat = JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
     return function(*operands)
 
 

@@ -61,7 +61,7 @@ R = TypeVar("R")
 
 
 class Rules:
-    """The flat forward and backward functions of one call, and the batching around them.
+    """The flat rules of one call.
 
     Attributes:
         forward: flat primals -> flat results and flat residuals.
@@ -79,8 +79,8 @@ class Rules:
 # custom_vjp_call: operands are captured values, then arguments ------------------------------------
 
 
-def _evaluate(*operands: Value, function: Flat, **_: Any) -> Sequence[Value]:
-    return function(*operands)
+def _evaluate(*operands: Value, **params: Any) -> Sequence[Value]:
+    return _function_of(params)(*operands)
 
 
 def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]) -> Any:
@@ -202,7 +202,7 @@ def _batched_rules(rules: Rules, axis: BatchAxis, dims: Sequence[Dim]) -> Rules:
 
 
 def _unmapped_sum(cotangent: Tangent, dim: Dim) -> Tangent:
-    """Give a cotangent its primal's mapped axis; sum over the axis if the primal is not mapped."""
+    """Give a cotangent its primal's mapped axis, or sum over it."""
     if cotangent is None or dim == 0:
         return cotangent
     if dim is None:
@@ -268,8 +268,6 @@ def _tangent_function(*operands: Value, **params: Any) -> list[Value]:
 
 
 def _tangent_stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]) -> Any:
-    # A linear program that is only recorded keeps the Python function, which may branch on values:
-    # transposing it calls the rules, and staging comes when it is evaluated inside another trace.
     if "jaxpr" in params or isinstance(trace, RecordTrace):
         return trace.record(custom_vjp_tangent_p, operands, params)
     primals, residuals, given = _split(operands, params)
@@ -318,8 +316,6 @@ def _tangent_batch(
         d for p, d in zip(primals[count:], primal_dims[count:], strict=True) if has_tangent(p.aval)
     ]
     if any(p is None and g is not None for p, g in zip(inexact, given_dims, strict=True)):
-        # A mapped tangent of a primal that is not mapped: map the primal too, so that the two
-        # agree.
         primals = [move_batch_axis(axis, x, d) for x, d in zip(primals, primal_dims, strict=True)]
         given = [move_batch_axis(axis, x, d) for x, d in zip(given, given_dims, strict=True)]
         changed, consts = _batched_params(axis, [0] * len(primals), count, params)

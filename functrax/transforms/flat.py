@@ -8,7 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.trace import VALUES, Array, Value, as_value
+from functrax.core.trace import VALUES, Array, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.devices import default_device
 from functrax.runtime.dispatch import fresh_array
@@ -104,7 +104,7 @@ def check_callable(function: object, call: str) -> None:
         raise errors.ArgumentError(
             call,
             "a function",
-            f"{function!r} of type {type(function).__name__}",
+            describe(function) if isinstance(function, Array) else shown(function),
             fix=f"Pass it as `{call}(f)(x)`.",
         )
     if inspect.isgeneratorfunction(function):
@@ -267,8 +267,9 @@ def called(
     """
     try:
         return function(*args, **kwargs)
-    except TypeError:
-        check_arity(function, args, kwargs, call)
+    except TypeError as error:
+        if not isinstance(error, errors.FunctraxError):
+            check_arity(function, args, kwargs, call)
         raise
 
 
@@ -311,7 +312,7 @@ def check_arity(
         ArgumentError: with the signature.
     """
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return
     try:

@@ -4,6 +4,7 @@ called eagerly.
 
 import functools
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 from functrax.core.trace import state
@@ -26,19 +27,35 @@ def fuse(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     programs: dict[Any, Any] = {}
 
+    def compiled(key: Any, static: dict[str, Any], absent: tuple[bool, ...] | None) -> Any:
+        """Make the program of static arguments, and of values that are None."""
+
+        def call(*values: Any) -> Any:
+            if absent is None:
+                return function(*values, **static)
+            present = iter(values)
+            return function(*[None if none else next(present) for none in absent], **static)
+
+        program = programs[key] = jit(functools.update_wrapper(call, function))
+        return program
+
     @functools.wraps(function)
     def fused(*values: Any, **static: Any) -> Any:
         if state.trace is not None:
             return function(*values, **static)
-        key = tuple(static.items())
+        kinds = tuple(map(type, values))
+        absent = None
+        key: Any = tuple(static.items())
+        if NoneType in kinds:
+            absent = tuple([kind is NoneType for kind in kinds])
+            key = (key, absent)
+            values = tuple([x for x in values if x is not None])
+        if Literal in kinds:
+            device = default_device()
+            values = tuple([literal_array(x, device) if type(x) is Literal else x for x in values])
         program = programs.get(key)
         if program is None:
-            named = functools.partial(function, **static)
-            program = programs[key] = jit(functools.update_wrapper(named, function))
-        if Literal in map(type, values):
-            values = tuple(
-                [literal_array(x, default_device()) if type(x) is Literal else x for x in values]
-            )
+            program = compiled(key, static, absent)
         return program(*values)
 
     return fused

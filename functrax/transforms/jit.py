@@ -15,7 +15,7 @@ from functrax import errors
 from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.config import config
-from functrax.core.jaxpr import ClosedJaxpr, Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, abstract_cache, declare
 from functrax.core.trace import VALUES, Tracer, Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
@@ -29,7 +29,6 @@ from functrax.transforms import ahead
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
     FlatFunction,
-    ShapeDtypeStruct,
     abstractify,
     argument_names,
     check_arity,
@@ -451,83 +450,3 @@ def jit(
     check_callable(fun, "jit")
     options = StaticArguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
     return JitFunction(fun, options, keep_unused, inline)
-
-
-def make_jaxpr(
-    fun: Callable[..., Any],
-    static_argnums: int | Sequence[int] | None = (),
-    axis_env: Sequence[tuple[Any, int]] | None = None,
-    return_shape: bool = False,
-) -> Callable[..., Any]:
-    """Return a function that traces `fun` and returns its program.
-
-    Args:
-        fun: a function of pytrees of arrays.
-        static_argnums: positions of arguments that are Python values to it.
-        axis_env: named axes and their sizes that collectives in it may use.
-        return_shape: whether to return also the result's tree of `ShapeDtypeStruct`.
-
-    Returns:
-        A function of the same arguments that returns a `ClosedJaxpr` (and the shapes, if asked).
-
-    Example:
-        >>> import functrax
-        >>> functrax.make_jaxpr(lambda x: x * 2.0)(1.0)
-        { lambda ; a:~f32[]. let b:~f32[] = mul a 2.0:~f32[] in (b,) }
-    """
-    check_callable(fun, "make_jaxpr")
-    options = StaticArguments(fun, static_argnums, None, None, None, "make_jaxpr")
-
-    @functools.wraps(fun)
-    def make(*args: Any, **kwargs: Any) -> Any:
-        dynamic, _, rebuild = options.split(fun, args, kwargs)
-        leaves, in_tree = tree.flatten(dynamic)
-        avals = [abstractify(x, "make_jaxpr") for x in leaves]
-        saved = state.axes
-        state.axes = (*saved, *(axis_env or ()))
-        try:
-            traced = trace_function(fun, in_tree, avals, call="make_jaxpr", rebuild=rebuild)
-        finally:
-            state.axes = saved
-        count = len(traced.consts)
-        jaxpr = traced.jaxpr
-        opened = Jaxpr(
-            jaxpr.invars[:count], jaxpr.invars[count:], jaxpr.outvars, jaxpr.eqns, jaxpr.name
-        )
-        closed = ClosedJaxpr(opened, traced.consts)
-        return (closed, result_shapes(traced)) if return_shape else closed
-
-    return make
-
-
-def result_shapes(traced: Traced) -> Any:
-    """Return the tree of shapes and dtypes that a traced function returns."""
-    avals = traced.jaxpr.out_avals
-    return traced.out_tree.unflatten(
-        [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
-    )
-
-
-def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return the shapes and dtypes of a function's result without computing it.
-
-    Args:
-        fun: a function of pytrees of arrays.
-        *args: its arguments: arrays, numbers, or `ShapeDtypeStruct`.
-        **kwargs: its keyword arguments, likewise.
-
-    Returns:
-        The result's pytree with a `ShapeDtypeStruct` per array.
-
-    Example:
-        >>> import functrax, functrax.numpy as jnp
-        >>> functrax.eval_shape(jnp.sin, functrax.ShapeDtypeStruct((3,), "float32"))
-        ShapeDtypeStruct(shape=(3,), dtype=float32)
-    """
-    check_callable(fun, "eval_shape")
-    leaves, in_tree = tree.flatten((args, kwargs))
-    return result_shapes(
-        trace_function(
-            fun, in_tree, [abstractify(x, "eval_shape") for x in leaves], call="eval_shape"
-        )
-    )

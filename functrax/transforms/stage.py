@@ -191,10 +191,9 @@ def check_leaks(trace: Trace) -> None:
 
 
 def _reachable(trace: Trace) -> list[Tracer]:
+    # Not `gc.get_objects`: holding what other threads are just making breaks them.
     gc.collect()
-    tracers = [x for x in gc.get_objects() if isinstance(x, Tracer)]
-    # Another thread may just be making one, which has no owner yet.
-    return [x for x in tracers if getattr(x, "owner", None) is trace]
+    return [x for x in gc.get_referrers(trace) if isinstance(x, Tracer)]
 
 
 def closed_as_open(jaxpr: Jaxpr) -> Jaxpr:

@@ -62,15 +62,11 @@ class StaticArguments:
         if any(statics) or any(donated):
             self.static_nums, self.static_names = _resolve(function, *statics, call, "static")
             self.donate_nums, self.donate_names = _resolve(function, *donated, call, "donate")
-            both = set(self.static_nums) & set(self.donate_nums) | set(self.static_names) & set(
-                self.donate_names
-            )
+            names = set(self.static_names) & set(self.donate_names)
+            both = names or set(self.static_nums) & set(self.donate_nums)
             if both:
-                raise errors.ArgumentError(
-                    call,
-                    "arguments that are static or donated, not both",
-                    f"{sorted(map(str, both))}",
-                )
+                expected = "arguments that are static or donated, not both"
+                raise errors.ArgumentError(call, expected, ", ".join(map(repr, sorted(both))))
         self.has_static = bool(self.static_nums or self.static_names)
         self.has_donated = bool(self.donate_nums or self.donate_names)
 
@@ -177,7 +173,7 @@ def _resolve(
                 f"{kind}_argnums within the {len(positional)} positional parameters of {name!r}",
                 str(number),
             )
-    known = {p.name for p in parameters}
+    known = [p.name for p in parameters]
     for each in names:
         if each not in known and not has_keywords:
             raise errors.ArgumentError(
