@@ -407,6 +407,17 @@ def _barrier_lower(b: Any, *operands: Any) -> Any:
     return list(b.multi_op("stablehlo.optimization_barrier", operands, b.out_types).results)
 
 
+def _barrier_partial(
+    trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
+) -> list[Value]:
+    """Hold back the unknown values alone: what is known is not part of the recorded program."""
+    held = [x for x, is_unknown in zip(operands, unknown, strict=True) if is_unknown]
+    recorded = iter(trace.record(optimization_barrier_p, held, params))
+    return [
+        next(recorded) if is_unknown else x for x, is_unknown in zip(operands, unknown, strict=True)
+    ]
+
+
 optimization_barrier_p = declare(
     "optimization_barrier",
     abstract_eval=_barrier_abstract,
@@ -415,4 +426,5 @@ optimization_barrier_p = declare(
     batch=_barrier_batch,
     lower=_barrier_lower,
     lowers_keys=True,
+    partial=_barrier_partial,
 )
