@@ -26,7 +26,7 @@ from functrax.core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 from functrax.core.params import param_types
 from functrax.core.primitive import Primitive, registry
 from functrax.core.show import DTYPES, HEADER, IR_VERSION, KEYWORDS
-from functrax.core.types import NO_AXES, Literal, ShapedArray
+from functrax.core.types import NO_AXES, Literal, ShapedArray, exact
 from functrax.errors import JaxprError
 
 T = TypeVar("T")
@@ -344,7 +344,7 @@ class _Parser:
 
     def plain_number(self, token: Token) -> int | float:
         """Return the value of a number without a type."""
-        return int(token.text) if _INTEGER.fullmatch(token.text) else float(token.text)
+        return int(token.text) if _INTEGER.fullmatch(token.text) else exact(float(token.text))
 
     def defined_program(self, token: Token) -> Jaxpr:
         """Return a program by its name."""

@@ -1,6 +1,7 @@
 """Types of traced values, interned so that equality is identity."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -123,6 +124,46 @@ class Literal:
     def numpy(self) -> np.ndarray[Any, Any]:
         """Return the scalar as a 0-d NumPy array of its dtype."""
         return np.asarray(self.value, dtype=self.aval.dtype)
+
+
+class _Exact:
+    """A number that equals nothing but itself."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class _ExactFloat(_Exact, float):
+    """A NaN or -0.0."""
+
+
+class _ExactComplex(_Exact, complex):
+    """A complex number with a NaN or a zero part."""
+
+
+@lru_cache(maxsize=1024)
+def _interned(kind: Any, text: str) -> Any:
+    return kind(text)
+
+
+def exact(value: Any) -> Any:
+    """Return a parameter as it may stand in the key of a cache: numbers that are equal but not the
+    same, 0.0 and -0.0, are apart, and NaN is equal to itself.
+
+    Example:
+        >>> exact(-0.0) == exact(0.0), exact(float("nan")) == exact(float("nan")), exact(-0.0)
+        (False, True, -0.0)
+    """
+    if isinstance(value, float):
+        if value == value and (value or repr(value) == "0.0"):
+            return value
+        return _interned(_ExactFloat, repr(value))
+    if isinstance(value, complex):
+        if value == value and value.real and value.imag:
+            return value
+        return _interned(_ExactComplex, repr(value))
+    return value
 
 
 def short_types(avals: Iterable[ShapedArray]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core.trace import Array, Tracer, Value, as_value
+from functrax.core.types import exact
 from functrax.numpy.index_plan import Mode
 from functrax.numpy.index_update import mode_name, update
 from functrax.numpy.indexing import Promises, getitem
@@ -279,8 +280,8 @@ def _may_repeat(index: Any) -> bool:
 def _plain(fill_value: Any) -> Any:
     """Return a scalar as a Python number, which is hashable."""
     if fill_value is None or isinstance(fill_value, bool | int | float | complex):
-        return fill_value
+        return exact(fill_value)
     array = np.asarray(fill_value)
     if array.shape:
         raise errors.ShapeError("at[].get", "a scalar fill_value", f"one of shape {array.shape}")
-    return array.item()
+    return exact(array.item())

@@ -11,7 +11,7 @@ from functrax.core import dtypes
 from functrax.core.params import param_type
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, as_value, bind
-from functrax.core.types import ShapedArray, short_types
+from functrax.core.types import ShapedArray, exact, short_types
 from functrax.primitives.rules import (
     Dim,
     Tangent,
@@ -185,7 +185,7 @@ def fill_for(dtype: Any, value: Any) -> Any:
         raise errors.ShapeError("gather", "a scalar fill_value", f"one of shape {scalar.shape}")
     if dtypes.is_integer(dtype) and scalar.dtype.kind in "iu":
         dtypes.check_fits(scalar, dtype, "gather")
-    return scalar.astype(dtype).item()
+    return exact(scalar.astype(dtype).item())
 
 
 def _gather_abstract(

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from functrax import errors
 from functrax.core import tree
 from functrax.core.trace import Array
+from functrax.core.types import exact
 from functrax.transforms.flat import function_name, shown
 
 Names = tuple[str, ...]
@@ -93,7 +94,7 @@ class StaticArguments:
         ]
         for label, value in (*static_args, *static_kwargs):
             self._check_hashable(function, label, value)
-        key = tuple((label, type(value), value) for label, value in (*static_args, *static_kwargs))
+        key = tuple((label, _distinct(value)) for label, value in (*static_args, *static_kwargs))
         dynamic = tuple(x for i, x in enumerate(args) if i not in nums)
         dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static_names}
 
@@ -187,3 +188,12 @@ def _resolve(
     }
     all_nums = {*nums, *(positional.index(n) for n in names if n in positional)}
     return tuple(sorted(all_nums)), tuple(sorted(all_names))
+
+
+def _distinct(value: Any) -> Any:
+    """Return a key of a static argument; equal numbers of different kinds (1, 1.0, True) are
+    apart.
+    """
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_distinct, cast(tuple[Any, ...], value)))
+    return type(value), exact(value)

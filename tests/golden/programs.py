@@ -19,9 +19,10 @@ from functrax.core.trace import bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives import convert, dot, gather, join, keys, shape, slice
 from functrax.primitives import elementwise as e
+from functrax.primitives.argmax import argmax_p
 from functrax.primitives.convolution import conv_general_dilated
 from functrax.primitives.precision import DotAlgorithm, DotAlgorithmPreset, Precision
-from functrax.primitives.reduce import argmax_p, reduce_sum
+from functrax.primitives.reduce import reduce_sum
 from functrax.primitives.rules import full
 from functrax.transforms.checkpoint import checkpoint
 from functrax.transforms.custom_jvp import custom_jvp

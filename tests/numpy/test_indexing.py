@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import functrax
+import functrax.numpy as jnp
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import as_value
@@ -476,3 +477,15 @@ def test_errors_of_traced_indices() -> None:
         functrax.jit(lambda x, i: getitem(x, slice(i, i)))(V, 1)
     assert "expected slices with fixed bounds" in str(caught.value)
     assert "lax.dynamic_slice" in str(caught.value)
+
+
+def test_fill_values_that_are_equal_but_not_the_same():
+    x, index = jnp.ones(2), jnp.array([5])
+    programs = functrax.devices()[0].programs
+    for _ in range(2):
+        for value in (0.0, -0.0, float("nan")):
+            found = x.at[index].get(mode="fill", fill_value=value)
+            assert str(float(found[0])) == str(value)
+        known = len(programs)
+    x.at[index].get(mode="fill", fill_value=-float("nan"))
+    assert len(programs) == known

@@ -209,6 +209,18 @@ def test_static_arguments_are_compared_by_value_and_type():
     assert f.calls == 3
 
 
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x,)], ids=["number", "tuple"])
+def test_static_numbers_that_are_equal_but_not_the_same(wrap):
+    traced = []
+    jitted = functrax.jit(lambda n: traced.append(repr(n)) or 1.0, static_argnums=0)
+    numbers = [1, 1.0, True, 0.0, -0.0, float("nan"), complex(0.0, -0.0), complex(0.0, 0.0)]
+    for _ in range(2):
+        for number in numbers:
+            jitted(wrap(number))
+    jitted(wrap(-float("nan")))
+    assert traced == [repr(wrap(number)) for number in numbers]
+
+
 def test_negative_static_argnums():
     jitted = functrax.jit(lambda x, y, n: x * y * n, static_argnums=-1)
     assert jitted(2.0, 3.0, 4) == 24
