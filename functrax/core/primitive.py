@@ -173,7 +173,7 @@ def declare(name: str, **rules: Any) -> Primitive:
         The primitive.
 
     Raises:
-        ArgumentError: if the name is taken.
+        ArgumentError: if the name is taken, or a rule is neither given nor refused.
     """
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and frame.f_code.co_filename.endswith(
@@ -182,6 +182,15 @@ def declare(name: str, **rules: Any) -> Primitive:
         frame = frame.f_back
     if name in registry:
         raise errors.ArgumentError("declare", "a new primitive name", repr(name))
+    for rule in ("abstract_eval", "jvp", "transpose", "batch", "lower"):
+        found = rules.get(rule)
+        if not callable(found) and not isinstance(found, Refusal):
+            raise errors.ArgumentError(
+                "declare",
+                f"a function or a Refusal as {rule!r} of {name!r}",
+                "none" if found is None else repr(found),
+                fix="Write a `Refusal` with the reason if there can be no rule.",
+            )
     primitive = Primitive(name, **rules, declared=f"{frame.f_code.co_filename}:{frame.f_lineno}")
     registry[name] = primitive
     return primitive

@@ -339,7 +339,15 @@ def check_live(tracer: Tracer, used: str) -> None:
 
 
 def leaked(tracer: Tracer, used: str = "in a later computation") -> errors.LeakedTracerError:
-    """Return the error for a tracer that outlived its transform."""
+    """Return the error for a tracer that outlived its transform, or is used where that ends."""
+    if not tracer.owner.ended:
+        return errors.LeakedTracerError(
+            tracer.owner.name,
+            "values that are differentiated or mapped to reach a custom_jvp or custom_vjp function "
+            "as its arguments",
+            f"{describe(tracer)}, which it closes over",
+            fix="Pass it as an argument.",
+        )
     return errors.LeakedTracerError(
         tracer.owner.name,
         "values made inside a transformed function to stay inside it",

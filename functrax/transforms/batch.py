@@ -2,8 +2,9 @@
 it.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+import functools
+import types
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
@@ -43,6 +44,16 @@ def mapped_type(aval: ShapedArray, dim: int, size: int) -> ShapedArray:
     return ShapedArray((*shape[:dim], size, *shape[dim:]), aval.dtype, aval.weak_type, aval.varying)
 
 
+class LiveAxis(BatchAxis):
+    """A mapped axis with the trace that is mapping over it.
+
+    The rules of calls of Python functions get it: what such a function closes over may be mapped,
+    so it has to run under the same trace again, not under another one for the same axis.
+    """
+
+    trace: "BatchTrace"
+
+
 class BatchTrace(Trace):
     """Rewrites operations on mapped values by their batch rule."""
 
@@ -74,6 +85,10 @@ class BatchTrace(Trace):
         axis = self.axis
         if not mapped and axis.name is not None and primitive.axis_names is not None:
             mapped = axis.name in primitive.axis_names(params)
+        if primitive.evaluate is not None and "function" in params:
+            axis = LiveAxis(*axis)
+            axis.trace = self
+            mapped = mapped or _holds_tracer(params, self)
         state.trace = self.parent
         try:
             if not mapped:
@@ -110,7 +125,9 @@ def batch_flat(
         The results and their mapped axes.
     """
     saved, saved_axes = state.trace, state.axes
-    trace = BatchTrace(saved, axis, name)
+    trace = axis.trace if isinstance(axis, LiveAxis) else BatchTrace(saved, axis, name)
+    around, ended = trace.parent, trace.ended or not isinstance(axis, LiveAxis)
+    trace.parent, trace.ended = saved, False  # a pullback runs when `vmap` has returned already
     arguments = [
         value if dim is None else BatchTracer(trace, value, dim)
         for value, dim in zip(values, dims, strict=True)
@@ -122,7 +139,7 @@ def batch_flat(
         results = function(*arguments)
     finally:
         state.trace, state.axes = saved, saved_axes
-        trace.ended = True
+        trace.parent, trace.ended = around, ended
     out: list[tuple[Value, Dim]] = [
         (r.value, r.dim) if type(r) is BatchTracer and r.owner is trace else (r, NOT_MAPPED)
         for r in results
@@ -130,7 +147,43 @@ def batch_flat(
     return [value for value, _ in out], [dim for _, dim in out]
 
 
-@lru_cache(maxsize=4096)
+def _holds_tracer(value: Any, trace: BatchTrace, limit: int = 1000) -> bool:
+    """Tell whether functions close over, or containers hold, a tracer of a trace."""
+    pending, seen = [value], set[int]()
+    while pending and len(seen) < limit:
+        x = pending.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if isinstance(x, Tracer) and x.owner is trace:
+            return True
+        pending += _parts(x)
+    return False
+
+
+def _parts(x: Any) -> Iterable[Any]:
+    """Return what a value holds: the captured values of a function, the fields of an object."""
+    if isinstance(x, types.FunctionType):
+        cells = [cell.cell_contents for cell in x.__closure__ or () if cell != _EMPTY]
+        return [*cells, *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
+    if isinstance(x, functools.partial):
+        return [x.func, *x.args, *x.keywords.values()]
+    if isinstance(x, types.MethodType):
+        return [x.__func__, x.__self__]
+    if isinstance(x, dict):
+        return x.values()
+    if isinstance(x, list | tuple | set | frozenset):
+        return x
+    if isinstance(x, type | types.ModuleType):
+        return ()
+    slots = [getattr(x, name, None) for name in getattr(type(x), "__slots__", ())]
+    return [*slots, *getattr(x, "__dict__", {}).values()]
+
+
+_EMPTY = types.CellType()
+
+
+@functools.lru_cache(maxsize=4096)
 def batch_jaxpr(
     jaxpr: Jaxpr, axis: BatchAxis, dims: tuple[Dim, ...], out_mapped: tuple[bool, ...] | None = None
 ) -> tuple[Jaxpr, list[Value], tuple[Dim, ...]]:

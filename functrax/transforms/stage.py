@@ -105,10 +105,17 @@ class StageTrace(Trace):
         """Return the variable for a value from outside: a constant of the program."""
         found = self.constants.get(id(value))
         if found is None:
-            if isinstance(value, Tracer) and value.owner.ended:
+            if isinstance(value, Tracer) and not self.sees(value):
                 raise leaked(value)
             found = self.constants[id(value)] = (Var(value.aval), value)
         return found[0]
+
+    def sees(self, tracer: Tracer) -> bool:
+        """Tell whether a tracer belongs to a trace around this one, which is still running."""
+        trace = self.parent
+        while trace is not None and trace is not tracer.owner:
+            trace = trace.parent
+        return trace is not None and not trace.ended
 
     def atom(self, value: Value) -> Atom:
         """Return the variable or literal that stands for a value."""

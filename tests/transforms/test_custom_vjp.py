@@ -217,3 +217,23 @@ def test_without_rules():
     f = functrax.custom_vjp(jnp.sin)
     with pytest.raises(errors.ArgumentError, match="rules set by `defvjp`"):
         f(1.0)
+
+
+def test_mapped_values_that_are_closed_over():
+    def outer(c, x):
+        f = functrax.custom_vjp(lambda x: c * x)
+        f.defvjp(lambda x: (f(x), None), lambda _, g: (10.0 * c * g,))
+        return f(x)
+
+    c, x = jnp.arange(3.0), jnp.ones(3)
+    for axes in ((0, 0), (0, None)):
+        mapped = functrax.vmap(outer, axes)
+        point = x if axes[1] == 0 else 1.0
+        for run in (mapped, functrax.jit(mapped)):
+            assert run(c, point).tolist() == [0, 1, 2]
+        for grad in (functrax.grad(lambda x, m=mapped: m(c, x).sum()), functrax.grad(
+                functrax.jit(lambda x, m=mapped: m(c, x).sum()))):  # fmt: skip
+            assert np.sum(grad(point)) == 30
+        assert functrax.vmap(functrax.grad(outer, 1), axes)(c, point).tolist() == [0, 10, 20]
+    table = functrax.vmap(functrax.vmap(outer, (0, None)), (None, 0))(c, x)
+    assert table.tolist() == [[0, 1, 2]] * 3
