@@ -262,7 +262,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 def save_params(params: Params, path: Path) -> None:
     """Save parameters in the safetensors format, which holds arrays and no code."""
     arrays = {name: np.asarray(value) for name, value in params.items()}
-    write_atomically(path, lambda temporary: safetensors.numpy.save_file(arrays, temporary))
+    content = safetensors.numpy.save(arrays)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, write)
 
 
 def load_params(path: Path) -> Params:

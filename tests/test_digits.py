@@ -212,11 +212,12 @@ def test_a_file_in_place_of_the_folder(tmp_path, capsys):
 
 
 def test_the_disk_is_full_at_the_end(tmp_path, monkeypatch, capsys):
-    def refuse(arrays, path):
-        path.write_bytes(b"half")
+    def refuse(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(safetensors.numpy, "save_file", refuse)
+    monkeypatch.setattr(digits.Path, "write_bytes", refuse)
     assert run("--epochs", 1, "--out", tmp_path) == 1
     err = capsys.readouterr().err
     assert re.fullmatch(r"error: \[Errno 28\] No space left on device: '.*'\n", err)
