@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from functrax.core.jaxpr import Jaxpr
+from functrax.core.jaxpr import Jaxpr, collector_paused
 from functrax.lowering.base import physical_type
 from functrax.lowering.module import Lowered, lower_jaxpr
 from functrax.lowering.passes import optimize
@@ -66,7 +66,7 @@ timings = Timings()
 
 def lower(jaxpr: Jaxpr, *, name: str, platform: str, donated: Sequence[bool] = ()) -> Lowered:
     """Optimize a program and write it as StableHLO."""
-    with timings.phase("lower"):
+    with timings.phase("lower"), collector_paused():
         return lower_jaxpr(optimize(jaxpr, name), name=name, platform=platform, donated=donated)
 
 

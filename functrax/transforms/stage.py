@@ -7,7 +7,7 @@ from typing import Any
 
 from functrax.core.check import check_jaxpr
 from functrax.core.config import config
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, collector_paused
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, leaked, state
@@ -163,17 +163,12 @@ def stage(
     arguments = [trace.argument(aval) for aval in in_avals]
     saved = state.trace, state.source
     state.trace, state.source = trace, None
-    # A long trace allocates only objects that live; collecting while it runs costs up to half
-    # again.
-    collecting = gc.isenabled()
-    gc.disable()
     try:
-        program = trace.finish(function(*arguments))
+        with collector_paused():
+            program = trace.finish(function(*arguments))
     finally:
         trace.ended = True
         state.trace, state.source = saved
-        if collecting:
-            gc.enable()
     if config.check_tracer_leaks:  # not after an error, whose traceback holds tracers
         arguments.clear()
         check_leaks(trace)
