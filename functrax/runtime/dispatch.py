@@ -1,6 +1,7 @@
 """Eager evaluation: each operation is compiled once per types and params, and run."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.xla.failure import RUNTIME_ERRORS, translate
+
+get_buffer = operator.attrgetter("buffer")
+get_aval = operator.attrgetter("aval")
 
 MOST_PROGRAMS = 8192
 """Compiled single operations kept for each device; the older half goes when there are more."""
@@ -37,24 +41,37 @@ def evaluate(
     """
     if primitive.evaluate is not None:
         return primitive.evaluate(*operands, **params)
-    device = None
-    committed = False
-    for x in operands:
-        if type(x) is DeviceArray:
-            if device is None:
-                device, committed = x.device, x.committed
-            elif device is not x.device or committed is not x.committed:
-                operands, device, committed = gather(primitive.name, operands)
-                break
-    if device is None:
-        device = default_device()
-    elif not committed and (config.default_device is not None or not device.is_default):
-        operands, device, committed = gather(primitive.name, operands)
-    types = tuple([x.aval for x in operands])
+    try:
+        # The warm path: arrays on one device, a program that is there. `map` has no frame to record
+        # (see `xla.executable._launcher`), which a comprehension has on Python 3.11.
+        device, committed = operands[0].device, operands[0].committed
+        for x in operands:
+            if x.device is not device or x.committed is not committed:
+                return _evaluate_general(primitive, operands, params)
+        if not committed and (config.default_device is not None or not device.is_default):
+            return _evaluate_general(primitive, operands, params)
+        types = tuple(map(get_aval, operands))
+        execute, handlers, out_types = device.programs[
+            (primitive, types, tuple(params.items())) if params else (primitive, types)
+        ]
+        results = execute(list(map(get_buffer, operands))).consume_with_handlers(handlers)
+    except (AttributeError, IndexError, KeyError, TypeError, *RUNTIME_ERRORS):
+        return _evaluate_general(primitive, operands, params)
+    if len(results) == 1:
+        return [DeviceArray(out_types[0], results[0], device, committed)]
+    return _wrapped(out_types, results, device, committed)
+
+
+def _evaluate_general(
+    primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
+) -> list[DeviceArray]:
+    """Evaluate a first time, with literals, with arrays elsewhere, or with what is not valid."""
+    arrays, device, committed = gather(primitive.name, operands)
+    types = tuple([x.aval for x in arrays])
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     program = device.programs.get(key)
     if program is None:
-        program = _compile(primitive, operands, types, params, device)
+        program = _compile(primitive, arrays, types, params, device)
         if len(device.programs) >= MOST_PROGRAMS:
             for old in list(device.programs)[: MOST_PROGRAMS // 2]:
                 device.programs.pop(old, None)
@@ -62,17 +79,21 @@ def evaluate(
     execute, handlers, out_types = program
     try:
         buffers = [
-            x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in operands
+            x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in arrays
         ]
         results = execute(buffers).consume_with_handlers(handlers)
     except (TypeError, *RUNTIME_ERRORS) as error:
-        check_operands(operands)
+        check_operands(arrays)
         raise translate(error, primitive.name) from None
-    if len(results) == 1:
-        return [DeviceArray(out_types[0], results[0], device, committed)]
+    return _wrapped(out_types, results, device, committed)
+
+
+def _wrapped(
+    types: Sequence[ShapedArray], buffers: Sequence[Any], device: Device, committed: bool
+) -> list[DeviceArray]:
     return [
         DeviceArray(aval, buffer, device, committed)
-        for aval, buffer in zip(out_types, results, strict=True)
+        for aval, buffer in zip(types, buffers, strict=True)
     ]
 
 

@@ -1,6 +1,5 @@
 """A traced program ready to run: compiled once per device, arguments checked, results wrapped."""
 
-import operator
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,9 +14,6 @@ from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, fresh_array, gather, literal_array
 from functrax.xla.executable import Executable
-
-get_buffer = operator.attrgetter("buffer")
-get_aval = operator.attrgetter("aval")
 
 
 class Ready(NamedTuple):

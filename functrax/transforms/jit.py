@@ -23,8 +23,8 @@ from functrax.primitives.rules import Dim, is_linear
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.compile import timings
 from functrax.runtime.devices import clear_programs
-from functrax.runtime.dispatch import check_operands
-from functrax.runtime.program import Program, get_aval, get_buffer
+from functrax.runtime.dispatch import check_operands, get_aval, get_buffer
+from functrax.runtime.program import Program
 from functrax.transforms import ahead
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
