@@ -6,8 +6,8 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from functrax.core import dtypes
-from functrax.core.dtypes import TypePromotionError, extended, float0, prng_key
-from functrax.errors import ArgumentError, DtypeError
+from functrax.core.dtypes import extended, float0, prng_key
+from functrax.errors import ArgumentError, DtypeError, TypePromotionError
 
 __all__ = [
     "TypePromotionError",
@@ -25,6 +25,11 @@ __all__ = [
     "result_type",
     "scalar_type_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 # ---- promotion
 

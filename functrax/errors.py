@@ -107,6 +107,13 @@ class DtypeError(FunctraxError, TypeError):
     """
 
 
+class TypePromotionError(DtypeError, ValueError):
+    """Dtypes have no common type in the promotion lattice.
+
+    Example: an int4 array plus a float32 array. Cure: convert one of them with ``astype``.
+    """
+
+
 class ArgumentError(FunctraxError, TypeError, ValueError):
     """An argument has a value, name, number or combination that the function does not take.
 
@@ -149,7 +156,7 @@ class TracerBoolError(TracerError):
     """A traced value decided Python control flow (``if``, ``while``, ``and``, ``assert``)."""
 
 
-class TracerIndexError(TracerError):
+class TracerIndexError(TracerError, IndexError):
     """A traced value was used as a Python integer: a list index, a loop bound, a shape."""
 
 
@@ -247,6 +254,14 @@ class ExecutionError(FunctraxError, RuntimeError):
     """XLA reported a failure while compiling or running a program."""
 
 
+class GradientCheckError(FunctraxError, AssertionError):
+    """A derivative differs from the numeric one.
+
+    Example: ``testing.check_grads(f, (1.0,), 1)`` for an ``f`` with a wrong custom rule. Cure: the
+        message says which derivative is wrong, where, and by how much.
+    """
+
+
 class JaxprError(FunctraxError, TypeError, ValueError):
     """A jaxpr is ill-formed or its text cannot be parsed."""
 
@@ -285,3 +300,9 @@ def filter_traceback(error: BaseException) -> BaseException:
     for link in reversed(kept):
         chain = TracebackType(chain, link.tb_frame, link.tb_lasti, link.tb_lineno)
     return error.with_traceback(chain)
+
+
+def __dir__() -> list[str]:
+    """Show the classes: the functions here are for functrax itself."""
+    kinds = (FunctraxError, CacheWarning)
+    return [n for n, c in globals().items() if isinstance(c, type) and issubclass(c, kinds)]

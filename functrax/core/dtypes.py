@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from functrax.core.config import config
-from functrax.errors import DtypeError, IntegerOverflowError, KeyTypeError
+from functrax.errors import DtypeError, IntegerOverflowError, KeyTypeError, TypePromotionError
 
 
 class extended(np.generic):  # noqa: N801  (the name is JAX's)
@@ -66,13 +66,6 @@ class KeyType:
     def __repr__(self) -> str:
         """Print as in a jaxpr."""
         return self.name
-
-
-class TypePromotionError(DtypeError, ValueError):
-    """Dtypes have no common type in the promotion lattice.
-
-    Example: an int4 array plus a float32 array. Cure: convert one of them with ``astype``.
-    """
 
 
 _key_types: dict[str, KeyType] = {}

@@ -1,16 +1,18 @@
 """Functions of two numbers: logarithms of sums, hypotenuses, extremes that skip NaN, signs."""
 
 import math
+from functools import partial
 from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose, is_zero, remainder_of
+from functrax.numpy.derivatives import with_derivatives
+from functrax.numpy.logic import greater, less, sign_bit
 from functrax.numpy.operands import align, number, promote
 from functrax.primitives import elementwise as lax
 from functrax.primitives import extreme
-from functrax.primitives.convert import bitcast_convert_type
 from functrax.transforms.fuse import fuse
 
 # ---- logarithms of sums, hypotenuses and the like
@@ -18,10 +20,22 @@ from functrax.transforms.fuse import fuse
 
 @fuse
 def _logaddexp(x1: Value, x2: Value, *, base: float) -> Value:
-    """Log(exp x1 + exp x2) = max + log1p(exp(-|x1 - x2|)), also for infinities; base 1 means e."""
-    dtype = x1.aval.dtype
-    if dtypes.is_complex(dtype):
+    """Log(exp x1 + exp x2); base 1 means e."""
+    if dtypes.is_complex(x1.aval.dtype):
         return _logaddexp_complex(x1, x2, base)
+    # |x1 - x2| has no second derivative at 0.
+    shares = partial(_share, base), lambda x1, x2: _share(base, x2, x1)
+    return with_derivatives("logaddexp", partial(_logaddexp_real, base), shares, x1, x2)
+
+
+def _share(base: float, x1: Value, x2: Value) -> Value:
+    """The derivative in x1: 1 / (1 + exp(x2 - x1))."""
+    return lax.logistic(lax.mul(lax.sub(x1, x2), number(base, x1.aval.dtype)))
+
+
+def _logaddexp_real(base: float, x1: Value, x2: Value) -> Value:
+    """Compute max + log1p(exp(-|x1 - x2|)), also for infinities."""
+    dtype = x1.aval.dtype
     apart = lax.sub(x1, x2)
     shrunk = lax.neg(lax.abs(apart))
     if base == 1.0:
@@ -83,8 +97,9 @@ def _hypot(x1: Value, x2: Value) -> Value:
     zero = is_zero(high)
     ratio = lax.div(low, choose(zero, number(1, high.aval.dtype), high))
     length = lax.mul(high, lax.sqrt(lax.add(number(1, high.aval.dtype), lax.square(ratio))))
-    infinite = lax.eq(high, number(float("inf"), high.aval.dtype))
-    return choose(lax.bitwise_or(zero, infinite), high, length)
+    infinity = number(math.inf, high.aval.dtype)
+    length = choose(zero, high, length)
+    return choose(lax.bitwise_or(lax.eq(x1, infinity), lax.eq(x2, infinity)), infinity, length)
 
 
 def hypot(x1: Any, x2: Any, /) -> Array:
@@ -113,12 +128,11 @@ def _real_pair(call: str, x1: Any, x2: Any) -> list[Value]:
 
 @fuse
 def _ignoring_nan(x1: Value, x2: Value, *, largest: bool) -> Value:
-    pick = (extreme.max if largest else extreme.min)(x1, x2)
-    pick = choose(lax.ne(x1, x1), x2, pick)
-    return choose(lax.ne(x2, x2), x1, pick)
+    first = (greater if largest else less)(x1, x2)
+    return choose(lax.bitwise_or(first, lax.ne(x2, x2)), x1, x2)
 
 
-def fmax(x1: Any, x2: Any, /) -> Array:
+def fmax(x1: Any, x2: Any) -> Array:
     """Return the larger one elementwise, or the one that is not NaN.
 
     Args:
@@ -131,7 +145,7 @@ def fmax(x1: Any, x2: Any, /) -> Array:
     return _ignoring_nan(*align("fmax", *promote("fmax", x1, x2)), largest=True)
 
 
-def fmin(x1: Any, x2: Any, /) -> Array:
+def fmin(x1: Any, x2: Any) -> Array:
     """Return the smaller one elementwise, or the one that is not NaN.
 
     Args:
@@ -183,11 +197,3 @@ def copysign(x1: Any, x2: Any, /) -> Array:
 def _copysign(x1: Value, x2: Value) -> Value:
     size = lax.abs(x1)
     return choose(sign_bit(x2), lax.neg(size), size)
-
-
-def sign_bit(x: Value) -> Value:
-    """Tell where numbers are negative, -0.0 and negative NaN included."""
-    dtype = x.aval.dtype
-    if dtypes.is_floating(dtype):
-        x = bitcast_convert_type(x, f"int{8 * dtype.itemsize}")
-    return lax.lt(x, number(0, x.aval.dtype))
