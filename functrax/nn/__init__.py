@@ -1,5 +1,6 @@
 """Building blocks of neural networks."""
 
+from functrax.core.public import directory as _directory
 from functrax.nn import initializers as initializers
 from functrax.nn.attention import dot_product_attention as dot_product_attention
 from functrax.nn.functions import celu as celu
@@ -33,3 +34,5 @@ from functrax.nn.normalization import logmeanexp as logmeanexp
 from functrax.nn.normalization import one_hot as one_hot
 from functrax.nn.normalization import softmax as softmax
 from functrax.nn.normalization import standardize as standardize
+
+__dir__ = _directory(__name__)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.functions import tanh as tanh
@@ -11,6 +12,7 @@ from functrax.numpy.joining import split
 from functrax.numpy.operands import (
     align,
     array_operand,
+    cast,
     inexact,
     number,
     operand,
@@ -61,33 +63,53 @@ def relu(x: Any) -> Array:
     """Return ``max(x, 0)``; the derivative at 0 is 0.
 
     Args:
-        x: array.
+        x: array of real numbers; booleans become integers.
 
     Returns:
         An array of the same shape and dtype.
+
+    Raises:
+        DtypeError: for complex numbers.
 
     Example:
         >>> functrax.nn.relu(jnp.array([-1.0, 2.0]))
         Array([0., 2.], dtype=float32)
     """
-    return _relu(operand(x, "relu"))
+    return _relu(_real("relu", operand(x, "relu")))
+
+
+def _real(call: str, x: Value) -> Value:
+    """Refuse complex numbers, which have no order; booleans become integers."""
+    dtype = x.aval.dtype
+    if dtypes.is_complex(dtype):
+        fix = "Apply it to `.real` and `.imag`."
+        raise errors.DtypeError(call, "real numbers", repr(x.aval), fix=fix)
+    return cast(x, dtypes.int_dtype()) if dtypes.is_bool(dtype) else x
+
+
+def _beside(call: str, x: Any, constant: float) -> Value:
+    """Return real numbers in the dtype that they and a Python float promote to."""
+    return _real(call, promote(call, x, constant)[0])
 
 
 def relu6(x: Any) -> Array:
     """Return ``min(max(x, 0), 6)``; the derivative at 0 and 6 is 0.
 
     Args:
-        x: array.
+        x: array of real numbers; integers become floats.
 
     Returns:
-        An array of the same shape and dtype.
+        A floating array of the same shape.
+
+    Raises:
+        DtypeError: for complex numbers.
     """
-    return _relu6(operand(x, "relu6"))
+    return _relu6(_beside("relu6", x, 6.0))
 
 
 @fuse
 def _relu6(x: Value) -> Value:
-    six = number(6, x.aval.dtype)
+    six = number(6.0, x.aval.dtype)
     return choose(lax.ge(x, six), six, _relu(x))
 
 
@@ -106,7 +128,8 @@ def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _leaky_relu(*align("leaky_relu", *promote("leaky_relu", x, negative_slope)))
+    x, slope = promote("leaky_relu", x, negative_slope)
+    return _leaky_relu(*align("leaky_relu", _real("leaky_relu", x), slope))
 
 
 @fuse
@@ -125,7 +148,8 @@ def elu(x: Any, alpha: Any = 1.0) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _elu(*align("elu", *promote("elu", x, alpha, to_float=True)))
+    x, alpha = promote("elu", x, alpha, to_float=True)
+    return _elu(*align("elu", _real("elu", x), alpha))
 
 
 @fuse
@@ -145,7 +169,7 @@ def selu(x: Any) -> Array:
 
     Source: Klambauer et al., Self-Normalizing Neural Networks (2017).
     """
-    return _selu(inexact(x, "selu"))
+    return _selu(_real("selu", inexact(x, "selu")))
 
 
 @fuse
@@ -164,7 +188,8 @@ def celu(x: Any, alpha: Any = 1.0) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _celu(*align("celu", *promote("celu", x, alpha, to_float=True)))
+    x, alpha = promote("celu", x, alpha, to_float=True)
+    return _celu(*align("celu", _real("celu", x), alpha))
 
 
 @fuse
@@ -263,7 +288,7 @@ def hard_sigmoid(x: Any) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _hard_sigmoid(inexact(x, "hard_sigmoid"))
+    return _hard_sigmoid(_beside("hard_sigmoid", x, 3.0))
 
 
 @fuse
@@ -285,7 +310,7 @@ def hard_silu(x: Any) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _hard_silu(inexact(x, "hard_silu"))
+    return _hard_silu(_beside("hard_silu", x, 3.0))
 
 
 hard_swish = hard_silu
@@ -294,8 +319,10 @@ hard_swish = hard_silu
 @fuse
 def _hard_tanh(x: Value) -> Value:
     one = number(1, x.aval.dtype)
-    minus = number(-1, x.aval.dtype)
-    return choose(lax.gt(x, one), one, choose(lax.lt(x, minus), minus, x))
+    if not dtypes.is_unsigned(x.aval.dtype):
+        minus = number(-1, x.aval.dtype)
+        x = choose(lax.lt(x, minus), minus, x)
+    return choose(lax.gt(x, one), one, x)
 
 
 def hard_tanh(x: Any) -> Array:
@@ -307,12 +334,13 @@ def hard_tanh(x: Any) -> Array:
     Returns:
         An array of the same shape and dtype.
     """
-    return _hard_tanh(operand(x, "hard_tanh"))
+    return _hard_tanh(_real("hard_tanh", operand(x, "hard_tanh")))
 
 
 @fuse
 def _soft_sign(x: Value) -> Value:
-    return lax.div(x, lax.add(lax.abs(x), number(1, x.aval.dtype)))
+    size = lax.abs(x)
+    return lax.div(x, cast(lax.add(size, number(1, size.aval.dtype)), x.aval.dtype))
 
 
 def soft_sign(x: Any) -> Array:
@@ -398,7 +426,7 @@ def sparse_plus(x: Any) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _sparse_plus(inexact(x, "sparse_plus"))
+    return _sparse_plus(_beside("sparse_plus", x, 1.0))
 
 
 @fuse
@@ -416,7 +444,7 @@ def sparse_sigmoid(x: Any) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _sparse_sigmoid(inexact(x, "sparse_sigmoid"))
+    return _sparse_sigmoid(_beside("sparse_sigmoid", x, 1.0))
 
 
 @fuse
@@ -440,7 +468,7 @@ def log1mexp(x: Any) -> Array:
     Returns:
         A floating array of the same shape.
     """
-    return _log1mexp(inexact(x, "log1mexp"))
+    return _log1mexp(_real("log1mexp", inexact(x, "log1mexp")))
 
 
 @fuse

@@ -8,7 +8,7 @@ from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.numpy import reductions, statistics
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.functions import tanh as tanh
+from functrax.numpy.creation import array
 from functrax.numpy.logic import to_bool
 from functrax.numpy.operands import (
     align,
@@ -17,7 +17,6 @@ from functrax.numpy.operands import (
     cast,
     inexact,
     number,
-    operand,
     promote,
 )
 from functrax.numpy.ranges import iota
@@ -28,8 +27,8 @@ from functrax.primitives import extreme
 from functrax.primitives.convert import convert, stop_gradient
 from functrax.primitives.reduce import reduce_max
 from functrax.primitives.rules import broadcast_to, expand_axis, scalar
-from functrax.primitives.shape import canonical_axis
-from functrax.scipy.special import logsumexp as logsumexp
+from functrax.primitives.shape import canonical_axis, integer
+from functrax.scipy.special import logsumexp
 from functrax.transforms.fuse import fuse
 
 # ---- normalization
@@ -50,7 +49,9 @@ def _shifted(x: Value, mask: Value | None, axes: tuple[int, ...]) -> tuple[Value
         x, kept = align("softmax", x, mask)
         shape = broadcast_shapes("softmax", [x.aval.shape, kept.aval.shape])
         x, mask = broadcast_to(x, shape), broadcast_to(kept, shape)
-    return lax.sub(x, _top(x, mask, axes)), mask
+    shifted = lax.sub(x, _top(x, mask, axes))
+    # What does not count must not be NaN or infinite: it would spoil the derivative.
+    return shifted if mask is None else choose(mask, shifted, number(0, x.aval.dtype)), mask
 
 
 @fuse
@@ -80,7 +81,12 @@ def softmax(x: Any, axis: Any = -1, where: Any = None) -> Array:
     """
     x = inexact(x, "softmax")
     mask = None if where is None else to_bool(where, "softmax")
-    return _softmax(x, mask, axes=axes_or_all("softmax", axis, x.aval.ndim))
+    return _softmax(x, mask, axes=_axes("softmax", axis, x, mask))
+
+
+def _axes(call: str, axis: Any, x: Value, mask: Value | None) -> tuple[int, ...]:
+    """Count axes in the shape that array and mask broadcast to."""
+    return axes_or_all(call, axis, max(v.aval.ndim for v in (x, mask) if v is not None))
 
 
 @fuse
@@ -106,7 +112,7 @@ def log_softmax(x: Any, axis: Any = -1, where: Any = None) -> Array:
     """
     x = inexact(x, "log_softmax")
     mask = None if where is None else to_bool(where, "log_softmax")
-    return _log_softmax(x, mask, axes=axes_or_all("log_softmax", axis, x.aval.ndim))
+    return _log_softmax(x, mask, axes=_axes("log_softmax", axis, x, mask))
 
 
 def logmeanexp(x: Any, axis: Any = None, where: Any = None, keepdims: bool = False) -> Array:
@@ -143,10 +149,15 @@ def _standardize(
         variance = statistics.var(x, axes, keepdims=True, where=mask)
     elif variance is None:
         squares = mean_over(lax.square(x), axes, keepdims=True, where=mask)
-        variance = extreme.max(lax.sub(squares, lax.square(mean)), number(0, squares.aval.dtype))
-    x, mean = align("standardize", *promote("standardize", x, mean))
-    root = lax.rsqrt(lax.add(*align("standardize", *promote("standardize", variance, epsilon))))
-    return lax.mul(*align("standardize", *promote("standardize", lax.sub(x, mean), root)))
+        difference = lax.sub(*_alike(squares, lax.square(mean)))
+        variance = extreme.max(difference, number(0, difference.aval.dtype))
+    root = lax.rsqrt(lax.add(*_alike(variance, epsilon)))
+    return lax.mul(*_alike(lax.sub(*_alike(x, mean)), root))
+
+
+def _alike(x: Value, y: Value) -> list[Value]:
+    """Return two values of one dtype, with axes that line up."""
+    return align("standardize", *promote("standardize", x, y))
 
 
 def standardize(
@@ -174,7 +185,7 @@ def standardize(
     if algorithm not in ("fast", "stable"):
         raise errors.ArgumentError("standardize", "algorithm='fast' or 'stable'", repr(algorithm))
     x = inexact(x, "standardize")
-    given = [None if v is None else operand(v, "standardize") for v in (mean, variance, epsilon)]
+    given = [None if v is None else inexact(v, "standardize") for v in (mean, variance, epsilon)]
     mask = None if where is None else to_bool(where, "standardize")
     axes = axes_or_all("standardize", axis, x.aval.ndim)
     return _standardize(x, *given, mask, axes=axes, stable=algorithm == "stable")
@@ -195,7 +206,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     """Return a vector with a 1 at the place of each class, and 0 elsewhere.
 
     Args:
-        x: array of class numbers; those outside of 0 to num_classes - 1 become zeros.
+        x: array or nested lists of class numbers; those outside of 0 to num_classes - 1 become
+            zeros.
         num_classes: int.
         dtype: the dtype; the default float if None.
         axis: the place of the new axis in the result.
@@ -203,12 +215,18 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     Returns:
         An array of one more axis.
 
+    Raises:
+        ArgumentError: if `num_classes` is not an integer of at least 0.
+
     Example:
         >>> functrax.nn.one_hot(jnp.array([0, 2]), 3)
         Array([[1., 0., 0.],
                [0., 0., 1.]], dtype=float32)
     """
-    x = array_operand(x, "one_hot")
+    x = array(x, copy=False)
     found = dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, "one_hot")
     axis = canonical_axis("one_hot", axis, x.aval.ndim + 1)
-    return _one_hot(x, num_classes=num_classes.__index__(), dtype=found, axis=axis)
+    count = integer("one_hot", "num_classes", num_classes)
+    if count < 0:
+        raise errors.ArgumentError("one_hot", "num_classes >= 0", str(count))
+    return _one_hot(x, num_classes=count, dtype=found, axis=axis)

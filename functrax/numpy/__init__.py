@@ -1,5 +1,6 @@
 """NumPy's functions on arrays that can be traced, differentiated, vectorized and compiled."""
 
+from functrax.core.public import directory as _directory
 from functrax.core.trace import Array as ndarray  # noqa: F401, N813  # pyright: ignore[reportUnusedImport]
 from functrax.dtypes import finfo as finfo
 from functrax.dtypes import iinfo as iinfo
@@ -28,6 +29,7 @@ from functrax.numpy.arithmetic import power as power
 from functrax.numpy.arithmetic import remainder as remainder
 from functrax.numpy.arithmetic import subtract as subtract
 from functrax.numpy.arithmetic import true_divide as true_divide
+from functrax.numpy.constants import __array_api_version__ as __array_api_version__
 from functrax.numpy.constants import character as character
 from functrax.numpy.constants import complexfloating as complexfloating
 from functrax.numpy.constants import dtype as dtype
@@ -232,6 +234,15 @@ from functrax.numpy.matrices import tril_indices as tril_indices
 from functrax.numpy.matrices import triu as triu
 from functrax.numpy.matrices import triu_indices as triu_indices
 from functrax.numpy.matrices import vander as vander
+from functrax.numpy.nan_reductions import nanargmax as nanargmax
+from functrax.numpy.nan_reductions import nanargmin as nanargmin
+from functrax.numpy.nan_reductions import nanmax as nanmax
+from functrax.numpy.nan_reductions import nanmean as nanmean
+from functrax.numpy.nan_reductions import nanmin as nanmin
+from functrax.numpy.nan_reductions import nanprod as nanprod
+from functrax.numpy.nan_reductions import nanstd as nanstd
+from functrax.numpy.nan_reductions import nansum as nansum
+from functrax.numpy.nan_reductions import nanvar as nanvar
 from functrax.numpy.padding import pad as pad
 from functrax.numpy.padding import roll as roll
 from functrax.numpy.pairs import copysign as copysign
@@ -373,13 +384,6 @@ from functrax.numpy.sorting import sort as sort
 from functrax.numpy.sorting import sort_complex as sort_complex
 from functrax.numpy.statistics import average as average
 from functrax.numpy.statistics import mean as mean
-from functrax.numpy.statistics import nanmax as nanmax
-from functrax.numpy.statistics import nanmean as nanmean
-from functrax.numpy.statistics import nanmin as nanmin
-from functrax.numpy.statistics import nanprod as nanprod
-from functrax.numpy.statistics import nanstd as nanstd
-from functrax.numpy.statistics import nansum as nansum
-from functrax.numpy.statistics import nanvar as nanvar
 from functrax.numpy.statistics import std as std
 from functrax.numpy.statistics import var as var
 from functrax.numpy.taking import diff as diff
@@ -392,3 +396,5 @@ from functrax.numpy.windows import blackman as blackman
 from functrax.numpy.windows import hamming as hamming
 from functrax.numpy.windows import hanning as hanning
 from functrax.numpy.windows import kaiser as kaiser
+
+__dir__ = _directory(__name__)

@@ -8,7 +8,17 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
-from functrax.numpy.operands import align, cast, inexact, mixes, number, operand, promote, to_array
+from functrax.numpy.operands import (
+    align,
+    broadcast_shapes,
+    cast,
+    inexact,
+    mixes,
+    number,
+    operand,
+    promote,
+    to_array,
+)
 from functrax.numpy.ufunc import INEXACT, NUMBERS, Operation, unary
 from functrax.primitives import compare, extreme
 from functrax.primitives import elementwise as lax
@@ -135,7 +145,8 @@ def _floor_divide_floats(x1: Value, x2: Value) -> Value:
 
 def choose(condition: Value, yes: Value, no: Value) -> Value:
     """Select elementwise, stretching what is too small."""
-    shape = np.broadcast_shapes(condition.aval.shape, yes.aval.shape, no.aval.shape)
+    shapes = condition.aval.shape, yes.aval.shape, no.aval.shape
+    shape = broadcast_shapes("where", shapes)
     condition = condition if not condition.aval.shape else broadcast_to(condition, shape)
     return select_n(condition, broadcast_to(no, shape), broadcast_to(yes, shape))
 

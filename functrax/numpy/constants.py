@@ -4,6 +4,8 @@ from typing import Final
 
 import numpy as np
 
+#: The version of the Python array API standard that the names follow.
+__array_api_version__: Final = "2024.12"
 e: Final = np.e
 euler_gamma: Final = np.euler_gamma
 inf: Final = np.inf

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from functrax.core import dtypes
 from functrax.core.trace import Array
-from functrax.numpy.creation import array, dtype_or_default, from_array, placed
-from functrax.primitives.convert import convert, convert_element_type
+from functrax.numpy.creation import array, converted, dtype_or_default, from_array, placed
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
@@ -30,8 +28,6 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     aval = x.aval
     if aval.dtype == dtype and not aval.weak_type:
         made = from_array(x, None, copy)
-    elif dtypes.is_complex(aval.dtype) and not dtypes.is_complex(dtype):
-        made = convert_element_type(x, dtype)
     else:
-        made = convert(x, dtype)
+        made = converted(x, dtype)
     return made if device is None else placed("astype", made, device)

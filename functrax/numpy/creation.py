@@ -13,6 +13,7 @@ from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.operands import (
     as_kind,
     broadcast_shapes,
+    cast,
     is_python_scalar,
     literal,
     operand,
@@ -120,14 +121,15 @@ def array(
 def from_array(x: Array, dtype: Any, copied: bool) -> Array:
     """Return an array with another dtype, or copied if asked."""
     if dtype is not None and (x.aval.dtype != dtype or x.aval.weak_type):
-        return _converted(x, dtype)
+        return converted(x, dtype)
     # Traced values never share memory that a user could give away.
     return copy(x) if copied and state.trace is None else x
 
 
-def _converted(x: Value, dtype: Any) -> Array:
+def converted(x: Value, dtype: Any) -> Array:
+    """Convert to another dtype, with a warning if imaginary parts are lost."""
     if dtypes.is_complex(x.aval.dtype) and not dtypes.is_complex(dtype):
-        return convert_element_type(x, dtype)
+        return to_array(cast(x, dtype)) if dtypes.is_bool(dtype) else convert_element_type(x, dtype)
     return to_array(convert(x, dtype))
 
 
@@ -377,7 +379,7 @@ def _full(call: str, shape: tuple[int, ...], value: Any, dtype: Any, device: Any
     elif dtype is None:
         value = array(value, copy=False)
     else:
-        value = _converted(array(value, copy=False), dtype)
+        value = converted(array(value, copy=False), dtype)
     broadcast_shapes(call, [value.aval.shape, shape])
     made = to_array(broadcast_to(value, shape))
     return made if device is None else placed(call, made, device)

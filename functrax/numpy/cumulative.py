@@ -8,6 +8,7 @@ from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.manipulation import ravel
 from functrax.numpy.operands import array_operand, cast, number, refuse_out, strong
+from functrax.numpy.reductions import wide_dtype
 from functrax.primitives import cumulative as lax
 from functrax.primitives.elementwise import ne
 from functrax.primitives.join import pad
@@ -21,11 +22,12 @@ from functrax.transforms.fuse import fuse
 def _run(x: Value, *, product: bool, axis: int, dtype: Any, skip: bool, initial: bool) -> Value:
     if skip and dtypes.is_inexact(x.aval.dtype):
         x = choose(ne(x, x), number(1 if product else 0, x.aval.dtype), x)
-    x = (lax.cumprod if product else lax.cumsum)(cast(x, dtype), axis)
+    compute = dtypes.int_dtype() if dtypes.is_bool(dtype) else dtype
+    x = (lax.cumprod if product else lax.cumsum)(cast(cast(x, dtype), compute), axis)
     if initial:
-        start = scalar((one_of if product else zero_of)(dtype), dtype)
+        start = scalar((one_of if product else zero_of)(compute), compute)
         x = pad(x, start, [(int(i == axis), 0, 0) for i in range(x.aval.ndim)])
-    return strong(x)
+    return strong(cast(x, dtype))
 
 
 def _cumulate(
@@ -36,17 +38,17 @@ def _cumulate(
     out: Any = None,
     skip: bool = False,
     initial: bool = False,
+    widen: bool = False,
 ) -> Array:
     refuse_out(call, out)
     x = array_operand(a, call)
-    if axis is None:
-        x, axis = ravel(x), 0
+    if axis is None or not x.aval.ndim:
+        axis = 0 if axis is None else canonical_axis(call, axis, 1)
+        x = ravel(x)
     found = x.aval.dtype if dtype is None else dtypes.canonicalize(dtype, call)
-    if dtype is None and dtypes.is_bool(found):
-        found = dtypes.int_dtype()
-    if dtypes.is_bool(found):
-        raise errors.DtypeError(call, "a dtype of numbers", "bool")
-    axis = canonical_axis(call, axis.__index__(), x.aval.ndim)
+    if dtype is None and (widen or dtypes.is_bool(found)):
+        found = wide_dtype(found)
+    axis = canonical_axis(call, axis, x.aval.ndim)
     return _run(x, product="prod" in call, axis=axis, dtype=found, skip=skip, initial=initial)
 
 
@@ -139,7 +141,8 @@ def cumulative_sum(
         ArgumentError: if the axis is left out for an array of several axes.
     """
     axis = _only_axis("cumulative_sum", x, axis)
-    return _cumulate("cumulative_sum", x, axis, dtype, initial=bool(include_initial))
+    initial = bool(include_initial)
+    return _cumulate("cumulative_sum", x, axis, dtype, initial=initial, widen=True)
 
 
 def cumulative_prod(

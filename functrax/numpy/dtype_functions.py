@@ -151,7 +151,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     return array(found) if isinstance(found, np.ndarray) else found
 
 
-def save(file: Any, arr: Any, allow_pickle: bool = False) -> None:
+def save(file: Any, arr: Any, allow_pickle: bool = True) -> None:
     """Write an array to a ``.npy`` file.
 
     Args:
@@ -162,12 +162,13 @@ def save(file: Any, arr: Any, allow_pickle: bool = False) -> None:
     np.save(file, np.asarray(array_operand(arr, "save")), allow_pickle=False)
 
 
-def savez(file: Any, *args: Any, **kwds: Any) -> None:
+def savez(file: Any, *args: Any, allow_pickle: bool = True, **kwds: Any) -> None:
     """Write arrays to a ``.npz`` file.
 
     Args:
         file: path or file.
         *args: arrays, saved under the names arr_0, arr_1, ...
+        allow_pickle: has no effect: arrays hold numbers.
         **kwds: arrays, saved under their names.
     """
     np.savez(

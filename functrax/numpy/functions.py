@@ -13,6 +13,7 @@ from functrax.numpy.operands import cast, inexact, number, operand, refuse_out, 
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
 from functrax.primitives.rules import broadcast_to, scalar
+from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
 
 _FLOATS = frozenset(dtypes.FLOATS)
@@ -251,7 +252,7 @@ def _trunc(x: Value) -> Value:
     return choose(negative, lax.ceil(x), lax.floor(x))
 
 
-def trunc(x: Any, /) -> Array:
+def trunc(x: Any) -> Array:
     """Round toward zero to a whole number.
 
     Args:
@@ -330,7 +331,7 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Array:
         Array([0.5 , 1.5 , 2.34], dtype=float32)
     """
     refuse_out("round", out)
-    decimals = decimals.__index__()
+    decimals = integer("round", "decimals", decimals)
     x = operand(a, "round")
     if dtypes.is_inexact(x.aval.dtype):
         return _round(x, decimals=decimals)
@@ -385,8 +386,7 @@ def _angle(z: Value, *, degrees: bool) -> Value:
     if dtypes.is_complex(z.aval.dtype):
         angle = lax.atan2(lax.imag(z), lax.real(z))
     else:
-        zero = scalar(0, z.aval.dtype)
-        angle = choose(lax.lt(z, zero), scalar(math.pi, z.aval.dtype), zero)
+        angle = lax.atan2(scalar(0, z.aval.dtype), z)
     return lax.mul(angle, number(180 / math.pi, angle.aval.dtype)) if degrees else angle
 
 

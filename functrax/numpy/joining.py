@@ -10,12 +10,19 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.numpy.creation import array
-from functrax.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
+from functrax.numpy.manipulation import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    one_or_several,
+    ravel,
+    reshaped,
+)
 from functrax.numpy.operands import array_operand, promote, to_array
 from functrax.primitives import join as lax
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import expand_axis, reshape
-from functrax.primitives.shape import broadcast_in_dim, canonical_axis
+from functrax.primitives.shape import broadcast_in_dim, canonical_axis, integer
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -51,9 +58,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
             ", ".join(str(x.aval.shape) for x in values),
             fix="Use `jnp.stack` to join numbers.",
         )
-    return lax.concatenate(
-        values, canonical_axis("concatenate", axis.__index__(), values[0].aval.ndim)
-    )
+    return lax.concatenate(values, canonical_axis("concatenate", axis, values[0].aval.ndim))
 
 
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Array:
@@ -114,7 +119,7 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
     if any(x.aval.shape != first.shape for x in values):
         shapes = ", ".join(str(x.aval.shape) for x in values)
         raise errors.ShapeError("stack", "arrays of one shape", shapes)
-    axis = canonical_axis("stack", axis.__index__(), first.ndim + 1)
+    axis = canonical_axis("stack", axis, first.ndim + 1)
     return _stack(*values, axis=axis)
 
 
@@ -269,10 +274,11 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array
 
 def _split(call: str, ary: Any, where: Any, axis: int, equal: bool) -> list[Array]:
     x = array_operand(ary, call)
-    axis = canonical_axis(call, axis.__index__(), x.aval.ndim)
+    axis = canonical_axis(call, axis, x.aval.ndim)
     size = x.aval.shape[axis]
-    if hasattr(where, "__index__") and not getattr(where, "shape", ()):
-        parts = where.__index__()
+    given = one_or_several(where)
+    if len(given) == 1 and given[0] is where:
+        parts = integer(call, "indices_or_sections", where)
         if parts < 1 or (equal and size % parts):
             raise errors.ShapeError(
                 call, f"a size that divides into {parts} equal parts", f"size {size} of axis {axis}"
@@ -280,7 +286,7 @@ def _split(call: str, ary: Any, where: Any, axis: int, equal: bool) -> list[Arra
         short, longer = divmod(size, parts)
         sizes = [short + 1] * longer + [short] * (parts - longer)
         return list(lax.split(x, sizes, axis)) if parts > 1 else [x]
-    cuts = [0, *(_clipped(int(cut), size) for cut in where), size]
+    cuts = [0, *(_clipped(integer(call, "indices", cut), size) for cut in given), size]
     if any(low > high for low, high in itertools.pairwise(cuts)):
         return [
             slice_in_dim(x, low, max(low, high), axis=axis)
@@ -382,9 +388,7 @@ def tile(A: Any, reps: Any) -> Array:
         Array([0, 1, 0, 1], dtype=int32)
     """
     x = array_operand(A, "tile")
-    counts = (
-        (reps.__index__(),) if hasattr(reps, "__index__") else tuple(r.__index__() for r in reps)
-    )
+    counts = tuple(integer("tile", "reps", count) for count in one_or_several(reps))
     rank = max(len(counts), x.aval.ndim)
     counts = (1,) * (rank - len(counts)) + counts
     x = reshaped(x, (1,) * (rank - x.aval.ndim) + x.aval.shape)

@@ -8,19 +8,35 @@ from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.numpy import reductions
 from functrax.numpy.einsum import einsum
-from functrax.numpy.linear import cross as cross
-from functrax.numpy.linear import matmul as matmul
-from functrax.numpy.linear import outer as outer
-from functrax.numpy.linear import tensordot as tensordot
-from functrax.numpy.linear import vecdot as vecdot
-from functrax.numpy.manipulation import axes_of, broadcast_to
-from functrax.numpy.manipulation import matrix_transpose as matrix_transpose
+from functrax.numpy.linear import cross, matmul, outer, tensordot, vecdot
+from functrax.numpy.manipulation import axes_of, broadcast_to, matrix_transpose
 from functrax.numpy.matrices import diagonal as _diagonal
 from functrax.numpy.matrices import eye
 from functrax.numpy.matrices import trace as _trace
 from functrax.numpy.operands import array_operand, cast, inexact, number
 from functrax.primitives import elementwise as lax
 from functrax.transforms.fuse import fuse
+
+__all__ = [
+    "cross",
+    "diagonal",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_transpose",
+    "multi_dot",
+    "norm",
+    "outer",
+    "tensordot",
+    "trace",
+    "vecdot",
+    "vector_norm",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _VECTOR = "2, a number, infinity, -infinity or 0"
 _MATRIX = "'fro', 1, -1, infinity or -infinity"

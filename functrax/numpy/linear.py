@@ -364,7 +364,7 @@ def tensordot(
         left, right = tuple(range(rank_a - count, rank_a)), tuple(range(count))
     else:
         left, right = (
-            tuple(canonical_axis("tensordot", i.__index__(), rank) for i in _tuple(part))
+            tuple(canonical_axis("tensordot", i, rank) for i in _tuple(part))
             for part, rank in zip(axes, (rank_a, rank_b), strict=True)
         )
     sizes = [tuple(x.aval.shape[i] for i in part) for x, part in ((a, left), (b, right))]

@@ -11,13 +11,24 @@ from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.operands import align, cast, number, operand, promote, to_array, to_inexact
-from functrax.numpy.pairs import sign_bit
+from functrax.numpy.creation import array
+from functrax.numpy.operands import (
+    align,
+    broadcast_shapes,
+    cast,
+    number,
+    operand,
+    promote,
+    to_array,
+    to_inexact,
+)
 from functrax.numpy.ufunc import ORDERED, Operation, Unary, document, unary
 from functrax.primitives import compare
 from functrax.primitives import elementwise as lax
+from functrax.primitives.convert import bitcast_convert_type
+from functrax.primitives.keys import random_unwrap
 from functrax.primitives.reduce import reduce_and
-from functrax.primitives.rules import full
+from functrax.primitives.rules import broadcast_to, full
 from functrax.transforms.fuse import fuse
 
 _bool = np.dtype(bool)
@@ -43,8 +54,21 @@ def _compare_complex(x: Value, y: Value, *, strict: Primitive, both: Primitive) 
     return choose(lax.eq(left, right), by_imaginary, bind(strict, left, right)[0])
 
 
+def _by_words(primitive: Primitive, x: Value, y: Value) -> Value:
+    """Compare PRNG keys: they are equal if all their words are."""
+    if not dtypes.is_extended(x.aval.dtype):
+        return bind(primitive, x, y)[0]
+    shape = broadcast_shapes(primitive.name, [x.aval.shape, y.aval.shape])
+    x, y = (random_unwrap(broadcast_to(v, shape)) for v in (x, y))
+    same = reduce_and(lax.eq(x, y), (len(shape),))
+    return same if primitive is compare.eq_p else lax.bitwise_not(same)
+
+
 def _comparison(name: str, primitive: Primitive, words: str, strict: Primitive | None) -> Operation:
-    otherwise = None if strict is None else partial(_lexicographic, strict, primitive)
+    if strict is None:
+        otherwise = partial(_by_words, primitive)
+    else:
+        otherwise = partial(_lexicographic, strict, primitive)
     answers = np.array2string(getattr(np, name)(np.arange(3), 1), separator=", ")
     return Operation(
         name,
@@ -248,6 +272,14 @@ def _real(x: Value) -> Value:
     return lax.eq(lax.imag(x), number(0, dtypes.to_real(x.aval.dtype)))
 
 
+def sign_bit(x: Value) -> Value:
+    """Tell where numbers are negative, -0.0 and negative NaN included."""
+    dtype = x.aval.dtype
+    if dtypes.is_floating(dtype):
+        x = bitcast_convert_type(x, f"int{8 * dtype.itemsize}")
+    return lax.lt(x, number(0, x.aval.dtype))
+
+
 isfinite = _question("isfinite", "a finite number", _parts(lax.bitwise_and, _finite))
 isinf = _question("isinf", "infinite", _parts(lax.bitwise_or, _infinite))
 isnan = _question("isnan", "not a number", lambda x: lax.ne(x, x))
@@ -269,6 +301,8 @@ def iscomplexobj(x: Any) -> bool:
     Returns:
         bool.
     """
+    if isinstance(x, list | tuple):
+        x = array(x)
     return dtypes.is_complex(dtypes.dtype_and_weak(x, "iscomplexobj")[0])
 
 
@@ -370,11 +404,11 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
     Returns:
         A boolean array of shape ().
     """
-    a1, a2 = promote("array_equal", a1, a2)
+    a1, a2 = promote("array_equal", array(a1, copy=False), array(a2, copy=False))
     if a1.aval.shape != a2.aval.shape:
         return to_array(number(False, _bool))
-    same = lax.eq(a1, a2)
-    if equal_nan:
+    same = equal(a1, a2)
+    if equal_nan and dtypes.is_inexact(a1.aval.dtype):
         same = lax.bitwise_or(same, lax.bitwise_and(lax.ne(a1, a1), lax.ne(a2, a2)))
     return _all(same)
 
@@ -383,15 +417,14 @@ def array_equiv(a1: Any, a2: Any) -> Array:
     """Tell whether two arrays have equal elements after broadcasting.
 
     Args:
-        a1: array or number.
+        a1: anything `asarray` takes.
         a2: the same.
 
     Returns:
         A boolean array of shape (); False if the shapes do not broadcast.
     """
-    a1, a2 = promote("array_equiv", a1, a2)
+    a1, a2 = promote("array_equiv", array(a1, copy=False), array(a2, copy=False))
     try:
-        a1, a2 = align("array_equiv", a1, a2)
-        return _all(lax.eq(a1, a2))
+        return _all(equal(a1, a2))
     except errors.ShapeError:
         return to_array(number(False, _bool))

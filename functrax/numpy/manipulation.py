@@ -1,7 +1,7 @@
 """Shapes: reshape, transpose, broadcast, and the like; nothing is computed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functrax import errors
@@ -11,7 +11,7 @@ from functrax.numpy.operands import array_operand, broadcast_shapes, shape_of
 from functrax.primitives import shape as lax
 from functrax.primitives.rules import broadcast_to as stretch
 from functrax.primitives.rules import transpose_axes
-from functrax.primitives.shape import canonical_axes, canonical_axis
+from functrax.primitives.shape import canonical_axes, canonical_axis, integer
 
 _reshape_p = registry["reshape"]
 
@@ -20,9 +20,13 @@ def axes_of(call: str, axis: Any, rank: int) -> tuple[int, ...]:
     """Return an axis argument (an int, or a sequence of ints) as sorted non-negative numbers."""
     if type(axis) is int:
         return (canonical_axis(call, axis, rank),)
-    if hasattr(axis, "__index__"):
-        return (canonical_axis(call, axis.__index__(), rank),)
-    return canonical_axes(call, [a.__index__() for a in axis], rank)
+    return canonical_axes(call, one_or_several(axis), rank)
+
+
+def one_or_several(numbers: Any) -> tuple[Any, ...]:
+    """Return an argument that may be a number or a sequence of them as a tuple."""
+    scalar = isinstance(numbers, str) or not getattr(numbers, "ndim", 1)
+    return (numbers,) if scalar or not isinstance(numbers, Iterable) else tuple(numbers)
 
 
 # ---- reshape
@@ -76,9 +80,8 @@ def reshaped(a: Array, shape: Any) -> Array:
 
 def sizes_of(aval: Any, shape: Any) -> tuple[int, ...]:
     """Return the shape meant by a shape argument in which one size may be -1."""
-    if hasattr(shape, "__index__"):
-        shape = (shape,)
-    sizes = tuple([size if type(size) is int else size.__index__() for size in shape])
+    given = one_or_several(shape)
+    sizes = tuple([x if type(x) is int else integer("reshape", "shape", x) for x in given])
     unknown = [i for i, size in enumerate(sizes) if size < 0]
     if not unknown:
         return sizes
@@ -143,11 +146,24 @@ def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:
     rank = a.aval.ndim
     if axes is None:
         return transpose_axes(a, range(rank - 1, -1, -1))
-    order = tuple(canonical_axis("transpose", axis.__index__(), rank) for axis in axes)
+    order = tuple(canonical_axis("transpose", axis, rank) for axis in one_or_several(axes))
     return transpose_axes(a, order)
 
 
-permute_dims = transpose
+def permute_dims(a: Any, /, axes: Sequence[int]) -> Array:
+    """Permute the axes of an array; see `transpose`.
+
+    Args:
+        a: array.
+        axes: for each axis of the result, the axis of `a`.
+
+    Returns:
+        An array with its axes in that order.
+
+    Raises:
+        ArgumentError: if it is not a permutation.
+    """
+    return transpose(a, axes)
 
 
 def transpose_method(self: Array, *args: Any) -> Array:
@@ -192,8 +208,8 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     """
     a = array_operand(a, "swapaxes")
     order = list(range(a.aval.ndim))
-    first = canonical_axis("swapaxes", axis1.__index__(), len(order))
-    second = canonical_axis("swapaxes", axis2.__index__(), len(order))
+    first = canonical_axis("swapaxes", axis1, len(order))
+    second = canonical_axis("swapaxes", axis2, len(order))
     order[first], order[second] = order[second], order[first]
     return transpose_axes(a, order)
 
@@ -218,7 +234,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Array:
     """
     a = array_operand(a, "moveaxis")
     rank = a.aval.ndim
-    start, end = (_in_order("moveaxis", axis, rank) for axis in (source, destination))
+    start, end = (in_order("moveaxis", axis, rank) for axis in (source, destination))
     if len(start) != len(end):
         raise errors.ArgumentError(
             "moveaxis", "as many sources as destinations", f"{source} and {destination}"
@@ -229,10 +245,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Array:
     return transpose_axes(a, order)
 
 
-def _in_order(call: str, axis: Any, rank: int) -> tuple[int, ...]:
+def in_order(call: str, axis: Any, rank: int) -> tuple[int, ...]:
     """Return an axis argument as non-negative numbers, in the order given."""
-    axes = (axis,) if hasattr(axis, "__index__") else tuple(axis)
-    found = tuple(canonical_axis(call, a.__index__(), rank) for a in axes)
+    found = tuple(canonical_axis(call, a, rank) for a in one_or_several(axis))
     canonical_axes(call, found, rank)
     return found
 
@@ -251,7 +266,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     a = array_operand(a, "rollaxis")
     rank = a.aval.ndim
     axis = canonical_axis("rollaxis", axis, rank)
-    start = canonical_axis("rollaxis", start, rank + 1)
+    start = rank if start == rank else canonical_axis("rollaxis", start, rank)
     return moveaxis(a, axis, start - 1 if axis < start else start)
 
 
@@ -310,7 +325,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
         An array, with the two sizes exchanged for odd k.
     """
     m = array_operand(m, "rot90")
-    first, second = _in_order("rot90", axes, m.aval.ndim)
+    first, second = in_order("rot90", axes, m.aval.ndim)
     if k % 4 == 0:
         return m
     if k % 4 == 2:
@@ -338,7 +353,7 @@ def expand_dims(a: Any, axis: Any) -> Array:
         (1, 3)
     """
     a = array_operand(a, "expand_dims")
-    return lax.expand_dims(a, (axis,) if hasattr(axis, "__index__") else tuple(axis))
+    return lax.expand_dims(a, one_or_several(axis))
 
 
 def squeeze(a: Any, axis: Any = None) -> Array:

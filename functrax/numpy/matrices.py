@@ -19,6 +19,7 @@ from functrax.primitives.join import concatenate, pad
 from functrax.primitives.reduce import reduce_or, reduce_sum
 from functrax.primitives.rules import broadcast_to, expand_axis, full
 from functrax.primitives.select import select_n
+from functrax.primitives.shape import integer
 from functrax.primitives.slice import slice as cut
 from functrax.transforms.fuse import fuse
 
@@ -56,7 +57,7 @@ def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = None, *, device: Any = N
     dtype = dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, "eye")
     rows = _size("eye", N)
     columns = rows if M is None else _size("eye", M)
-    made = _eye(rows=rows, columns=columns, k=k.__index__(), dtype=dtype)
+    made = _eye(rows=rows, columns=columns, k=integer("eye", "k", k), dtype=dtype)
     return made if device is None else placed("eye", made, device)
 
 
@@ -102,7 +103,7 @@ def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = None) -> Array:
     dtype = dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, "tri")
     rows = _size("tri", N)
     columns = rows if M is None else _size("tri", M)
-    return _tri(rows=rows, columns=columns, k=k.__index__(), dtype=dtype)
+    return _tri(rows=rows, columns=columns, k=integer("tri", "k", k), dtype=dtype)
 
 
 @fuse
@@ -134,7 +135,7 @@ def tril(m: Any, k: int = 0) -> Array:
         Array([[1., 0.],
                [1., 1.]], dtype=float32)
     """
-    return _triangle(_matrix("tril", m), k=k.__index__(), lower=True)
+    return _triangle(_matrix("tril", m), k=integer("tril", "k", k), lower=True)
 
 
 def triu(m: Any, k: int = 0) -> Array:
@@ -147,7 +148,7 @@ def triu(m: Any, k: int = 0) -> Array:
     Returns:
         An array of the same shape.
     """
-    return _triangle(_matrix("triu", m), k=k.__index__(), lower=False)
+    return _triangle(_matrix("triu", m), k=integer("triu", "k", k), lower=False)
 
 
 # ---- diagonals
@@ -188,7 +189,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     a = _matrix("diagonal", a)
     if a.aval.ndim > 2 or (axis1, axis2) != (0, 1):
         a = moveaxis(a, (axis1, axis2), (-2, -1))
-    return _diagonal(a, offset=offset.__index__())
+    return _diagonal(a, offset=integer("diagonal", "offset", offset))
 
 
 @fuse
@@ -222,7 +223,7 @@ def diag(v: Any, k: int = 0) -> Array:
     """
     v = array_operand(v, "diag")
     if v.aval.ndim == 1:
-        return _diag(v, k=k.__index__())
+        return _diag(v, k=integer("diag", "k", k))
     if v.aval.ndim != 2:
         raise errors.ShapeError("diag", "an array of one or two axes", repr(v.aval))
     return diagonal(v, k)

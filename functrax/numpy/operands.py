@@ -63,7 +63,15 @@ def number(value: Any, dtype: Any) -> Literal:
 
 
 def as_kind(value: Any, dtype: Any, call: str) -> Any:
-    """Return a Python number as the Python type of a dtype's kind."""
+    """Return a Python number as the Python type of a dtype's kind.
+
+    Raises:
+        IntegerOverflowError: if an integer does not fit.
+        KeyTypeError: if the dtype is that of keys.
+    """
+    if dtypes.is_extended(dtype):
+        fix = "Use `random.key_data(keys)`, the bits of keys as numbers."
+        raise errors.KeyTypeError(call, "a dtype of numbers", f"{dtype}", fix=fix)
     if dtypes.is_bool(dtype):
         return bool(value)
     if dtypes.is_integer(dtype):
@@ -136,6 +144,8 @@ def cast(x: Value, dtype: Any, weak_type: bool = False) -> Value:
         return x
     if type(x) is Literal:
         return Literal(as_kind(x.value, dtype, "convert"), ShapedArray((), dtype, weak_type))
+    if dtypes.is_bool(dtype) and dtypes.is_complex(aval.dtype):
+        return bind(registry["ne"], x, number(0, aval.dtype))[0]
     return convert(x, dtype, weak_type)
 
 
@@ -165,18 +175,18 @@ def inexact(x: Any, call: str) -> Value:
     return cast(x, to_inexact(x.aval.dtype), x.aval.weak_type)
 
 
-def two_operands(call: str, x1: Any, x2: Any) -> tuple[Value, Value]:
+def two_operands(call: str, x1: Any, x2: Any, to_float: bool = False) -> tuple[Value, Value]:
     """Return operands of `bind`; a Python number takes the dtype that promotion gives it."""
     if isinstance(x1, VALUES):
         if type(x2) in dtypes.PYTHON_SCALARS:
-            return x1, _beside(call, x2, x1.aval)
+            return x1, _beside(call, x2, x1.aval, to_float)
         return x1, operand(x2, call)
     if isinstance(x2, VALUES) and type(x1) in dtypes.PYTHON_SCALARS:
-        return _beside(call, x1, x2.aval), x2
+        return _beside(call, x1, x2.aval, to_float), x2
     return operand(x1, call), operand(x2, call)
 
 
-def _beside(call: str, number: Any, aval: ShapedArray) -> Value:
+def _beside(call: str, number: Any, aval: ShapedArray, to_float: bool) -> Value:
     """Return a Python number as a literal of what it and an array promote to."""
     kind = type(number)
     if number:
@@ -185,7 +195,11 @@ def _beside(call: str, number: Any, aval: ShapedArray) -> Value:
             return found
     own = dtypes.python_scalar_dtype(kind)
     kinds = (aval.dtype, own), (aval.weak_type, kind is not bool)
-    return literal(number, dtypes.promote(*kinds, call)[0], call)
+    dtype, weak = dtypes.promote(*kinds, call)
+    if to_float and not dtypes.is_inexact(dtype):
+        dtype = to_inexact(dtype)  # 256 need not fit uint8 to divide by it
+        return Literal(as_kind(number, dtype, call), ShapedArray((), dtype, weak))
+    return literal(number, dtype, call)
 
 
 def of_one_dtype(call: str, x1: Value, x2: Value, to_float: bool = False) -> list[Value]:
@@ -212,7 +226,7 @@ def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
         TypePromotionError: if there is no common dtype.
     """
     if len(operands) == 2:
-        return of_one_dtype(call, *two_operands(call, *operands), to_float)
+        return of_one_dtype(call, *two_operands(call, *operands, to_float), to_float)
     agreeing = _agreeing(operands, to_float)
     if agreeing is not None:
         return agreeing

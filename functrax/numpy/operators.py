@@ -4,6 +4,7 @@ tracers.
 
 from typing import Any
 
+from functrax import errors, numpy
 from functrax.numpy import (
     arithmetic,
     conversion,
@@ -62,10 +63,24 @@ def _getitem(self: Any, index: Any) -> Any:
     return getitem(self, index)
 
 
+def _array_namespace(self: Any, *, api_version: str | None = None) -> Any:
+    """Return `functrax.numpy`.
+
+    Source: Python array API standard, "__array_namespace__".
+    """
+    if api_version not in (None, numpy.__array_api_version__):
+        expected = f"api_version={numpy.__array_api_version__!r}, or None"
+        raise errors.ArgumentError("__array_namespace__", expected, repr(api_version))
+    return numpy
+
+
 def _setitem(self: Any, index: Any, value: Any) -> None:
     """Refuse: arrays are immutable."""
-    raise TypeError(
-        "Arrays are immutable: `x[i] = y` is not possible. Write `x = x.at[i].set(y)` instead."
+    raise errors.ArgumentError(
+        "setitem",
+        "no assignment to elements, for arrays are immutable",
+        "`x[i] = y`",
+        fix="Write `x = x.at[i].set(y)`.",
     )
 
 
@@ -122,6 +137,7 @@ def _rpow(self: Any, other: Any) -> Any:
 OPERATORS: dict[str, Any] = {
     "__abs__": functions.abs,
     "__add__": ADD.operator("__add__"),
+    "__array_namespace__": _array_namespace,
     "__and__": AND.operator("__and__"),
     "__divmod__": _divmod,
     "__eq__": EQUAL.operator("__eq__"),

@@ -8,7 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
-from functrax.numpy import reductions, statistics
+from functrax.numpy import quantiles, reductions, statistics
 from functrax.numpy.functions import round as round_to
 from functrax.numpy.manipulation import axes_of
 from functrax.numpy.operands import array_operand, cast, operand, strong
@@ -25,7 +25,7 @@ Pairs = tuple[tuple[int, int], ...]
 _OPTIONS = {
     "constant": "constant_values", "empty": "", "edge": "", "wrap": "", "reflect": "reflect_type",
     "symmetric": "reflect_type", "linear_ramp": "end_values", "maximum": "stat_length",
-    "minimum": "stat_length", "mean": "stat_length",
+    "minimum": "stat_length", "mean": "stat_length", "median": "stat_length",
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
             axis, or a dict of axis to int or pair.
         mode: "constant", "edge" (the last element repeats), "reflect" and "symmetric" (mirrored at
             the last element, or behind it), "wrap", "linear_ramp", "maximum", "minimum", "mean",
-            "empty" (zeros), or a function as in NumPy, of rows as NumPy arrays.
+            "median", "empty" (zeros), or a function as in NumPy, of rows as NumPy arrays.
         **kwargs: `constant_values` or `end_values`: number, pair, or pair for each axis;
             `stat_length`: the same with ints, None for the whole axis; `reflect_type`: "even" or
             "odd".
@@ -71,7 +71,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
         return _pad_constant(x, widths, kwargs.get("constant_values", 0))
     if mode == "linear_ramp":
         return _pad_ramp(x, widths, kwargs.get("end_values", 0))
-    if mode in ("maximum", "minimum", "mean"):
+    if mode in ("maximum", "minimum", "mean", "median"):
         lengths = _pairs_or_none(kwargs.get("stat_length"), rank)
         return _pad_statistic(x, widths=widths, mode=mode, lengths=lengths)
     kind = kwargs.get("reflect_type", "even")
@@ -165,7 +165,8 @@ def _pad_ramp(x: Array, widths: Pairs, values: Any) -> Array:
 @fuse
 def _pad_statistic(x: Value, *, widths: Pairs, mode: str, lengths: Pairs | None) -> Value:
     reduce: Callable[..., Value] = {
-        "maximum": reductions.max, "minimum": reductions.min, "mean": statistics.mean
+        "maximum": reductions.max, "minimum": reductions.min, "mean": statistics.mean,
+        "median": quantiles.median,
     }[mode]  # fmt: skip
     for axis, pair in enumerate(widths):
         size = x.aval.shape[axis]

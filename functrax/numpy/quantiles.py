@@ -9,9 +9,17 @@ from functrax.numpy import reductions, statistics
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.joining import concatenate
 from functrax.numpy.linear import matmul
-from functrax.numpy.manipulation import moveaxis
+from functrax.numpy.manipulation import atleast_2d, moveaxis
 from functrax.numpy.matrices import diagonal
-from functrax.numpy.operands import cast, inexact, number, promote, refuse_out, to_array
+from functrax.numpy.operands import (
+    array_operand,
+    cast,
+    inexact,
+    number,
+    promote,
+    refuse_out,
+    to_array,
+)
 from functrax.numpy.reductions import axes_or_all, with_axes
 from functrax.numpy.selection import clip
 from functrax.numpy.taking import take_along_axis
@@ -38,8 +46,8 @@ def _quantile(
     refuse_out(call, out)
     if method not in _METHODS:
         raise errors.ArgumentError(call, f"a method among {', '.join(_METHODS)}", repr(method))
-    x, q = (to_array(v) for v in promote(call, a, q, to_float=True))
-    if dtypes.is_complex(x.aval.dtype):
+    x, q = (to_array(inexact(v, call)) for v in (a, q))
+    if dtypes.is_complex(x.aval.dtype) or dtypes.is_complex(q.aval.dtype):
         raise errors.DtypeError(call, "real numbers", repr(x.aval))
     if q.aval.ndim > 1:
         raise errors.ShapeError(call, "a number or vector of quantiles", repr(q.aval))
@@ -60,8 +68,14 @@ def _quantile_of(
     skip: bool,
     scale: float,
 ) -> Value:
-    """Interpolate in the sorted row; NaN, which stands last, spoils it or is not counted."""
-    dtype = x.aval.dtype
+    """Interpolate in the sorted row; NaN, which stands last, spoils it or is not counted.
+
+    Places are computed in 32 bits or more: float16 does not tell 2048 from 2049.
+    """
+    result = x.aval.dtype
+    wide = dtypes.promote((q.aval.dtype, result), (q.aval.weak_type, False))[0]
+    dtype = wide if wide.itemsize >= 4 else dtypes.float32
+    q = cast(q, dtype)
     rest = tuple(i for i in range(x.aval.ndim) if i not in axes)
     outer = tuple(x.aval.shape[i] for i in rest)
     rows = _rows(x, rest, axes, outer)
@@ -89,7 +103,7 @@ def _quantile_of(
     if keepdims:
         shift = q.aval.ndim
         values = with_axes(values, tuple(axis + shift for axis in axes))
-    return values
+    return cast(values, result)
 
 
 def _rows(x: Value, rest: tuple[int, ...], axes: tuple[int, ...], outer: tuple[int, ...]) -> Value:
@@ -112,7 +126,7 @@ def _interpolate(rows: Value, place: Value, last: Value, method: str) -> Value:
         where = clip(where, zero, extreme.max(last, zero))
         outer = rows.aval.ndim - 1
         places = moveaxis(to_array(cast(where, index)), 0, -1)
-        found = take_along_axis(to_array(rows), places, -1, mode="clip")
+        found = cast(take_along_axis(to_array(rows), places, -1, mode="clip"), dtype)
         return moveaxis(found, -1, 0) if outer else found
 
     below, above = read(low), read(high)
@@ -278,8 +292,8 @@ def nanmedian(
 
 
 def cov(
-    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None,
-    fweights: None = None, aweights: None = None,
+    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: float | None = None,
+    fweights: Any = None, aweights: Any = None, dtype: Any = None,
 ) -> Array:  # fmt: skip
     """Return the covariances of variables.
 
@@ -288,58 +302,93 @@ def cov(
         y: more variables, in the same form.
         rowvar: bool, whether variables are rows; columns if not.
         bias: bool, whether to divide by n instead of n - 1.
-        ddof: int, what to divide by less n, in place of `bias`.
-        fweights: must be None.
-        aweights: must be None.
+        ddof: number, what to divide by less n, in place of `bias`.
+        fweights: vector of integers, how often each observation was made.
+        aweights: vector of numbers, how much each observation counts.
+        dtype: the dtype to compute in and return, floating or complex.
 
     Returns:
         A matrix, or a number for one variable.
+
+    Raises:
+        ShapeError: for more axes, or weights that are not one per observation.
+        DtypeError: if `fweights` are not integers.
+
+    Example:
+        >>> jnp.cov(jnp.array([[0.0, 1, 2], [2, 1, 0]]))
+        Array([[ 1., -1.],
+               [-1.,  1.]], dtype=float32)
     """
-    if fweights is not None or aweights is not None:
-        raise errors.ArgumentError("cov", "fweights=None and aweights=None", "weights")
-    x = to_array(inexact(m, "cov"))
-    if x.aval.ndim > 2:
-        raise errors.ShapeError("cov", "an array of one or two axes", repr(x.aval))
-    rows = [_variables(x, rowvar)]
-    if y is not None:
-        x, other = (to_array(v) for v in promote("cov", x, y, to_float=True))
-        rows = [_variables(v, rowvar) for v in (x, other)]
-    table = concatenate(rows, 0) if len(rows) > 1 else rows[0]
-    lost = ddof if ddof is not None else int(not bias)
-    return _cov(table, lost=lost)
+    kind = None if dtype is None else dtypes.canonicalize(dtype, "cov")
+    given = [array_operand(v, "cov") for v in (m, y) if v is not None]
+    if any(v.aval.ndim > 2 for v in given):
+        shapes = " and ".join(repr(v.aval) for v in given)
+        raise errors.ShapeError("cov", "arrays of one or two axes", shapes)
+    if kind is not None:
+        given = [to_array(cast(v, kind)) for v in given]
+    same = [to_array(v) for v in promote("cov", *given, to_float=True)]
+    turned = [v.aval.ndim == 2 and not rowvar and (i == 0 or v.aval.shape[0] != 1)
+              for i, v in enumerate(same)]  # fmt: skip
+    rows = [v.T if turn else atleast_2d(v) for v, turn in zip(same, turned, strict=True)]
+    table = concatenate(rows, 0)
+    weights = [_weights(name, w, table) for name, w in
+               (("fweights", fweights), ("aweights", aweights))]  # fmt: skip
+    return _cov(table, *weights, lost=ddof if ddof is not None else int(not bias))
 
 
-def _variables(x: Array, rowvar: bool) -> Array:
-    x = x.reshape(1, -1) if x.aval.ndim < 2 else x
-    return x if rowvar or x.aval.shape[0] == 1 else x.T
+def _weights(name: str, weights: Any, table: Array) -> Value | None:
+    """Return the sizes of weights, one per column, in the table's dtype."""
+    if weights is None:
+        return None
+    w = array_operand(weights, "cov")
+    if w.aval.shape != table.aval.shape[1:]:
+        expected = f"{name} of shape {table.aval.shape[1:]}, one per observation"
+        raise errors.ShapeError("cov", expected, repr(w.aval))
+    if name == "fweights" and not dtypes.is_integer(w.aval.dtype):
+        raise errors.DtypeError("cov", "integers as fweights", repr(w.aval))
+    return cast(lax.abs(w), table.aval.dtype)
 
 
 @fuse
-def _cov(x: Value, *, lost: int) -> Value:
-    centered = lax.sub(x, statistics.mean(x, axis=1, keepdims=True))
-    count = scalar(float(max(x.aval.shape[1] - lost, 0)), x.aval.dtype)
-    made = lax.div(matmul(centered, lax.conj(centered).T), count)
+def _cov(x: Value, often: Value | None, much: Value | None, *, lost: float) -> Value:
+    dtype = x.aval.dtype
+    weights = often if much is None else much if often is None else lax.mul(often, much)
+    if weights is None:
+        centered = weighted = lax.sub(x, statistics.mean(x, axis=1, keepdims=True))
+        count: Value = scalar(float(max(x.aval.shape[1] - lost, 0)), dtype)
+    else:
+        each = broadcast_to(reshape(weights, (1, weights.aval.size)), x.aval.shape)
+        count = reductions.sum(weights)
+        mean = lax.div(reductions.sum(lax.mul(x, each), 1, keepdims=True), count)
+        centered = lax.sub(x, broadcast_to(mean, x.aval.shape))
+        weighted = lax.mul(centered, each)
+        if lost:
+            share = scalar(lost, dtype)
+            if much is not None:
+                share = lax.mul(share, lax.div(reductions.sum(lax.mul(weights, much)), count))
+            count = lax.sub(count, share)
+    made = lax.div(matmul(centered, lax.conj(weighted).T), count)
     return made.squeeze()
 
 
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: None = None) -> Array:
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Array:
     """Return the correlations of variables; see `cov`.
 
     Args:
         x: array of one or two axes: a variable per row.
         y: more variables, in the same form.
         rowvar: bool, whether variables are rows; columns if not.
-        dtype: must be None.
+        dtype: the dtype to compute in and return, floating or complex.
 
     Returns:
         A matrix, or a number for one variable.
     """
-    if dtype is not None:
-        raise errors.ArgumentError("corrcoef", "dtype=None", repr(dtype))
-    c = cov(x, y, rowvar)
+    c = cov(x, y, rowvar, dtype=dtype)
     if not c.aval.ndim:
         return lax.div(c, c)
     spread = lax.sqrt(lax.real(diagonal(c)) if dtypes.is_complex(c.dtype) else diagonal(c))
     spread = cast(spread, c.aval.dtype)
     c = c / spread[:, None] / spread[None, :]
-    return clip(c, -1, 1) if not dtypes.is_complex(c.dtype) else c
+    if dtypes.is_complex(c.dtype):
+        return lax.complex(clip(lax.real(c), -1, 1), clip(lax.imag(c), -1, 1))
+    return clip(c, -1, 1)

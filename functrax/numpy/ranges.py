@@ -10,6 +10,7 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import registry
 from functrax.core.trace import Array, Tracer, Value, bind, describe
+from functrax.numpy.arithmetic import choose
 from functrax.numpy.creation import array, placed
 from functrax.numpy.manipulation import moveaxis
 from functrax.numpy.operands import (
@@ -17,6 +18,7 @@ from functrax.numpy.operands import (
     array_operand,
     cast,
     is_python_scalar,
+    number,
     promote,
     shape_of,
     strong,
@@ -25,7 +27,7 @@ from functrax.numpy.operands import (
 from functrax.primitives import elementwise as lax
 from functrax.primitives.join import concatenate
 from functrax.primitives.rules import broadcast_to, expand_axis, scalar
-from functrax.primitives.shape import broadcast_in_dim
+from functrax.primitives.shape import broadcast_in_dim, integer
 from functrax.transforms.fuse import fuse
 
 _iota_p = registry["iota"]
@@ -56,6 +58,7 @@ def arange(
     Raises:
         TracerArrayError: if a number is traced: the shape would depend on it.
         ArgumentError: if an argument is not a number, or the step is 0.
+        IntegerOverflowError: if the dtype does not hold a number of the result.
 
     Example:
         >>> jnp.arange(3)
@@ -81,12 +84,19 @@ def arange(
     if begin == 0 and by == 1 and isinstance(end, int):
         return _counted(dtype, max(end, 0), device)
     # NumPy's own arithmetic: the values are constants, and equal to its.
-    values = np.arange(begin, end, by)
+    try:
+        values = np.arange(begin, end, by)
+    except MemoryError as error:
+        raise errors.OutOfMemoryError("arange", "enough memory", str(error).rstrip(".")) from None
+    if dtypes.is_integer(dtype) and values.dtype.kind in "iu":
+        dtypes.check_fits(values, dtype, "arange")
     made = array(values.astype(dtype), dtype)
     return made if device is None else placed("arange", made, device)
 
 
 def _counted(dtype: Any, size: int, device: Any) -> Array:
+    if size > 128 and dtypes.is_integer(dtype):
+        dtypes.check_fits(size - 1, dtype, "arange")
     made = iota(dtype, (size,))
     return made if device is None else placed("arange", made, device)
 
@@ -158,7 +168,7 @@ def linspace(
         >>> jnp.linspace(0, 1, 5)
         Array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
-    num = num.__index__()
+    num = integer("linspace", "num", num)
     if num < 0:
         raise errors.ArgumentError("linspace", "num >= 0", str(num))
     start, stop = align("linspace", *promote("linspace", start, stop, to_float=True))
@@ -211,7 +221,12 @@ def _geomspace(start: Value, stop: Value, *, num: int, endpoint: bool) -> Value:
         num,
         endpoint,
     )
-    return lax.mul(made, broadcast_to(sign, made.aval.shape))
+    made = lax.mul(made, broadcast_to(sign, made.aval.shape))
+    # The ends are exact.
+    place = iota(dtypes.int32, (num,) + (1,) * start.aval.ndim, 0)
+    if endpoint:
+        made = choose(lax.eq(place, number(num - 1, dtypes.int32)), stop, made)
+    return choose(lax.eq(place, number(0, dtypes.int32)), start, made)
 
 
 def geomspace(
@@ -236,7 +251,10 @@ def geomspace(
     start, stop = align("geomspace", *promote("geomspace", start, stop, to_float=True))
     if dtypes.is_complex(start.aval.dtype):
         raise errors.DtypeError("geomspace", "real numbers", repr(start.aval))
-    made = _geomspace(strong(start), strong(stop), num=num.__index__(), endpoint=bool(endpoint))
+    num = integer("geomspace", "num", num)
+    if dtype is not None and dtypes.is_integer(dtypes.canonicalize(dtype, "geomspace")):
+        start, stop = cast(start, dtypes.float64), cast(stop, dtypes.float64)
+    made = _geomspace(strong(start), strong(stop), num=num, endpoint=bool(endpoint))
     made = moveaxis(made, 0, axis) if axis else made
     return made if dtype is None else to_array(cast(made, dtypes.canonicalize(dtype, "geomspace")))
 

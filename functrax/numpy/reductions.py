@@ -11,7 +11,6 @@ from functrax.numpy.arithmetic import choose
 from functrax.numpy.logic import to_bool
 from functrax.numpy.manipulation import axes_of
 from functrax.numpy.operands import (
-    align,
     array_operand,
     broadcast_shapes,
     cast,
@@ -24,7 +23,8 @@ from functrax.primitives import elementwise as lax
 from functrax.primitives import extreme
 from functrax.primitives import reduce as primitives
 from functrax.primitives.argmax import argmax_p, argmin_p
-from functrax.primitives.rules import reshape
+from functrax.primitives.rules import broadcast_to, reshape
+from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
 
 _SIMPLE = frozenset((dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128))
@@ -62,6 +62,12 @@ MAX = Reduction(
 MIN = Reduction(
     "min", primitives.reduce_min_p, primitives.greatest, extreme.min, _ORDERED, False, False
 )
+
+#: How sums and products of booleans are made, if that is the dtype asked for.
+_LOGICAL = {
+    "sum": (primitives.reduce_or_p, lax.bitwise_or),
+    "prod": (primitives.reduce_and_p, lax.bitwise_and),
+}
 
 
 def axes_or_all(call: str, axis: Any, rank: int) -> tuple[int, ...]:
@@ -101,6 +107,8 @@ def _reduce(
         _check_not_empty(kind.name, aval, axes, where)
     mask = None if where is None else to_bool(where, kind.name)
     start = None if initial is None else operand(initial, kind.name)
+    if start is not None and start.aval.shape:
+        raise errors.ShapeError(kind.name, "a number as `initial`", repr(start.aval))
     return _general(x, mask, start, kind=kind, axes=axes, dtype=result, keepdims=bool(keepdims))
 
 
@@ -110,12 +118,16 @@ def _result_dtype(kind: Reduction, own: Any, asked: Any, widen: bool) -> Any:
     """
     if asked is not None:
         return dtypes.canonicalize(asked, kind.name)
-    if not kind.sums or dtypes.is_inexact(own):
-        return own
-    if dtypes.is_bool(own):
+    return wide_dtype(own) if kind.sums and (widen or dtypes.is_bool(own)) else own
+
+
+def wide_dtype(dtype: Any) -> Any:
+    """Return the dtype in which integers are added up: the default one if theirs is narrower."""
+    if dtypes.is_bool(dtype):
         return dtypes.int_dtype()
-    default = dtypes.uint_dtype() if dtypes.is_unsigned(own) else dtypes.int_dtype()
-    return default if widen and own.itemsize < default.itemsize else own
+    default = dtypes.uint_dtype() if dtypes.is_unsigned(dtype) else dtypes.int_dtype()
+    narrow = dtypes.is_integer(dtype) and dtype.itemsize < default.itemsize
+    return default if narrow else dtype
 
 
 def _check_not_empty(call: str, aval: Any, axes: tuple[int, ...], where: Any) -> None:
@@ -136,15 +148,28 @@ def _general(
     compute = dtypes.float32 if kind.sums and dtype in _HALF else dtype
     x = cast(x, compute)
     if mask is not None:
-        x, kept = align(kind.name, x, mask)
-        broadcast_shapes(kind.name, [x.aval.shape, kept.aval.shape])
-        x = choose(kept, x, number(kind.identity(compute), compute))
-    result = bind(kind.primitive, x, axes=axes)[0]
+        x = choose(mask_of(kind.name, mask, x), x, number(kind.identity(compute), compute))
+    logical = _LOGICAL.get(kind.name) if dtypes.is_bool(compute) else None
+    primitive, combine = logical or (kind.primitive, kind.combine)
+    result = bind(primitive, x, axes=axes)[0]
     if start is not None:
-        result = kind.combine(cast(start, compute), result)
+        result = combine(cast(start, compute), result)
     if keepdims:
         result = with_axes(result, axes)
     return strong(cast(result, dtype))
+
+
+def mask_of(call: str, mask: Value, x: Value) -> Value:
+    """Stretch a mask to an array's shape.
+
+    Raises:
+        ShapeError: if it does not broadcast to it.
+    """
+    shape = x.aval.shape
+    if broadcast_shapes(call, [shape, mask.aval.shape]) != shape:
+        expected = f"where= that broadcasts to shape {shape}"
+        raise errors.ShapeError(call, expected, f"shape {mask.aval.shape}")
+    return broadcast_to(mask, shape)
 
 
 def with_axes(x: Value, axes: tuple[int, ...]) -> Value:
@@ -279,8 +304,8 @@ def _truth(
     x: Value, mask: Value | None, *, primitive: Primitive, axes: tuple[int, ...], keepdims: bool
 ) -> Value:
     if mask is not None:
-        x, mask = align(primitive.name, x, mask)
-        x = choose(mask, x, number(primitive is primitives.reduce_and_p, dtypes.bool_))
+        call = "all" if primitive is primitives.reduce_and_p else "any"
+        x = choose(mask_of(call, mask, x), x, number(call == "all", dtypes.bool_))
     result = bind(primitive, x, axes=axes)[0]
     return with_axes(result, axes) if keepdims else result
 
@@ -404,6 +429,6 @@ def _position(
         axes_or_all(call, axis, rank if axis is None else 1)
         x, axes, back = reshape(x, (x.aval.size,)), (0,), tuple(range(rank))
     else:
-        axes = back = axes_or_all(call, axis.__index__(), rank)
+        axes = back = axes_or_all(call, integer(call, "axis", axis), rank)
     found = bind(primitive, x, axes=axes, index_dtype=dtypes.int_dtype())[0]
     return with_axes(found, back) if keepdims else found

@@ -17,6 +17,7 @@ from functrax.primitives import extreme
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
+from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
 
 
@@ -68,7 +69,9 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     if len(fills) != rank:
         raise errors.ArgumentError("nonzero", f"a fill value, or {rank}", repr(fill_value))
     filled = tuple(0 if fill is None else int(fill) for fill in fills)
-    return tuple(_nonzero(to_bool(x, "nonzero"), size=size.__index__(), fills=filled))
+    return tuple(
+        _nonzero(to_bool(x, "nonzero"), size=integer("nonzero", "size", size), fills=filled)
+    )
 
 
 @fuse
@@ -202,7 +205,9 @@ def _unravel_clipped(x: Value, *, shape: tuple[int, ...]) -> list[Value]:
     return _unravel(x, shape)
 
 
-def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: str = "C") -> Array:
+def ravel_multi_index(
+    multi_index: Any, dims: Any, mode: str = "raise", order: str = "C", *, dtype: Any = None
+) -> Array:
     """Return indices along each axis as indices counted row by row.
 
     Args:
@@ -210,6 +215,7 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: s
         dims: the shape.
         mode: "clip" or "wrap" for what lies outside; "raise" checks, and needs known values.
         order: "C" for the last axis changing fastest, "F" for the first.
+        dtype: the integer dtype to count in; that of the indices if None.
 
     Returns:
         An array of integers.
@@ -243,5 +249,6 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: s
                     "ravel_multi_index", f"indices from 0 to {size - 1}", str(known)
                 )
         x = x % size if mode == "wrap" else x.clip(0, size - 1)
+        x = x if dtype is None else x.astype(dtype)
         total = total * size + x
     return total

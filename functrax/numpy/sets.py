@@ -20,6 +20,7 @@ from functrax.primitives import elementwise as lax
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
+from functrax.primitives.shape import integer
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.primitives.sort import sort as sort_operands
 from functrax.transforms.fuse import fuse
@@ -85,7 +86,9 @@ def unique(
         filler = (
             None if fill_value is None else cast(array_operand(fill_value, "unique"), x.aval.dtype)
         )
-        found = _unique(ravel(x), filler, size=size.__index__(), equal_nan=bool(equal_nan))
+        found = _unique(
+            ravel(x), filler, size=integer("unique", "size", size), equal_nan=bool(equal_nan)
+        )
         found[2] = reshape(found[2], x.aval.shape)
     chosen = tuple(part for part, want in zip(found, wanted, strict=True) if want)
     return chosen if len(chosen) > 1 else chosen[0]  # pyright: ignore[reportGeneralTypeIssues]
@@ -315,7 +318,8 @@ def setdiff1d(
         A vector.
     """
     x, y = _known_pair("setdiff1d", ar1, ar2)
-    return _chosen("setdiff1d", np.setdiff1d(x, y, assume_unique), size, fill_value)
+    values = np.setdiff1d(x, y, assume_unique).astype(array_operand(ar1, "setdiff1d").aval.dtype)
+    return _chosen("setdiff1d", values, size, fill_value)
 
 
 def setxor1d(
@@ -368,7 +372,7 @@ def bincount(
         known = host_value("bincount", x, "Give `length`, so that the shape is known.")
         length = max(int(known.max()) + 1 if known.size else 0, minlength)
     each = None if weights is None else array_operand(weights, "bincount")
-    return _bincount(x, each, length=length.__index__())
+    return _bincount(x, each, length=integer("bincount", "length", length))
 
 
 @fuse

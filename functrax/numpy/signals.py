@@ -332,8 +332,8 @@ def histogram(
         ``(counts, limits)``; the last bin includes its upper limit.
     """
     x = ravel(array_operand(a, "histogram"))
-    x = x if dtypes.is_inexact(x.aval.dtype) else x.astype(float)
-    each = full(x.aval.shape, 1.0, x.aval.dtype) if weights is None else ravel(weights)
+    x, each = promote("histogram", x, 1 if weights is None else ravel(weights), to_float=True)
+    each = full(x.aval.shape, 1, x.aval.dtype) if weights is None else each
     limits = histogram_bin_edges(x, bins, range)
     count = limits.aval.size - 1
     place = searchsorted(limits, x, "right")

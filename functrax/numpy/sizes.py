@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
+from functrax.core.trace import Array
+from functrax.numpy.creation import array
 from functrax.numpy.manipulation import axes_of
-from functrax.numpy.operands import array_operand
 
 
 def shape(a: Any) -> tuple[int, ...]:
@@ -16,7 +17,12 @@ def shape(a: Any) -> tuple[int, ...]:
     Returns:
         A tuple of ints.
     """
-    return array_operand(a, "shape").aval.shape
+    return _read(a).aval.shape
+
+
+def _read(a: Any) -> Array:
+    """Return an array, a number or nested lists as an array."""
+    return a if isinstance(a, Array) else array(a, copy=False)
 
 
 def ndim(a: Any) -> int:
@@ -28,7 +34,7 @@ def ndim(a: Any) -> int:
     Returns:
         int.
     """
-    return array_operand(a, "ndim").aval.ndim
+    return _read(a).aval.ndim
 
 
 def size(a: Any, axis: Any = None) -> int:
@@ -41,7 +47,7 @@ def size(a: Any, axis: Any = None) -> int:
     Returns:
         int.
     """
-    aval = array_operand(a, "size").aval
+    aval = _read(a).aval
     if axis is None:
         return aval.size
     return math.prod(aval.shape[i] for i in axes_of("size", axis, aval.ndim))

@@ -8,7 +8,7 @@ from functrax.core.trace import Array, Value
 from functrax.core.types import short_types
 from functrax.numpy import reductions
 from functrax.numpy.manipulation import ravel
-from functrax.numpy.operands import array_operand, number, promote, to_array
+from functrax.numpy.operands import array_operand, cast, number, promote, to_array
 from functrax.numpy.ranges import iota
 from functrax.numpy.taking import take
 from functrax.primitives import elementwise as lax
@@ -27,7 +27,7 @@ def _prepared(call: str, a: Any, axis: int | None, kind: Any, order: Any) -> tup
     x = array_operand(a, call)
     if axis is None:
         return ravel(x), 0
-    return x, canonical_axis(call, axis.__index__(), x.aval.ndim)
+    return x, canonical_axis(call, axis, x.aval.ndim)
 
 
 @fuse
@@ -74,7 +74,7 @@ def _argsort(x: Value, *, axis: int, stable: bool, descending: bool) -> Value:
 
 def argsort(
     a: Any, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
-    descending: bool = False,
+    descending: bool = False, dtype: Any = None,
 ) -> Array:  # fmt: skip
     """Return the indices that sort along an axis; NaN comes last.
 
@@ -85,6 +85,7 @@ def argsort(
         order: must be None.
         stable: bool, whether equal elements keep their order.
         descending: bool, whether the largest come first.
+        dtype: the dtype of the result; int32, or int64 under `enable_x64`, if None.
 
     Returns:
         An array of integers of the same shape, or a vector.
@@ -94,7 +95,8 @@ def argsort(
         Array([1, 2, 0], dtype=int32)
     """
     x, axis = _prepared("argsort", a, axis, kind, order)
-    return _argsort(x, axis=axis, stable=bool(stable), descending=bool(descending))
+    found = _argsort(x, axis=axis, stable=bool(stable), descending=bool(descending))
+    return found if dtype is None else cast(found, dtypes.canonicalize(dtype, "argsort"))
 
 
 def lexsort(keys: Any, axis: int = -1) -> Array:

@@ -1,4 +1,4 @@
-"""Means, variances, medians, and reductions that skip NaN."""
+"""Means and variances."""
 
 import math
 from typing import Any
@@ -9,20 +9,23 @@ from functrax.core.trace import Array, Value, bind
 from functrax.numpy import reductions
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.logic import to_bool
+from functrax.numpy.manipulation import in_order
 from functrax.numpy.operands import (
     align,
     array_operand,
+    broadcast_shapes,
     cast,
     number,
     operand,
     promote,
     refuse_out,
     strong,
+    to_array,
 )
-from functrax.numpy.reductions import axes_or_all, with_axes
+from functrax.numpy.reductions import axes_or_all, mask_of, with_axes
 from functrax.primitives import elementwise as lax
-from functrax.primitives.reduce import greatest, least, reduce_sum, reduce_sum_p
-from functrax.primitives.rules import broadcast_to, reshape
+from functrax.primitives.reduce import reduce_sum, reduce_sum_p
+from functrax.primitives.rules import broadcast_to, reshape, scalar, transpose_axes
 from functrax.primitives.shape import broadcast_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -52,9 +55,8 @@ def _masked(call: str, x: Value, mask: Value | None) -> tuple[Value, Value | Non
     """Stretch array and mask to one shape, and put zeros where the mask is false."""
     if mask is None:
         return x, None
-    x, mask = align(call, x, mask)
-    x = choose(mask, x, number(0, x.aval.dtype))
-    return x, broadcast_to(mask, x.aval.shape)
+    mask = mask_of(call, mask, x)
+    return choose(mask, x, number(0, x.aval.dtype)), mask
 
 
 # ---- mean
@@ -114,13 +116,15 @@ def mean(
 
 @fuse
 def _var(
-    x: Value, mask: Value | None, *,
+    x: Value, mask: Value | None, mean: Value | None, *,
     axes: tuple[int, ...], compute: Any, dtype: Any, ddof: float, keepdims: bool, root: bool,
 ) -> Value:  # fmt: skip
     """Return the mean of |x - mean x|**2, with n - ddof in place of n; or its root."""
     x, mask = _masked("var", cast(x, compute), mask)
     count = _count(x, mask, axes, compute)
-    centered = lax.sub(x, lax.div(with_axes(reduce_sum(x, axes), axes), count))
+    if mean is None:
+        mean = lax.div(with_axes(reduce_sum(x, axes), axes), count)
+    centered = lax.sub(*align("var", x, cast(mean, compute)))
     if dtypes.is_complex(compute):
         squares = lax.add(lax.square(lax.real(centered)), lax.square(lax.imag(centered)))
         count = (
@@ -153,7 +157,7 @@ def _divided(total: Value, count: Value, ddof: float) -> Value:
 
 def _variance(
     call: str, a: Any, axis: Any, dtype: Any, out: Any, ddof: float, keepdims: bool, where: Any,
-    correction: float | None,
+    mean: Any, correction: float | None,
 ) -> Array:  # fmt: skip
     refuse_out(call, out)
     if correction is not None:
@@ -172,10 +176,11 @@ def _variance(
     compute = _compute_dtype(
         own if asked is None else dtypes.promote((asked, _compute_dtype(own)), (False, False))[0]
     )
-    result = dtypes.to_real(_result_dtype(call, own, dtype))
+    result = dtypes.to_real(_result_dtype(call, own, None)) if asked is None else asked
     mask = None if where is None else to_bool(where, call)
+    centre = None if mean is None else _centre(call, mean, x)
     return _var(
-        x, mask, axes=axes_or_all(call, axis, x.aval.ndim), compute=compute, dtype=result,
+        x, mask, centre, axes=axes_or_all(call, axis, x.aval.ndim), compute=compute, dtype=result,
         ddof=ddof, keepdims=bool(keepdims), root=call == "std",
     )  # fmt: skip
 
@@ -195,7 +200,7 @@ def var(
         ddof: the squares are divided by their number less this.
         keepdims: bool, whether the axes stay, of size 1.
         where: booleans that broadcast to the array: which elements count.
-        mean: must be None.
+        mean: the mean, if it is known already, with the axes kept.
         correction: another name of `ddof`.
 
     Returns:
@@ -205,8 +210,7 @@ def var(
         >>> jnp.var(jnp.arange(4))
         Array(1.25, dtype=float32)
     """
-    _refuse_mean("var", mean)
-    return _variance("var", a, axis, dtype, out, ddof, keepdims, where, correction)
+    return _variance("var", a, axis, dtype, out, ddof, keepdims, where, mean, correction)
 
 
 def std(
@@ -224,19 +228,22 @@ def std(
         ddof: the squares are divided by their number less this.
         keepdims: bool, whether the axes stay, of size 1.
         where: booleans that broadcast to the array: which elements count.
-        mean: must be None.
+        mean: the mean, if it is known already, with the axes kept.
         correction: another name of `ddof`.
 
     Returns:
         A real array without the axes.
     """
-    _refuse_mean("std", mean)
-    return _variance("std", a, axis, dtype, out, ddof, keepdims, where, correction)
+    return _variance("std", a, axis, dtype, out, ddof, keepdims, where, mean, correction)
 
 
-def _refuse_mean(call: str, mean: Any) -> None:
-    if mean is not None:
-        raise errors.ArgumentError(call, "mean=None", type(mean).__name__)
+def _centre(call: str, mean: Any, x: Value) -> Value:
+    """Return a mean that is known already; it must broadcast to the array."""
+    centre = operand(mean, call)
+    if broadcast_shapes(call, [x.aval.shape, centre.aval.shape]) != x.aval.shape:
+        expected = f"a mean that broadcasts to shape {x.aval.shape}"
+        raise errors.ShapeError(call, expected, repr(centre.aval))
+    return centre
 
 
 # ---- weighted mean
@@ -250,7 +257,8 @@ def average(
     Args:
         a: array.
         axis: int or sequence of ints; all axes if None.
-        weights: array of a's shape, or a vector along the axis; equal weights if None.
+        weights: array of a's shape, or of the sizes of the axes, in their order; equal weights if
+            None.
         returned: bool, whether to return the sum of the weights too.
         keepdims: bool, whether the axes stay, of size 1.
 
@@ -265,207 +273,27 @@ def average(
         result = mean(x, axis, keepdims=keepdims)
         if not returned:
             return result
-        count = x.aval.size // max(result.aval.size, 1)
-        return result, broadcast_to(number(float(count), result.aval.dtype), result.aval.shape)
+        axes = axes_or_all("average", axis, x.aval.ndim)
+        count = math.prod(x.aval.shape[axis] for axis in axes)
+        total = broadcast_to(scalar(float(count), result.aval.dtype), result.aval.shape)
+        return result, to_array(total)
     x, w = promote("average", x, weights, to_float=True)
     axes = axes_or_all("average", axis, x.aval.ndim)
     if w.aval.shape != x.aval.shape:
-        if len(axes) != 1 or w.aval.shape != (x.aval.shape[axes[0]],):
+        order = axes if axis is None else in_order("average", axis, x.aval.ndim)
+        if axis is None or w.aval.shape != tuple(x.aval.shape[i] for i in order):
             raise errors.ShapeError(
                 "average",
-                "weights of the array's shape, or one per element of the axis",
+                "weights of the array's shape, or one per element of the axes",
                 f"{w.aval!r} for {x.aval!r} and axis {axis}",
             )
-        w = broadcast_in_axis(w, x.aval.shape, axes[0])
+        w = broadcast_along(w, x.aval.shape, order)
     total = reductions.sum(w, axes, keepdims=keepdims)
     result = lax.div(reductions.sum(lax.mul(x, w), axes, keepdims=keepdims), total)
     return (result, total) if returned else result
 
 
-def broadcast_in_axis(x: Value, shape: tuple[int, ...], axis: int) -> Value:
-    """Stretch a vector along an axis to a shape."""
-    return broadcast_in_dim(x, shape, (axis,))
-
-
-# ---- reductions that skip NaN
-
-
-def _skipping(call: str, a: Any, identity: Any) -> tuple[Array, Value | None]:
-    """Return an array with a number for NaN, and where NaN was; None if there can be none."""
-    x = array_operand(a, call)
-    if not dtypes.is_inexact(x.aval.dtype):
-        return x, None
-    missing = lax.ne(x, x)
-    return choose(missing, number(identity(x.aval.dtype), x.aval.dtype), x), missing
-
-
-def nansum(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-    initial: Any = None, where: Any = None,
-) -> Array:  # fmt: skip
-    """Sum over axes, with NaN as 0; see `sum`.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        dtype: the dtype to sum in and return.
-        out: must be None.
-        keepdims: bool, whether the axes stay, of size 1.
-        initial: number that is added.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        An array without the axes.
-    """
-    x, _ = _skipping("nansum", a, lambda _: 0)
-    return reductions.sum(x, axis, dtype, out, keepdims, initial, where)
-
-
-def nanprod(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-    initial: Any = None, where: Any = None,
-) -> Array:  # fmt: skip
-    """Multiply over axes, with NaN as 1; see `prod`.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        dtype: the dtype to multiply in and return.
-        out: must be None.
-        keepdims: bool, whether the axes stay, of size 1.
-        initial: number that is multiplied in.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        An array without the axes.
-    """
-    x, _ = _skipping("nanprod", a, lambda _: 1)
-    return reductions.prod(x, axis, dtype, out, keepdims, initial, where)
-
-
-def _nan_extreme(call: str, reduce: Any, a: Any, identity: Any, arguments: Any) -> Array:
-    x, missing = _skipping(call, a, identity)
-    axis, out, keepdims, initial, where = arguments
-    result = reduce(x, axis, out, keepdims, initial, where)
-    if missing is None:
-        return result
-    if where is not None or initial is not None:
-        return result
-    empty = reductions.all(missing, axis, keepdims=keepdims)
-    return choose(empty, number(math.nan, x.aval.dtype), result)
-
-
-def nanmax(
-    a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
-    where: Any = None,
-) -> Array:  # fmt: skip
-    """Return the largest elements over axes, NaN aside; NaN if there is nothing else.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        out: must be None.
-        keepdims: bool, whether the axes stay, of size 1.
-        initial: the least value that the result can have.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        An array without the axes.
-    """
-    arguments = (axis, out, keepdims, initial, where)
-    return _nan_extreme("nanmax", reductions.max, a, least, arguments)
-
-
-def nanmin(
-    a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
-    where: Any = None,
-) -> Array:  # fmt: skip
-    """Return the smallest elements over axes, NaN aside; NaN if there is nothing else.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        out: must be None.
-        keepdims: bool, whether the axes stay, of size 1.
-        initial: the largest value that the result can have.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        An array without the axes.
-    """
-    arguments = (axis, out, keepdims, initial, where)
-    return _nan_extreme("nanmin", reductions.min, a, greatest, arguments)
-
-
-def _present(call: str, a: Any, where: Any) -> tuple[Array, Any]:
-    """Return an array, and where it is not NaN and counts."""
-    x = array_operand(a, call)
-    present = lax.eq(x, x)
-    if where is None:
-        return x, present
-    return x, lax.bitwise_and(*align(call, present, to_bool(where, call)))
-
-
-def nanmean(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-    where: Any = None,
-) -> Array:  # fmt: skip
-    """Return the mean over axes of what is not NaN; see `mean`.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        dtype: the dtype to return.
-        out: must be None.
-        keepdims: bool, whether the axes stay, of size 1.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        An array without the axes.
-    """
-    x, present = _present("nanmean", a, where)
-    return mean(x, axis, dtype, out, keepdims, where=present)
-
-
-def nanvar(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0,
-    keepdims: bool = False, where: Any = None,
-) -> Array:  # fmt: skip
-    """Return the variance over axes of what is not NaN; see `var`.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        dtype: the dtype to return.
-        out: must be None.
-        ddof: the squares are divided by their number less this.
-        keepdims: bool, whether the axes stay, of size 1.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        A real array without the axes.
-    """
-    x, present = _present("nanvar", a, where)
-    return var(x, axis, dtype, out, ddof, keepdims, where=present)
-
-
-def nanstd(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0,
-    keepdims: bool = False, where: Any = None,
-) -> Array:  # fmt: skip
-    """Return the standard deviation over axes of what is not NaN; see `std`.
-
-    Args:
-        a: array.
-        axis: int or sequence of ints; all axes if None.
-        dtype: the dtype to return.
-        out: must be None.
-        ddof: the squares are divided by their number less this.
-        keepdims: bool, whether the axes stay, of size 1.
-        where: booleans that broadcast to the array: which elements count.
-
-    Returns:
-        A real array without the axes.
-    """
-    x, present = _present("nanstd", a, where)
-    return std(x, axis, dtype, out, ddof, keepdims, where=present)
+def broadcast_along(x: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> Value:
+    """Stretch an array to a shape of which it has some of the axes, in any order."""
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    return broadcast_in_dim(transpose_axes(x, order), shape, tuple(sorted(axes)))

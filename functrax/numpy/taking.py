@@ -17,8 +17,8 @@ from functrax.numpy.search import host_value
 from functrax.primitives import elementwise as lax
 from functrax.primitives.cumulative import cumsum as running_sum
 from functrax.primitives.gather import GatherDimensionNumbers, gather
-from functrax.primitives.rules import broadcast_to, expand_axis, reshape
-from functrax.primitives.shape import broadcast_in_dim, canonical_axis
+from functrax.primitives.rules import broadcast_to, expand_axis, full, reshape
+from functrax.primitives.shape import broadcast_in_dim, canonical_axis, integer
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -71,7 +71,7 @@ def take(
     x, places = array_operand(a, "take"), _integers("take", indices)
     if axis is None:
         x, axis = ravel(x), 0
-    axis = canonical_axis("take", axis.__index__(), x.aval.ndim)
+    axis = canonical_axis("take", axis, x.aval.ndim)
     if mode == "wrap":
         places = places % x.aval.shape[axis]
         mode = "promise_in_bounds"
@@ -85,8 +85,9 @@ def take(
 
 
 def take_along_axis(
-    arr: Any, indices: Any, axis: int | None = -1, mode: str | None = None, fill_value: Any = None
-) -> Array:
+    arr: Any, indices: Any, axis: int | None = -1, mode: str | None = None, fill_value: Any = None,
+    *, wrap_negative_indices: bool | None = None,
+) -> Array:  # fmt: skip
     """Take elements by index along an axis, with an own index for each place of the other axes.
 
     Args:
@@ -96,6 +97,7 @@ def take_along_axis(
         axis: int; None takes from the elements of the whole array, row by row.
         mode: as in `take`.
         fill_value: as in `take`.
+        wrap_negative_indices: bool, whether negative ones count from the end; None means True.
 
     Returns:
         An array of the broadcast shape, with the size of `indices` along the axis.
@@ -123,13 +125,16 @@ def take_along_axis(
             "as many axes of the indices as of the array",
             f"{places.aval!r} for {x.aval!r}",
         )
-    axis = canonical_axis("take_along_axis", axis.__index__(), rank)
+    axis = canonical_axis("take_along_axis", axis, rank)
     filler = fill_value if fill_value is None else np.asarray(fill_value).item()
-    return _take_along(x, places, axis=axis, mode=mode or "fill", fill_value=filler)
+    wraps = wrap_negative_indices is None or bool(wrap_negative_indices)
+    return _take_along(x, places, axis=axis, mode=mode or "fill", fill_value=filler, wraps=wraps)
 
 
 @fuse
-def _take_along(x: Value, places: Value, *, axis: int, mode: str, fill_value: Any) -> Value:
+def _take_along(
+    x: Value, places: Value, *, axis: int, mode: str, fill_value: Any, wraps: bool
+) -> Value:
     size = x.aval.shape[axis]
     rest = [
         broadcast_shapes("take_along_axis", [(*s.aval.shape[:axis], 1, *s.aval.shape[axis + 1 :])])
@@ -138,10 +143,12 @@ def _take_along(x: Value, places: Value, *, axis: int, mode: str, fill_value: An
     common = broadcast_shapes("take_along_axis", rest)
     x = broadcast_to(x, (*common[:axis], size, *common[axis + 1 :]))
     places = broadcast_to(places, (*common[:axis], places.aval.shape[axis], *common[axis + 1 :]))
+    if not places.aval.size:
+        return full(places.aval.shape, 0, x.aval.dtype)
     dtype = places.aval.dtype
     if mode == "wrap":
         places, mode = places % size, "promise_in_bounds"
-    elif mode != "clip" and not dtypes.is_unsigned(dtype):
+    elif wraps and not dtypes.is_unsigned(dtype):
         negative = lax.lt(places, number(0, dtype))
         places = choose(negative, lax.add(places, number(size, dtype)), places)
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
@@ -187,7 +194,7 @@ def repeat(
     x = array_operand(a, "repeat")
     if axis is None:
         x, axis = ravel(x), 0
-    axis = canonical_axis("repeat", axis.__index__(), x.aval.ndim)
+    axis = canonical_axis("repeat", axis, x.aval.ndim)
     size = x.aval.shape[axis]
     if isinstance(repeats, int | np.integer) and total_repeat_length is None:
         return _repeat_each(x, count=max(int(repeats), 0), axis=axis)
@@ -202,7 +209,7 @@ def repeat(
     return _repeat_counted(
         x,
         broadcast_to(reshape(counts, (counts.aval.size,)), (size,)),
-        total=total_repeat_length.__index__(),
+        total=integer("repeat", "total_repeat_length", total_repeat_length),
         axis=axis,
     )
 

@@ -25,7 +25,7 @@ from functrax.numpy.operands import (
 from functrax.transforms.fuse import fuse
 
 Unary = Callable[[Any], Array]
-Binary = Callable[[Any, Any], Array]
+_CONTAINERS = (list, tuple, set, dict)
 
 ALL = frozenset(dtypes.NUMBERS)
 NUMBERS = ALL - {dtypes.bool_}
@@ -141,7 +141,7 @@ class Operation:
         fused = fuse(apply)
 
         def general(x1: Any, x2: Any) -> Array:
-            x1, x2 = two_operands(name, x1, x2)
+            x1, x2 = two_operands(name, x1, x2, to_float)
             left, right = x1.aval, x2.aval
             fits = left.ndim == right.ndim or not left.ndim or not right.ndim
             if fits and left.dtype is right.dtype and left.dtype in direct:
@@ -183,7 +183,12 @@ class Operation:
                         and (other or not _negative(other))
                     ):
                         return bind(primitive, self, number)[0]
-                elif not isinstance(other, ACCEPTED) and not hasattr(other, "__jax_array__"):
+                elif (
+                    not isinstance(other, ACCEPTED)
+                    and not hasattr(other, "__jax_array__")
+                    # Python would answer with identity: x == [1, 2] would be False.
+                    and not (name in ("__eq__", "__ne__") and isinstance(other, _CONTAINERS))
+                ):
                     return NotImplemented
             return general(self, other)
 

@@ -255,7 +255,7 @@ cbrt_p = declare_elementwise(
     "cbrt",
     "cbrt",
     FLOAT,
-    (lambda t, r, x: mul(t, div(_like(r, 1 / 3), square(r))),),
+    (lambda t, r, x: mul(t, mul(_like(r, 1 / 3), integer_pow(r, -2))),),
     pulls=NOT_LINEAR,
 )
 
@@ -295,10 +295,10 @@ erf_inv_p = declare_elementwise(
 
 
 def _abs_tangent(t: Value, r: Value, x: Value) -> Value:
-    """d |x| = sign(x) dx; for complex x, Re(conj(sign x) dx)."""
+    """d |x| = dx or -dx, dx at 0 as in JAX; for complex x, Re(conj(sign x) dx)."""
     if dtypes.is_complex(x.aval.dtype):
         return real(mul(conj(sign(x)), t))
-    return mul(t, sign(x))
+    return select_n(ge(x, _like(x, 0)), neg(t), t)
 
 
 def _abs_lower(b: Any, x: Any) -> Any:

@@ -308,11 +308,15 @@ scatter_add = _function("scatter_add", "Add slices to many places of an array.")
 
 
 def scatter_sub(
-    operand: Any, scatter_indices: Any, updates: Any, *args: Any, **kwargs: Any
-) -> Value:
+    operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers,
+    *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
+) -> Value:  # fmt: skip
     """Subtract slices from many places of an array: `scatter_add` of the negative updates."""
     operand, updates = matched("scatter_sub", operand, updates)
-    return scatter_add(operand, scatter_indices, neg(updates), *args, **kwargs)
+    return scatter_add(
+        operand, scatter_indices, neg(updates), dimension_numbers,
+        indices_are_sorted=indices_are_sorted, unique_indices=unique_indices, mode=mode,
+    )  # fmt: skip
 
 
 # scatter ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ squeeze, iota, rev.
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -229,7 +230,7 @@ def expand_dims(array: Any, dimensions: Sequence[int]) -> Value:
     return broadcast_in_dim(array, shape, kept)
 
 
-def canonical_axes(call: str, axes: Sequence[int], rank: int) -> tuple[int, ...]:
+def canonical_axes(call: str, axes: Sequence[Any], rank: int) -> tuple[int, ...]:
     """Return axes as sorted non-negative numbers.
 
     Raises:
@@ -243,12 +244,29 @@ def canonical_axes(call: str, axes: Sequence[int], rank: int) -> tuple[int, ...]
     return tuple(found)
 
 
-def canonical_axis(call: str, axis: int, rank: int) -> int:
+def integer(call: str, name: str, value: Any) -> int:
+    """Return an argument that must be an integer as an int.
+
+    Raises:
+        ArgumentError: if it is not one, naming it; TracerIndexError: if it is traced.
+    """
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        if isinstance(error, errors.FunctraxError):
+            raise
+        got = f"{value!r} of type {type(value).__name__}"
+        raise errors.ArgumentError(call, f"an integer for {name!r}", got) from None
+
+
+def canonical_axis(call: str, axis: Any, rank: int) -> int:
     """Return an axis as a non-negative number.
 
     Raises:
-        BoundsError: if it is out of range.
+        BoundsError: if it is out of range; ArgumentError: if it is not an integer.
     """
+    if type(axis) is not int:
+        axis = integer(call, "axis", axis)
     if not -rank <= axis < rank:
         raise errors.BoundsError(call, f"an axis of an array of {rank} axes", f"axis {axis}")
     return int(axis) + rank if axis < 0 else int(axis)

@@ -90,13 +90,14 @@ def argsort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys:
     return bind(argsort_p, *values, **params)[0]
 
 
-def top_k(operand: Any, k: int, *, axis: int = -1) -> list[Value]:
+def top_k(operand: Any, k: int, *, axis: int = -1, is_stable: bool = True) -> list[Value]:
     """Return the k largest elements along an axis, and where they are.
 
     Args:
         operand: array of real numbers or booleans.
         k: how many.
         axis: the axis; negative ones count from the end.
+        is_stable: has no effect: of equal elements the first comes first.
 
     Returns:
         The elements in descending order, of the operand's dtype, and their int32 positions; of

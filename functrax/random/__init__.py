@@ -1,5 +1,6 @@
 """Random numbers: keys, and samplers that draw from a key; the same numbers as JAX's."""
 
+from functrax.core.public import directory as _directory
 from functrax.random.keys import PRNGKey as PRNGKey
 from functrax.random.keys import clone as clone
 from functrax.random.keys import fold_in as fold_in
@@ -33,3 +34,5 @@ from functrax.random.sampling_normal import normal as normal
 from functrax.random.sampling_normal import rayleigh as rayleigh
 from functrax.random.sampling_normal import truncated_normal as truncated_normal
 from functrax.random.sampling_normal import wald as wald
+
+__dir__ = _directory(__name__)

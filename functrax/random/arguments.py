@@ -118,20 +118,20 @@ def split_in(key: Value, count: int = 2) -> list[Value]:
 
 
 def shape_of(call: str, shape: Any) -> tuple[int, ...]:
-    """Return a shape as a tuple of Python integers.
+    """Return a shape as a tuple of Python integers; of an integer, a shape of one axis.
 
     Raises:
         ShapeError: if it is not a sequence of integers of at least 0.
     """
     try:
-        sizes = tuple(operator.index(size) for size in shape)
+        whole = hasattr(shape, "__index__") and not np.shape(shape)
+        sizes = (operator.index(shape),) if whole else tuple(operator.index(s) for s in shape)
     except errors.TracerError:
         raise
     except TypeError:
         sizes = (-1,)
     if any(size < 0 for size in sizes):
-        fix = f"Write ({shape},) for one axis." if isinstance(shape, int) else None
-        raise errors.ShapeError(call, "a shape, as a tuple of integers >= 0", repr(shape), fix=fix)
+        raise errors.ShapeError(call, "a shape, as a tuple of integers >= 0", repr(shape))
     return sizes
 
 
@@ -205,14 +205,24 @@ def check_narrow(call: str, dtype: Any, *parameters: Any) -> None:
 # Parameters ---------------------------------------------------------------------------------------
 
 
-def exact(x: Any, dtype: Any) -> Any:
-    """Return a Python number in the samples' dtype; of default width it would be rounded twice."""
-    return constant(x, dtype) if isinstance(x, PYTHON_NUMBERS) else x
+def exact(call: str, x: Any, dtype: Any) -> Any:
+    """Return a Python number in the samples' dtype; of default width it would be rounded twice.
+
+    Raises:
+        IntegerOverflowError: if it is an integer beyond the dtype, which would become infinite.
+    """
+    if not isinstance(x, PYTHON_NUMBERS):
+        return x
+    if isinstance(x, int) and abs(x) > dtypes.finfo(dtype).max:
+        expected = f"a number that {dtypes.short_name(dtype)} holds"
+        got = f"an integer of {x.bit_length()} bits"
+        raise errors.IntegerOverflowError(call, expected, got)
+    return constant(x, dtype)
 
 
 def parameter(x: Any, dtype: Any) -> Value:
     """Return a parameter of a distribution in the samples' dtype."""
-    return convert(as_value(exact(x, dtype), "random"), dtype)
+    return convert(as_value(exact("random", x, dtype), "random"), dtype)
 
 
 def constant(value: Any, dtype: Any) -> Literal:

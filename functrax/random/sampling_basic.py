@@ -112,6 +112,7 @@ def uniform(
     Raises:
         KeyTypeError, ShapeError: if the key or shape is not one, or the ends do not fit it.
         DtypeError: if the dtype is not floating.
+        IntegerOverflowError: if an end is an integer beyond the dtype.
 
     Example:
         >>> from functrax.random import key
@@ -125,7 +126,8 @@ def uniform(
     ends = (minval, maxval)
     if all(isinstance(x, PYTHON_NUMBERS) for x in ends) and ends == (0, 1):
         return _standard_uniform(key, shape=shape, dtype=dtype)
-    return _uniform(key, exact(minval, dtype), exact(maxval, dtype), shape=shape, dtype=dtype)
+    low, high = (exact("uniform", x, dtype) for x in ends)
+    return _uniform(key, low, high, shape=shape, dtype=dtype)
 
 
 def check_uniform(dtype: Any, call: str = "uniform") -> Any:
@@ -196,7 +198,7 @@ def randint(
         key: a PRNG key, typed or raw.
         shape: the shape to draw.
         minval: the lowest integer: a number, or an array that broadcasts to `shape`. It is clipped
-            to the dtype's range.
+            to the dtype's range, but a Python number must be in that range or the default dtype's.
         maxval: one more than the highest, likewise. Where it is not above `minval`, `minval` is
             drawn.
         dtype: an integer dtype; the default one (int32) if None.
@@ -208,6 +210,7 @@ def randint(
     Raises:
         KeyTypeError, ShapeError: if the key or shape is not one, or the ends do not fit it.
         DtypeError: if the dtype is not an integer one.
+        IntegerOverflowError: if an end is a Python number out of reach.
 
     Example:
         >>> from functrax.random import key
@@ -218,7 +221,7 @@ def randint(
     dtype = int_dtype("randint", dtype)
     shape = common_shape("randint", shape_of("randint", shape), minval, maxval)
     if isinstance(minval, bool | int | float) and isinstance(maxval, bool | int | float):
-        low, span = _host_range(int(minval), int(maxval), dtype)
+        low, span = _host_range(_integer(minval, dtype), _integer(maxval, dtype), dtype)
         return _randint(key, low, span, shape=shape, dtype=dtype)
     low, high = (_bound(x, dtype) for x in (minval, maxval))
     return _randint_between(key, low, high, shape=shape, dtype=dtype)
@@ -227,6 +230,23 @@ def randint(
 def _drawn_dtype(dtype: Any) -> Any:
     """Return the dtype in which integers are drawn: of at least 32 bits."""
     return dtypes.int32 if dtypes.iinfo(dtype).bits < 32 else dtype
+
+
+def _integer(x: Any, dtype: Any) -> int:
+    """Return a Python number as an end of the range.
+
+    Raises:
+        IntegerOverflowError: if neither the samples' dtype nor the default one reaches it.
+    """
+    reach = dtypes.iinfo(dtype), dtypes.iinfo(dtypes.int_dtype())
+    lowest = builtins.min(info.min for info in reach)
+    highest = builtins.max(reach[0].max + 1, reach[1].max)
+    if not lowest <= x <= highest:  # nor is NaN
+        fix = 'Ask for a wider dtype, for example dtype="int64".'
+        raise errors.IntegerOverflowError(
+            "randint", f"bounds from {lowest} to {highest}", repr(x), fix=fix
+        )
+    return int(x)
 
 
 def _host_range(low: int, high: int, dtype: Any) -> tuple[Value, Value]:
@@ -245,7 +265,7 @@ def _bound(x: Any, dtype: Any) -> Value:
         value = as_value(x, "randint")
         return value if dtypes.is_integer(value.aval.dtype) else convert(value, dtypes.int_dtype())
     info = dtypes.iinfo(dtype)
-    number = builtins.min(builtins.max(int(x), info.min), info.max + 1)
+    number = builtins.min(builtins.max(_integer(x, dtype), info.min), info.max + 1)
     for wide in (dtypes.int_dtype(), dtypes.int64, dtypes.uint64):
         if dtypes.iinfo(wide).min <= number <= dtypes.iinfo(wide).max:
             return constant(number, wide)

@@ -8,13 +8,41 @@ from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.numpy import reductions
 from functrax.numpy.arithmetic import choose
+from functrax.numpy.derivatives import with_derivatives
 from functrax.numpy.logic import to_bool
-from functrax.numpy.operands import align, cast, inexact, number, promote, to_array
+from functrax.numpy.operands import (
+    align,
+    broadcast_shapes,
+    cast,
+    inexact,
+    number,
+    promote,
+    to_array,
+)
 from functrax.numpy.reductions import axes_or_all, with_axes
 from functrax.primitives import elementwise as lax
 from functrax.primitives.convert import stop_gradient
 from functrax.primitives.reduce import reduce_max
 from functrax.transforms.fuse import fuse
+
+__all__ = [
+    "entr",
+    "erf",
+    "erfc",
+    "erfinv",
+    "expit",
+    "logit",
+    "logsumexp",
+    "ndtr",
+    "ndtri",
+    "xlog1py",
+    "xlogy",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 # ---- errors and odds
 
@@ -84,7 +112,13 @@ def expit(x: Any) -> Array:
 
 @fuse
 def _logit(x: Value) -> Value:
-    return lax.log(lax.div(x, lax.sub(number(1, x.aval.dtype), x)))
+    def complement(x: Value) -> Value:
+        return lax.sub(number(1, x.aval.dtype), x)
+
+    def derivative(x: Value) -> Value:
+        return lax.integer_pow(lax.mul(x, complement(x)), -1)
+
+    return with_derivatives("logit", lambda x: lax.log(lax.div(x, complement(x))), [derivative], x)
 
 
 def logit(x: Any) -> Array:
@@ -104,13 +138,18 @@ def logit(x: Any) -> Array:
 
 @fuse
 def _product(x: Value, y: Value, *, shifted: bool) -> Value:
-    """Return x log y, or x log(1 + y), and 0 where x is 0 and the logarithm is not finite."""
+    """Return x log y, or x log(1 + y), and 0 where x is 0 and y is a number."""
     logarithm = lax.log1p if shifted else lax.log
-    zero = lax.eq(x, number(0, x.aval.dtype))
-    finite = lax.is_finite(lax.abs(logarithm(y)))
-    harmless = number(0 if shifted else 1, y.aval.dtype)
-    safe = choose(lax.bitwise_and(zero, lax.bitwise_not(finite)), harmless, y)
-    return lax.mul(x, logarithm(safe))
+
+    def product(x: Value, y: Value) -> Value:
+        zero = number(0, x.aval.dtype)
+        counts = lax.bitwise_or(lax.ne(x, zero), lax.ne(y, y))
+        return choose(counts, lax.mul(x, logarithm(y)), zero)
+
+    def in_y(x: Value, y: Value) -> Value:
+        return lax.div(x, lax.add(y, number(1, y.aval.dtype)) if shifted else y)
+
+    return with_derivatives("xlogy", product, [lambda x, y: logarithm(y), in_y], x, y)
 
 
 def xlogy(x: Any, y: Any) -> Array:
@@ -143,8 +182,15 @@ def xlog1py(x: Any, y: Any) -> Array:
 
 @fuse
 def _entr(x: Value) -> Value:
-    negative = lax.lt(x, number(0, x.aval.dtype))
-    return choose(negative, number(-math.inf, x.aval.dtype), lax.neg(_product(x, x, shifted=False)))
+    def derivative(x: Value) -> Value:
+        return lax.neg(lax.add(lax.log(x), number(1, x.aval.dtype)))
+
+    def entropy(x: Value) -> Value:
+        negative = lax.lt(x, number(0, x.aval.dtype))
+        product = _product(x, x, shifted=False)
+        return choose(negative, number(-math.inf, x.aval.dtype), lax.neg(product))
+
+    return with_derivatives("entr", entropy, [derivative], x)
 
 
 def entr(x: Any) -> Array:
@@ -187,11 +233,73 @@ def ndtr(x: Any) -> Array:
     return _ndtr(_real("ndtr", x))
 
 
+# Coefficients of P and Q, from the highest power: near the middle by the square of p - 1/2, in the
+# tails by 1/z for z = sqrt(-2 log p) below 8 and above.
+_MIDDLE = (
+    (-59.963350101410789, 98.001075418599967, -56.676285746907029, 13.931260938727968,
+     -1.2391658386738126),
+    (1.0, 1.9544885833814176, 4.6762791289888153, 86.360242139089059, -225.46268785411937,
+     200.26021238006066, -82.037225616833334, 15.905622512621169, -1.1833162112133),
+)  # fmt: skip
+_TAIL = (
+    (4.0554489230596242, 31.525109459989387, 57.162819224642129, 44.080507389320083,
+     14.684956192885802, 2.1866330685079025, -0.14025607917135449, -0.035042462682784818,
+     -0.00085745678515468545),
+    (1.0, 15.779988325646676, 45.390763512887922, 41.317203825467203, 15.042538569290751,
+     2.5046494620830942, -0.14218292285478779, -0.03808064076915783, -0.00093325948089545743),
+)  # fmt: skip
+_FAR_TAIL = (
+    (3.2377489177694603, 6.9152288906898421, 3.9388102529247444, 1.3330346081580755,
+     0.20148538954917908, 0.012371663481782002, 0.0003015815535082354, 2.6580697468673757e-06,
+     6.2397453918498332e-09),
+    (1.0, 6.0242703936474202, 3.6798356385616086, 1.3770209948908133, 0.21623699359449664,
+     0.013420400608854319, 0.00032801446468212774, 2.8924786474538068e-06,
+     6.7901940800998126e-09),
+)  # fmt: skip
+
+
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Value) -> Value:
+    """Return P(x) / Q(x)."""
+
+    def polynomial(row: tuple[float, ...]) -> Value:
+        total: Value = number(row[0], x.aval.dtype)
+        for coefficient in row[1:]:
+            total = lax.add(lax.mul(total, x), number(coefficient, x.aval.dtype))
+        return total
+
+    return lax.div(*map(polynomial, coefficients))
+
+
+def _quantile(p: Value) -> Value:
+    """Invert the distribution function, the smaller of p and 1 - p deciding in the tails."""
+    dtype = p.aval.dtype
+    zero, half, one = (number(x, dtype) for x in (0, 0.5, 1))
+    tail = choose(lax.gt(p, half), lax.sub(one, p), p)
+    inside = lax.gt(tail, number(math.exp(-2), dtype))
+    middle = lax.sub(p, half)
+    square = lax.square(middle)
+    near = lax.add(middle, lax.mul(lax.mul(middle, square), _ratio(_MIDDLE, square)))
+    near = lax.mul(near, number(math.sqrt(2 * math.pi), dtype))
+    ends = lax.eq(tail, zero)
+    z = lax.sqrt(lax.mul(number(-2, dtype), lax.log(choose(ends, half, tail))))
+    inverse = lax.div(one, z)
+    far = lax.ge(z, number(8, dtype))
+    correction = lax.mul(choose(far, _ratio(_FAR_TAIL, inverse), _ratio(_TAIL, inverse)), inverse)
+    size = lax.sub(lax.sub(z, lax.mul(lax.log(z), inverse)), correction)
+    size = choose(ends, number(math.inf, dtype), size)
+    outside = choose(lax.gt(p, half), size, lax.neg(size))
+    return choose(inside, near, outside)
+
+
 @fuse
 def _ndtri(p: Value) -> Value:
-    dtype = p.aval.dtype
-    two_p = lax.sub(lax.mul(number(2, dtype), p), number(1, dtype))
-    return lax.mul(number(math.sqrt(2), dtype), lax.erf_inv(two_p))
+    def derivative(p: Value) -> Value:
+        x = _ndtri(p)
+        power = lax.exp(lax.mul(number(0.5, x.aval.dtype), lax.square(x)))
+        return lax.mul(number(math.sqrt(2 * math.pi), x.aval.dtype), power)
+
+    wide = cast(p, dtypes.float32) if p.aval.dtype.itemsize < 4 else p
+    return cast(with_derivatives("ndtri", _quantile, [derivative], wide), p.aval.dtype)
 
 
 def ndtri(p: Any) -> Array:
@@ -202,6 +310,12 @@ def ndtri(p: Any) -> Array:
 
     Returns:
         A floating array of the same shape.
+
+    Example:
+        >>> functrax.scipy.special.ndtri(0.5)
+        Array(0., dtype=float32, weak_type=True)
+
+    Source: the Cephes library, ndtri.c.
     """
     return _ndtri(_real("ndtri", p))
 
@@ -276,7 +390,8 @@ def logsumexp(
     else:
         values = promote("logsumexp", a, b, to_float=True)
     mask = None if where is None else to_bool(where, "logsumexp")
-    rank = max(x.aval.ndim for x in (*values, mask) if x is not None)
+    given = [x.aval for x in (*values, mask) if x is not None]
+    rank = len(broadcast_shapes("logsumexp", [aval.shape for aval in given]))
     result, sign = _logsumexp(
         *values, mask, axes=axes_or_all("logsumexp", axis, rank), keepdims=bool(keepdims),
         signed=bool(return_sign),

@@ -93,6 +93,29 @@ nn.standardize(f, mean=1.0, variance=2.0)
 nn.standardize(f, axis=0, epsilon=1e-3)
 nn.standardize(f, where=f > 0)
 nn.relu(jnp.array(jnp.nan))
+nn.relu6(i)
+nn.relu6(u)
+nn.hard_sigmoid(i)
+nn.hard_silu(inf)
+nn.hard_tanh(i)
+nn.soft_sign(c)
+nn.softmax(g, where=m, axis=0)
+nn.softmax(inf, where=jnp.isfinite(inf))
+nn.log_softmax(inf, where=inf != inf)
+nn.standardize(f, mean=1)
+nn.standardize(h, mean=1.0)
+nn.standardize(f, variance=1.0, epsilon=0)
+nn.one_hot([[0, 2]], 3)
+nn.dot_product_attention(q, k, k, bias=bias[:1, :1, :1])
+nn.dot_product_attention(q, k[:, :, :2], k[:, :, :2], is_causal=True, mask=bias > 0)
+lib.vmap(lib.grad(lib.grad(nn.softplus)))(inf)
+lib.vmap(lib.grad(nn.softplus))(inf)
+lib.vmap(lib.grad(nn.log_sigmoid))(inf)
+lib.vmap(lib.grad(lib.grad(nn.mish)))(g * 0)
+lib.vmap(lib.grad(lib.grad(nn.soft_sign)))(g * 0)
+lib.grad(lambda x: (nn.softmax(x, where=jnp.isfinite(x)) * jnp.arange(9)).sum())(inf)
+lib.grad(lambda x: nn.softmax(x, where=x > 0).sum())(f * 0)
+lib.grad(lambda x: jnp.where(x > 0, nn.log_softmax(x, where=x > 0), 0).sum())(f)
 nn.dot_product_attention(q, k, k)
 nn.dot_product_attention(q, k, k, is_causal=True)
 nn.dot_product_attention(q[0], k[0], k[0])
@@ -109,6 +132,24 @@ nn.dot_product_attention(q.astype('float16'), k.astype('float16'), k.astype('flo
 @pytest.mark.parametrize("expression", CASES)
 def test_as_jax(expression: str) -> None:
     check(expression)
+
+
+def test_booleans_and_unsigned_numbers() -> None:
+    found = nn.relu(jnp.array([True])), nn.hard_tanh(jnp.array([0, 9], "uint8"))
+    assert [str(x.dtype) for x in found] == ["int32", "uint8"]
+    assert found[1].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6", "hard_tanh", "leaky_relu", "elu", "sparse_plus"])
+def test_complex_numbers_have_no_order(name: str) -> None:
+    with pytest.raises(functrax.errors.DtypeError, match=rf"\[{name}\] expected real numbers"):
+        getattr(nn, name)(jnp.array([1j]))
+
+
+def test_one_hot_needs_a_number_of_classes() -> None:
+    for count in (-1, 2.5):
+        with pytest.raises(functrax.errors.ArgumentError):
+            nn.one_hot(jnp.array([1]), count)  # pyright: ignore[reportArgumentType]
 
 
 def test_relu_has_derivative_zero_at_zero() -> None:

@@ -26,6 +26,8 @@ ARRAYS: dict[str, np.ndarray[Any, Any]] = {
     "s": np.float32(1.5),
     "z": np.zeros((0, 3), np.float32),
     "nan": np.array([1.0, np.nan, -2.0], np.float32),
+    "inf": np.array([-np.inf, -1e30, -1, -0.0, 0, 1, 1e30, np.inf, np.nan], np.float32),
+    "m": np.array([[True, False, True], [False, False, True]]),
     "t": np.array([[[1.0, 2], [3, 4]]] * 3, np.float32),
 }
 TOLERANCE = {2: 2e-2, 1: 2e-1}
@@ -41,6 +43,7 @@ def evaluate(library: Any, expression: str) -> Any:
     jnp = library.numpy
     names = {name: jnp.asarray(value) for name, value in ARRAYS.items()}
     names |= {"jnp": jnp, "nn": library.nn, "sp": library.scipy.special, "lib": library, "np": np}
+    names |= {"R": library.random, "key": library.random.key(7)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return eval(expression, names)

@@ -5,6 +5,11 @@ import pytest
 from tests.numpy.compare import check, rows
 
 CASES = rows(r"""
+jnp.geomspace(1, 1000, 4)
+jnp.geomspace(1, 256, 9, dtype=int)[::8]
+jnp.geomspace(g**2, 100.0, 3)
+jnp.geomspace(-1, -8, 4, endpoint=False)
+jnp.astype(c * jnp.array([1, 1, 0]), bool)
 jnp.linspace(0, 1, 5)
 jnp.linspace(0, 10, 5, endpoint=False)
 jnp.linspace(g, 1, 3)

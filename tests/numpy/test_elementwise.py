@@ -173,6 +173,20 @@ w * np.float32(2)
 jnp.exp(w)
 jnp.maximum(w, 0)
 (f > 0) & (f < 2)
+u / 256
+300 / u
+i / 2**20
+jnp.arctan2(u, -1)
+jnp.hypot(inf[:, None], inf)
+jnp.logaddexp(inf[:, None], inf)
+jnp.fmax(inf[:, None], inf)
+jnp.fmin(c, c[::-1])
+jnp.angle(inf)
+jnp.array_equal([1, 2], [1, 2])
+jnp.array_equiv(f, [1.0, 2.0])
+jnp.iscomplexobj([1, 2j])
+jnp.shape([[1], [2]])
+jnp.size([[1, 2]], 1)
 """)
 
 

@@ -132,7 +132,7 @@ CASES: list[tuple[str, type[Exception], str]] = [
     ),
     (
         "jnp.int4(1) + jnp.float32(1)",
-        functrax.dtypes.TypePromotionError,
+        functrax.errors.TypePromotionError,
         "[add] expected dtypes that promote to a common one; got int4, float32. "
         "Numbers of 8 bits and fewer are not promoted: convert one with astype.",
     ),
@@ -152,7 +152,7 @@ CASES: list[tuple[str, type[Exception], str]] = [
         "jnp.pad(a, 1, mode='edges')",
         errors.ArgumentError,
         "[pad] expected a mode among constant, empty, edge, wrap, reflect, symmetric, linear_ramp, maximum, minimum, "
-        "mean, with its own arguments; got mode='edges'.",
+        "mean, median, with its own arguments; got mode='edges'.",
     ),
     (
         "jnp.take(a, 1.5)",
@@ -193,8 +193,14 @@ def test_operators_leave_foreign_types_alone(other: Any) -> None:
         a + other
     with pytest.raises(TypeError, match="unsupported operand"):
         other - a
-    assert (a == other) is False
-    assert (a != other) is True
+    if isinstance(other, list | dict):  # Python would compare identities, as JAX does not allow
+        with pytest.raises(TypeError, match="an array or a number; got"):
+            a == other  # noqa: B015
+        with pytest.raises(TypeError, match="an array or a number; got"):
+            a != other  # noqa: B015
+    else:
+        assert (a == other) is False
+        assert (a != other) is True
 
 
 def test_arrays_are_immutable() -> None:

@@ -4,7 +4,8 @@ types.
 
 import pytest
 
-from tests.numpy.compare import check, rows
+import functrax
+from tests.numpy.compare import check, evaluate, rows
 
 CASES = rows(r"""
 jnp.sum(f, axis=0)
@@ -76,13 +77,75 @@ jnp.cov(f, rowvar=False)
 jnp.cov(g)
 jnp.cov(g, j)
 jnp.cov(f, bias=True)
+jnp.cov(f[:1], rowvar=False)
+jnp.cov(f, y=f, rowvar=False, ddof=0)
+jnp.cov(f, fweights=jnp.array([1, 2, 1]))
+jnp.cov(c, aweights=jnp.array([1.0, 2, 0.5]))
+jnp.cov(i, fweights=n, aweights=jnp.array([1.0, 2, 0.5]))
+jnp.cov(f, fweights=n, ddof=0)
+jnp.corrcoef(f, dtype='float16')
+jnp.corrcoef(jnp.stack([c, c[::-1]]))
+jnp.cov(f, dtype='float16')
+jnp.nanvar(f, axis=1, mean=jnp.array([[1.], [2.]]))
+jnp.nanstd(f, mean=1.5)
 jnp.corrcoef(f)
 jnp.corrcoef(g, j)
 jnp.quantile(t, 0.5, axis=(0, 2))
 jnp.quantile(h, 0.5)
+jnp.quantile(h, np.array([0.3, 0.7]))
+jnp.nanquantile(w, np.array([0.3, 0.7]), axis=1)
+jnp.quantile(jnp.arange(4001.0).astype('float16'), 0.3)
+jnp.quantile(z, 0.4, axis=-1)
+jnp.median(z, axis=1, keepdims=True)
+jnp.sum(f, dtype=bool)
+jnp.sum(z, axis=0, dtype=bool, initial=1)
+jnp.prod(i, axis=1, dtype=bool, keepdims=True)
+jnp.prod(f, where=f!=0, dtype=bool)
+jnp.cumsum(g*b, dtype=bool)
+jnp.cumprod(f, axis=1, dtype=bool)
+jnp.cumsum(2.5, axis=0)
+jnp.cumprod(3, axis=-1)
+jnp.cumulative_sum(u)
+jnp.cumulative_prod(u)
+jnp.cumulative_sum(b, dtype=bool, include_initial=True)
+jnp.var(f, dtype='complex64')
+jnp.std(f, mean=jnp.mean(f))
+jnp.var(f, axis=1, mean=jnp.mean(f, axis=1, keepdims=True), ddof=1)
+jnp.var(i, axis=1, mean=0.5, where=m, keepdims=True)
+jnp.nanvar(nan, mean=0.5)
+jnp.nanstd(f, axis=0, mean=1.0)
+jnp.nanargmax(nan)
+jnp.nanargmin(jnp.where(f==0, jnp.nan, f), axis=1, keepdims=True)
+jnp.nanargmax(f*jnp.nan, axis=0)
+jnp.nanargmin(i)
+jnp.average(f, returned=True)
+jnp.average(i, axis=0, returned=True, keepdims=True)
+jnp.average(z, axis=0, returned=True)
+jnp.average(t, axis=(0, 1), weights=jnp.arange(6.0).reshape(3, 2))
+jnp.average(t, axis=(-1, 0), weights=jnp.arange(6.0).reshape(2, 3), returned=True)
 """)
 
 
 @pytest.mark.parametrize("expression", CASES)
 def test_as_jax(expression: str) -> None:
     check(expression)
+
+
+# JAX reduces what the mask broadcasts to, over the axes of the array.
+REFUSED = rows(r"""
+jnp.sum(b, where=m)
+jnp.max(g, where=m, initial=0)
+jnp.all(b, where=m)
+jnp.mean(g, where=m)
+jnp.var(g, where=m)
+jnp.nansum(g, where=m)
+jnp.sum(f, initial=g)
+jnp.var(g, mean=f)
+jnp.average(t, axis=(1, 0), weights=jnp.ones((3, 2)))
+""")
+
+
+@pytest.mark.parametrize("expression", REFUSED)
+def test_shapes_that_do_not_fit(expression: str) -> None:
+    with pytest.raises(functrax.errors.ShapeError):
+        evaluate(functrax, expression)

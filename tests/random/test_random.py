@@ -110,6 +110,15 @@ def test_wrap_and_unwrap():
     assert random.clone(keys) is keys
 
 
+def test_equality():
+    keys = random.split(random.key(1), 3)
+    assert (keys == keys[1]).tolist() == [False, True, False]
+    assert (keys != keys[1]).tolist() == [True, False, True]
+    assert functrax.numpy.array_equal(keys, functrax.jit(lambda k: k)(keys))
+    with pytest.raises(errors.KeyTypeError):
+        bool(keys[0] < keys[1])
+
+
 def test_typed_keys_of_old_functions():
     with functrax.config.scope(enable_custom_prng=True):
         assert random.PRNGKey(0).dtype == random.key_dtype()
@@ -201,6 +210,7 @@ def test_shapes(name, shape):
     sampler = getattr(random, name)
     same(sampler(random.key(1), shape), getattr(jax.random, name)(jax.random.key(1), shape))
     assert sampler(random.key(1), list(shape)).shape == shape
+    same(sampler(random.key(1), 3), getattr(jax.random, name)(jax.random.key(1), 3))
 
 
 @pytest.mark.parametrize("name", ["uniform", "normal"])
@@ -390,9 +400,10 @@ REFUSED = [
     (lambda k: random.fold_in(k, -1), errors.IntegerOverflowError,
      "[fold_in] expected data from 0 to 4294967295; got -1 (HERE). Cut it off, for example with "
      "`% 2**32`."),
-    (lambda k: random.normal(k, 3), errors.ShapeError,
-     "[normal] expected a shape, as a tuple of integers >= 0; got 3 (HERE). Write (3,) for one "
-     "axis."),
+    (lambda k: random.normal(k, -3), errors.ShapeError,
+     "[normal] expected a shape, as a tuple of integers >= 0; got -3 (HERE)."),
+    (lambda k: random.normal(k, (2.5,)), errors.ShapeError,
+     "[normal] expected a shape, as a tuple of integers >= 0; got (2.5,) (HERE)."),
     (lambda k: random.uniform(k, (2,), minval=np.zeros(3)), errors.ShapeError,
      "[uniform] expected parameters that broadcast to shape (2,); got shapes (3,) (HERE)."),
     (lambda k: random.normal(k, (2,), int), errors.DtypeError,

@@ -1,5 +1,6 @@
 """Initial values of parameters: functions ``(key, shape, dtype) -> array``, and makers of them."""
 
+from functrax.core.public import directory as _directory
 from functrax.nn.initializers.distributions import Initializer as Initializer
 from functrax.nn.initializers.distributions import constant as constant
 from functrax.nn.initializers.distributions import normal as normal
@@ -18,3 +19,5 @@ from functrax.nn.initializers.named import lecun_uniform as lecun_uniform
 from functrax.nn.initializers.named import xavier_normal as xavier_normal
 from functrax.nn.initializers.named import xavier_uniform as xavier_uniform
 from functrax.nn.initializers.scaling import variance_scaling as variance_scaling
+
+__dir__ = _directory(__name__)
