@@ -234,6 +234,11 @@ class Config(threading.local):
         )
         raise ConfigError("config", "an update or a scope", f"an assignment to {name}", fix=cure)
 
+    def __getattr__(self, name: str) -> Any:
+        """Read an option by JAX's name; what is no option is an error."""
+        found = name if name.startswith("_") else _resolve(name, "config")
+        return object.__getattribute__(self, found)
+
     def __repr__(self) -> str:
         """Show every option and its value."""
         return "\n".join(f"{name} = {value!r}" for name, value in self.values().items())
@@ -474,7 +479,6 @@ Config.key = _intern_key({})
 config = Config()
 
 enable_x64 = ScopedOption("enable_x64")
-disable_jit = ScopedOption("disable_jit")
 debug_nans = ScopedOption("debug_nans")
 debug_infs = ScopedOption("debug_infs")
 debug_key_reuse = ScopedOption("debug_key_reuse")

@@ -33,6 +33,7 @@ lowers_keys
     ``batch``.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -216,8 +217,25 @@ def abstract_eval(
         return primitive.abstract_eval(*types, **params)
     if found is None:
         found = primitive.abstract_eval(*types, **params)
+        for aval in found:
+            _check_sizes(primitive, aval)
         abstract_cache[key] = found
     return found
+
+
+def _check_sizes(primitive: Primitive, aval: ShapedArray) -> None:
+    """Refuse what XLA ends the process for: fewer elements than none, and 2**63 bytes."""
+    if any(size < 0 for size in aval.shape):
+        raise errors.ShapeError(primitive.name, "sizes >= 0", f"{aval!r}")
+    if aval.size > 2**59 or 0 in aval.shape:
+        size = math.prod(size or 1 for size in aval.shape)
+        if size * getattr(aval.dtype, "itemsize", 16) >= 2**63:
+            raise errors.OutOfMemoryError(
+                primitive.name,
+                "an array of fewer than 2**63 bytes",
+                f"{aval!r}",
+                fix="Use smaller sizes: no device holds so much.",
+            )
 
 
 def missing_rule(primitive: Primitive, transform: str, rule: str) -> errors.MissingRuleError:

@@ -247,8 +247,7 @@ class Tracer(Array):
     def __bool__(self) -> bool:
         """Give the truth value if it is known."""
         fix = (
-            "Use `jnp.where` or `lax.cond` for a choice, `lax.while_loop` for a loop, or mark "
-            "the argument static "
+            "Use `jnp.where` or `lax.select` for a choice, or mark the argument static "
             "(`static_argnums`)."
         )
         return bool(
@@ -257,10 +256,7 @@ class Tracer(Array):
 
     def __index__(self) -> int:
         """Give the Python integer if it is known."""
-        fix = (
-            "Use `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static "
-            "(`static_argnums`)."
-        )
+        fix = "Use `x[i]` on a functrax array, or mark the argument static (`static_argnums`)."
         return self._concrete_for(errors.TracerIndexError, "as a Python integer", fix).__index__()
 
     def __int__(self) -> int:
@@ -286,7 +282,7 @@ class Tracer(Array):
             self.owner.name,
             "a concrete value to make a NumPy array",
             describe(self),
-            fix="Use functrax.numpy instead of numpy on traced values, or `pure_callback`.",
+            fix="Use functrax.numpy instead of numpy on traced values.",
         )
 
     def item(self, *args: int) -> Any:
@@ -298,6 +294,15 @@ class Tracer(Array):
         """Return nested lists if the value is known."""
         fix = "Return the array, and take `.tolist()` outside of the transform."
         return self._concrete_for(errors.TracerArrayError, "for `.tolist()`", fix).tolist()
+
+    def __format__(self, spec: str) -> str:
+        """Format the value as a number if it is known; without a format, print the type."""
+        if not spec:
+            return repr(self)
+        fix = "Return the array, and format it outside of the transform."
+        return format(
+            self._concrete_for(errors.TracerArrayError, f"for the format {spec!r}", fix), spec
+        )
 
     def __hash__(self) -> int:
         """Refuse: traced values are not known, so they cannot be dictionary keys."""
@@ -343,10 +348,10 @@ def leaked(tracer: Tracer, used: str = "in a later computation") -> errors.Leake
     if not tracer.owner.ended:
         return errors.LeakedTracerError(
             tracer.owner.name,
-            "values that are differentiated or mapped to reach a custom_jvp or custom_vjp function "
-            "as its arguments",
-            f"{describe(tracer)}, which it closes over",
-            fix="Pass it as an argument.",
+            "traced values to stay where the transform follows them: not in what a custom_jvp or "
+            "custom_vjp function or its rules close over, nor in other threads",
+            f"{describe(tracer)}, used elsewhere",
+            fix="Pass it to the function as an argument.",
         )
     return errors.LeakedTracerError(
         tracer.owner.name,

@@ -218,5 +218,16 @@ def _check_platforms(value: str | None) -> None:
         )
 
 
+def _check_default_device(value: Any) -> None:
+    if isinstance(value, str) and value not in PLATFORM_NAMES:
+        raise errors.ConfigError(
+            "config.update",
+            "a device or a platform (cpu, gpu, cuda or tpu) as default_device",
+            repr(value),
+            fix="Take one of `functrax.devices()`.",
+        )
+
+
+config.on_update("default_device", _check_default_device)
 config.on_update("num_cpu_devices", _check_count)
 config.on_update("platforms", _check_platforms)

@@ -129,14 +129,14 @@ class Program:
         return self._wrapped(results, device, values)
 
     def _run_general(self, values: Sequence[Any]) -> list[Value]:
-        check_operands(values)
+        check_operands((*self.consts, *values))
         arrays = [*self.consts, *values]
         moved, device, _ = gather(self.jaxpr.name or "jit", arrays)
         return self._run_moved(moved, device, values)
 
     def run_on(self, device: Device, values: Sequence[Any]) -> list[Value]:
         """Launch the program on one device, whatever the default one is."""
-        check_operands(values)
+        check_operands((*self.consts, *values))
         moved = [
             device_copy(x, device, x.committed)
             if type(x) is DeviceArray and x.device is not device

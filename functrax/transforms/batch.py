@@ -9,6 +9,7 @@ from typing import Any
 
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, Primitive, Refusal, missing_rule
+from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import NOT_MAPPED, Dim, move_batch_axis
@@ -18,7 +19,7 @@ from functrax.transforms.stage import stage_open
 class BatchTracer(Tracer):
     """A value with a mapped axis that the traced function does not see."""
 
-    __slots__ = ("dim", "value")
+    __slots__ = ("dim", "source", "value")
 
     def __init__(self, trace: "BatchTrace", value: Value, dim: int) -> None:
         """Hide axis `dim` of `value`."""
@@ -26,10 +27,13 @@ class BatchTracer(Tracer):
         self.value = value
         self.dim = dim
         self.aval = unmapped_type(value.aval, dim)
+        self.source = None if isinstance(value, Tracer) else current_source("")
 
     def origin(self) -> str:
-        """Return where the mapped value was made, if that is known."""
-        return self.value.origin() if isinstance(self.value, Tracer) else ""
+        """Return where the mapped value was made."""
+        if isinstance(self.value, Tracer):
+            return self.value.origin()
+        return str(self.source) if self.source else ""
 
 
 def unmapped_type(aval: ShapedArray, dim: int) -> ShapedArray:

@@ -15,7 +15,15 @@ from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.trace import VALUES, Array, Value, as_value, current, describe
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
-from functrax.transforms.flat import as_array, check_arity, function_name, shown
+from functrax.transforms.flat import (
+    argument_names,
+    as_array,
+    check_arity,
+    converted_arguments,
+    function_name,
+    path_of,
+    shown,
+)
 from functrax.transforms.stage import StageTrace, stage_open
 
 Flat = Callable[..., Sequence[Value]]
@@ -46,6 +54,20 @@ def positional(
             f"the keyword-only {sorted(bound.kwargs)}",
         )
     return bound.args
+
+
+def free_values(
+    function: Callable[..., Any], free: Sequence[Any], nondiff: Sequence[int], call: str
+) -> tuple[list[Value], Any]:
+    """Return the leaves of the differentiable arguments as values, and the structure of
+    ``(args, kwargs)``.
+
+    Raises:
+        ArgumentError: if one is not array-like, naming it.
+    """
+    leaves, in_tree = tree.flatten((tuple(free), {}))
+    names = lambda: argument_names(function, in_tree, nondiff)  # noqa: E731
+    return converted_arguments(call, leaves, names, as_value), in_tree
 
 
 def split_nondiff(args: Sequence[Any], nondiff: Sequence[int]) -> tuple[list[Any], list[Any]]:
@@ -195,18 +217,13 @@ def checked_leaves(
             continue
         (value,) = checked_values(name, rule, what.partition(" to return")[0], [leaf])
         if value.aval.shape != aval.shape or value.aval.dtype != aval.dtype:
-            place = f" for {names()[index]!r}" if names else _path_of(expected_tree, index)
+            path = names()[index] if names else path_of(expected_tree, index)
+            place = f" for {path!r}" if names else f" at {path}" if path else ""
             raise errors.CustomRuleError(
                 name, f"{what} of type {aval.strong()!r}{place}", f"{value.aval!r}", where=where
             )
         checked.append(value)
     return checked
-
-
-def _path_of(structure: Any, index: int) -> str:
-    placeholder = tree.unflatten(structure, list(range(structure.num_leaves)))
-    path = tree.keystr(tree.leaves_with_path(placeholder)[index][0])
-    return f" at {path}" if path else ""
 
 
 def _leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:

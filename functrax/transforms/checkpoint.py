@@ -16,7 +16,12 @@ from functrax.core.types import ShapedArray
 from functrax.primitives.convert import optimization_barrier_p
 from functrax.primitives.rules import Dim, Tangent, is_linear
 from functrax.transforms.batch import batch_jaxpr
-from functrax.transforms.flat import check_callable
+from functrax.transforms.flat import (
+    argument_names,
+    called,
+    check_callable,
+    converted_arguments,
+)
 from functrax.transforms.jit import jit_p, trace_function
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import partial_eval_jaxpr, record_flat
@@ -166,10 +171,11 @@ def checkpoint(
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         if state.trace is None:
-            return fun(*args, **kwargs)
+            return called(fun, args, kwargs, "checkpoint")
         dynamic, _, rebuild = options.split(fun, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
-        values = [as_value(x, "checkpoint") for x in leaves]
+        names = lambda: argument_names(fun, in_tree, options.static_nums)  # noqa: E731
+        values = converted_arguments("checkpoint", leaves, names, as_value)
         traced = trace_function(
             fun, in_tree, [x.aval for x in values], call="checkpoint", rebuild=rebuild
         )

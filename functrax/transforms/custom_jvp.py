@@ -10,7 +10,7 @@ from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
-from functrax.core.trace import Value, as_value, bind, current, state
+from functrax.core.trace import Value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, Tangent, move_batch_axis
 from functrax.transforms.batch import batch_flat, batch_jaxpr
@@ -22,6 +22,7 @@ from functrax.transforms.calls import (
     checked_leaves,
     checked_pair,
     checked_values,
+    free_values,
     merge_nondiff,
     place_of,
     positional,
@@ -251,12 +252,11 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
                 name, "a rule set by `defjvp`", "none", fix=f"Decorate it with `@{name}.defjvp`."
             )
         if state.trace is None:
-            return self.fun(*args, **kwargs)
+            return called(self.fun, args, kwargs, name)
         whole = positional(self.fun, args, kwargs, name)
         nondiff = [i % len(whole) for i in self.nondiff_argnums]
         fixed, free = split_nondiff(whole, nondiff)
-        leaves, in_tree = tree.flatten((tuple(free), {}))
-        values = [as_value(x, name) for x in leaves]
+        values, in_tree = free_values(self.fun, free, nondiff, name)
 
         fun: Callable[..., Any] = self.fun
 

@@ -16,7 +16,7 @@ from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
-from functrax.core.trace import Value, as_value, bind, current, state
+from functrax.core.trace import Value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import (
     Dim,
@@ -38,6 +38,7 @@ from functrax.transforms.calls import (
     checked_pair,
     checked_values,
     described,
+    free_values,
     merge_nondiff,
     place_of,
     positional,
@@ -421,12 +422,11 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
                 name, "rules set by `defvjp`", "none", fix=f"Call `{name}.defvjp(fwd, bwd)`."
             )
         if state.trace is None:
-            return self.fun(*args, **kwargs)
+            return called(self.fun, args, kwargs, name)
         whole = positional(self.fun, args, kwargs, name)
         nondiff = [i % len(whole) for i in self.nondiff_argnums]
         fixed, free = split_nondiff(whole, nondiff)
-        leaves, in_tree = tree.flatten((tuple(free), {}))
-        values = [as_value(x, name) for x in leaves]
+        values, in_tree = free_values(self.fun, free, nondiff, name)
 
         fun: Callable[..., Any] = self.fun
 

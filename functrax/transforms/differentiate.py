@@ -15,10 +15,12 @@ from functrax.primitives.convert import convert
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
     FlatFunction,
+    TreeWithFloat0,
     argument_names,
     as_array,
     called,
     function_name,
+    path_of,
     shown,
 )
 from functrax.transforms.partial import linearize_flat
@@ -93,29 +95,109 @@ def call_tree(args_tree: Any) -> Any:
     return tree.structure((tree.unflatten(args_tree, [0] * args_tree.num_leaves), {}))
 
 
-def check_tangent(primal: Value, tangent: Any) -> Value | None:
-    """Check a tangent given by the user against its primal; None if it is a float0."""
-    aval = primal.aval
+def leaves_like(call: str, name: str, given: Any, structure: Any) -> list[Any]:
+    """Return the leaves of a tree that must have a structure, without float0 results in it.
+
+    Raises:
+        TreeError: naming the first place where it differs.
+    """
+    zeros_at = structure.zeros if isinstance(structure, TreeWithFloat0) else ()
+    whole = structure.whole if isinstance(structure, TreeWithFloat0) else structure
+    leaves, found = tree.flatten(given)
+    if found != whole:
+        tree.flatten_up_to(whole, given, call, name)
+        smaller = tree.unflatten(whole, list(range(whole.num_leaves)))
+        mismatch = tree.first_mismatch(found, smaller, ())
+        if mismatch is not None:
+            path, node, _ = mismatch
+            expected = f"{name}{tree.keystr(path)} to be an array or a number"
+            raise errors.TreeError(call, expected, tree.describe(node))
+    return [x for i, x in enumerate(leaves) if i not in zeros_at]
+
+
+def check_like(call: str, what: Callable[[], str], given: Any, aval: ShapedArray) -> Value | None:
+    """Check a tangent or cotangent given by the user against its primal; None if it is a float0.
+
+    Raises:
+        ArgumentError, ShapeError, DtypeError: for another thing, shape or dtype.
+    """
     if not has_tangent(aval):
-        if getattr(tangent, "dtype", None) != dtypes.float0:
-            raise errors.DtypeError(
-                "jvp",
-                f"a tangent of dtype float0 for the primal {aval!r}",
-                f"{getattr(tangent, 'dtype', type(tangent).__name__)}",
-                fix="Differentiate with respect to floating-point arguments only, or pass "
-                "`np.zeros(shape, float0)`.",
-            )
-        return None
-    value = as_array(as_value(tangent, "jvp"))
-    if value.aval.shape != aval.shape:
-        raise errors.ShapeError(
-            "jvp", f"a tangent of shape {aval.shape}", f"{value.aval!r} for the primal {aval!r}"
+        if getattr(given, "dtype", None) == dtypes.float0:
+            return None
+        raise errors.DtypeError(
+            call,
+            f"{what()} to have dtype float0, because {aval!r} has no derivative",
+            f"{given.aval!r}" if isinstance(given, Array) else shown(given),
+            fix="Differentiate with respect to floating-point arguments only, or pass "
+            "`np.zeros(shape, float0)`.",
         )
+    try:
+        value = as_array(as_value(given, call))
+    except errors.FunctraxError as error:
+        expected = f"{what()} to be an array or a number"
+        raise errors.ArgumentError(call, expected, shown(given)) from error
+    if value.aval.shape != aval.shape:
+        raise errors.ShapeError(call, f"{what()} to have shape {aval.shape}", f"{value.aval!r}")
     if value.aval.dtype != aval.dtype:
         raise errors.DtypeError(
-            "jvp", f"a tangent of dtype {aval.dtype}", f"{value.aval!r} for the primal {aval!r}"
+            call,
+            f"{what()} to have dtype {aval.dtype}",
+            f"{value.aval!r}",
+            fix=f'Convert it with `jnp.asarray(..., "{aval.dtype}")`.',
         )
     return value
+
+
+def check_tangents(
+    call: str, given: Any, values: Sequence[Value], in_tree: Any, names: Callable[[], Sequence[str]]
+) -> list[Value | None]:
+    """Check tangents given by the user against the primals; None for float0.
+
+    Args:
+        call: the user's transform.
+        given: the tuple of tangents.
+        values: the leaves of the primals.
+        in_tree: their structure.
+        names: gives what the user calls each of them.
+
+    Raises:
+        TreeError, ArgumentError, ShapeError, DtypeError: naming the tangent.
+    """
+    leaves = leaves_like(call, "tangents", given, in_tree)
+    return [
+        check_like(call, lambda i=i: f"the tangent of {names()[i]!r}", tangent, value.aval)
+        for i, (value, tangent) in enumerate(zip(values, leaves, strict=True))
+    ]
+
+
+def check_cotangents(
+    call: str, given: tuple[Any, ...], out_tree: Any, avals: Sequence[ShapedArray]
+) -> list[Value | None]:
+    """Check a cotangent given by the user against the output; None for integers.
+
+    Args:
+        call: the user's transform.
+        given: what the pullback was called with.
+        out_tree: the structure of the output.
+        avals: the types of its leaves.
+
+    Raises:
+        ArgumentError, TreeError, ShapeError, DtypeError: naming the place in the cotangent.
+    """
+    if len(given) != 1:
+        raise errors.ArgumentError(
+            call,
+            "one cotangent, of the structure of the output",
+            f"{len(given)} arguments",
+            fix="Pass several cotangents as one tuple, if the output is one.",
+        )
+    leaves = leaves_like(call, "the cotangent", given[0], out_tree)
+    return [
+        check_like(call, lambda i=i: f"the cotangent{path_of(out_tree, i)}", cotangent, aval)
+        if has_tangent(aval)
+        else None
+        for i, (cotangent, aval) in enumerate(zip(leaves, avals, strict=True))
+    ]
 
 
 def dense_tangent(result: Value, tangent: Value | None) -> Any:
@@ -123,26 +205,6 @@ def dense_tangent(result: Value, tangent: Value | None) -> Any:
     if not has_tangent(result.aval):
         return float0_zeros(result.aval)
     return as_array(zeros(result.aval) if tangent is None else tangent)
-
-
-def check_cotangent(aval: ShapedArray, cotangent: Any) -> Value | None:
-    """Check a cotangent given by the user against the output's type; None for integers.
-
-    Raises:
-        ShapeError, DtypeError: showing both types.
-    """
-    if not has_tangent(aval):
-        return None
-    value = as_value(cotangent, "vjp")
-    if value.aval.shape != aval.shape:
-        raise errors.ShapeError(
-            "vjp", f"a cotangent of shape {aval.shape}", f"{value.aval!r} for the output {aval!r}"
-        )
-    if value.aval.dtype != aval.dtype:
-        raise errors.DtypeError(
-            "vjp", f"a cotangent of dtype {aval.dtype}", f"{value.aval!r} for the output {aval!r}"
-        )
-    return value
 
 
 class Pullback:

@@ -8,7 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.trace import VALUES, Array, Value, as_value, describe
+from functrax.core.trace import VALUES, Array, Tracer, Value, as_value, check_live, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.devices import default_device
 from functrax.runtime.dispatch import fresh_array
@@ -218,6 +218,13 @@ class FlatFunction:
             ) from error
 
 
+def path_of(structure: Any, index: int) -> str:
+    """Return the path to a leaf of a structure, as users write it: ``"['a'][0]"``."""
+    numbers = structure.unflatten(list(range(structure.num_leaves)))
+    pairs = tree.leaves_with_path(numbers)
+    return next(tree.keystr(p) for p, x in pairs if type(x) is int and x == index)
+
+
 def shown(value: Any) -> str:
     """Describe something that is not an array, for a message."""
     if value is None:
@@ -232,7 +239,6 @@ def argument_values(
     call: str,
     leaves: Sequence[Any],
     names: Callable[[], Sequence[str]],
-    fix: str = "Convert it with `jnp.asarray`, or close over it.",
 ) -> list[Array]:
     """Convert the leaves of arguments to arrays.
 
@@ -240,15 +246,40 @@ def argument_values(
         call: the user's transform.
         leaves: the arguments' leaves.
         names: gives the name of each, for messages.
-        fix: what to do with something else than an array.
 
     Raises:
         ArgumentError: if one is not array-like, naming it.
+        LeakedTracerError: if one is left over from a transform that ended.
     """
-    values: list[Array] = []
+    return [as_array(x) for x in converted_arguments(call, leaves, names, as_value)]
+
+
+def argument_types(
+    call: str, leaves: Sequence[Any], names: Callable[[], Sequence[str]]
+) -> list[ShapedArray]:
+    """Return the types of the leaves of arguments, which may be `ShapeDtypeStruct`; see
+    `argument_values`.
+    """
+    return converted_arguments(call, leaves, names, abstractify)
+
+
+_CONVERT = "Convert it with `jnp.asarray`, or close over it."
+
+
+def converted_arguments(
+    call: str,
+    leaves: Sequence[Any],
+    names: Callable[[], Sequence[str]],
+    convert: Callable[[Any, str], Any],
+    fix: str = _CONVERT,
+) -> list[Any]:
+    """Apply `convert` to each leaf of arguments; see `argument_values`."""
+    values: list[Any] = []
     for index, x in enumerate(leaves):
+        if isinstance(x, Tracer):
+            check_live(x, f"as an argument of {call}")
         try:
-            values.append(x if isinstance(x, Array) else as_array(as_value(x, call)))
+            values.append(convert(x, call))
         except errors.IntegerOverflowError:
             raise
         except errors.FunctraxError as error:

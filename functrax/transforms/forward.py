@@ -6,11 +6,12 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.jaxpr import eval_jaxpr
+from functrax.core.trace import describe
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     WithAux,
     call_tree,
-    check_tangent,
+    check_tangents,
     dense_tangent,
     float0_zeros,
 )
@@ -52,17 +53,14 @@ def jvp(
         raise errors.ArgumentError(
             "jvp",
             "primals and tangents as tuples",
-            f"{type(primals).__name__} and {type(tangents).__name__}",
+            " and ".join(describe(x) for x in (primals, tangents)),
+            fix="Write `jvp(f, (x,), (t,))` for one argument.",
         )
     leaves, in_tree = tree.flatten(tuple(primals))
-    tangent_leaves, tangent_tree = tree.flatten(tuple(tangents))
-    if in_tree != tangent_tree:
-        raise errors.TreeError(
-            "jvp", f"tangents of the primals' structure {in_tree}", f"{tangent_tree}"
-        )
     whole = call_tree(in_tree)
-    values = argument_values("jvp", leaves, lambda: argument_names(fun, whole))
-    given = [check_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
+    names = lambda: argument_names(fun, whole)  # noqa: E731
+    values = argument_values("jvp", leaves, names)
+    given = check_tangents("jvp", tuple(tangents), values, in_tree, names)
     flat = WithAux(fun, whole, "jvp", has_aux)
     results, tangents_out = jvp_flat(flat, values, given)
     dense = [
@@ -94,19 +92,15 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     check_callable(fun, "linearize")
     leaves, in_tree = tree.flatten(primals)
     whole = call_tree(in_tree)
-    values = argument_values("linearize", leaves, lambda: argument_names(fun, whole))
+    names = lambda: argument_names(fun, whole)  # noqa: E731
+    values = argument_values("linearize", leaves, names)
     active = [has_tangent(x.aval) for x in values]
     flat = WithAux(fun, whole, "linearize", has_aux)
     results, jaxpr, residuals, nonzero = linearize_flat(flat, values, active, name="linearize")
     out_avals = [r.aval for r in results[: flat.count]]
 
     def f_jvp(*tangents: Any) -> Any:
-        tangent_leaves, tangent_tree = tree.flatten(tangents)
-        if tangent_tree != in_tree:
-            raise errors.TreeError(
-                "linearize", f"tangents of the structure {in_tree}", f"{tangent_tree}"
-            )
-        given = [check_tangent(p, t) for p, t in zip(values, tangent_leaves, strict=True)]
+        given = check_tangents("linearize", tangents, values, in_tree, names)
         pushed = iter(eval_jaxpr(jaxpr, residuals, *(t for t in given if t is not None)))
         dense = [
             as_array(next(pushed))

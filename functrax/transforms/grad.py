@@ -13,15 +13,15 @@ from functrax.transforms.differentiate import (
     Pullback,
     argument_numbers,
     call_tree,
-    check_cotangent,
+    check_cotangents,
     check_inputs,
     leaf_names,
     select_arguments,
 )
 from functrax.transforms.flat import (
     FlatFunction,
-    abstractify,
     argument_names,
+    argument_types,
     argument_values,
     as_array,
     check_callable,
@@ -69,13 +69,8 @@ def vjp(
     out_tree = flat.flat.out_tree
     out_avals = [r.aval for r in pullback.results[: flat.count]]
 
-    def vjpfun(cotangent: Any) -> Any:
-        given, given_tree = tree.flatten(cotangent)
-        if given_tree != out_tree:
-            raise errors.TreeError(
-                "vjp", f"a cotangent of the output's structure {out_tree}", f"{given_tree}"
-            )
-        checked = [check_cotangent(aval, c) for aval, c in zip(out_avals, given, strict=True)]
+    def vjpfun(*cotangent: Any) -> Any:
+        checked = check_cotangents("vjp", cotangent, out_tree, out_avals)
         return in_tree.unflatten(pullback.dense(pullback.pull(checked)))
 
     out = flat.out_of(pullback.results), vjpfun
@@ -105,24 +100,20 @@ def linear_transpose(
     """
     check_callable(fun, "linear_transpose")
     leaves, in_tree = tree.flatten(primals)
-    avals = [abstractify(x, "linear_transpose") for x in leaves]
+    whole = call_tree(in_tree)
+    avals = argument_types("linear_transpose", leaves, lambda: argument_names(fun, whole))
     for aval in avals:
         if not has_tangent(aval):
             raise errors.DtypeError(
                 "linear_transpose", "arguments of floating or complex dtype", repr(aval)
             )
-    flat = FlatFunction(fun, call_tree(in_tree), "linear_transpose")
+    flat = FlatFunction(fun, whole, "linear_transpose")
     jaxpr, residuals, results = record_flat(flat, avals, name="linear_transpose")
 
-    def transposed(cotangent: Any) -> Any:
-        given, given_tree = tree.flatten(cotangent)
-        if given_tree != flat.out_tree:
-            raise errors.TreeError(
-                "linear_transpose",
-                f"a cotangent of the output's structure {flat.out_tree}",
-                f"{given_tree}",
-            )
-        checked = [check_cotangent(r.aval, c) for r, c in zip(results, given, strict=True)]
+    out_avals = [r.aval for r in results]
+
+    def transposed(*cotangent: Any) -> Any:
+        checked = check_cotangents("linear_transpose", cotangent, flat.out_tree, out_avals)
         pulled = backward_pass(jaxpr, residuals, checked, "linear_transpose")
         dense = [
             as_array(zeros(aval) if c is None else c) for aval, c in zip(avals, pulled, strict=True)

@@ -9,7 +9,8 @@ from functrax.core.jaxpr import ClosedJaxpr, Jaxpr
 from functrax.core.trace import state
 from functrax.transforms.flat import (
     ShapeDtypeStruct,
-    abstractify,
+    argument_names,
+    argument_types,
     check_callable,
 )
 from functrax.transforms.jit import Traced, trace_function
@@ -45,7 +46,8 @@ def make_jaxpr(
     def make(*args: Any, **kwargs: Any) -> Any:
         dynamic, _, rebuild = options.split(fun, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
-        avals = [abstractify(x, "make_jaxpr") for x in leaves]
+        names = lambda: argument_names(fun, in_tree, options.static_nums)  # noqa: E731
+        avals = argument_types("make_jaxpr", leaves, names)
         saved = state.axes
         state.axes = (*saved, *(axis_env or ()))
         try:
@@ -89,8 +91,5 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     check_callable(fun, "eval_shape")
     leaves, in_tree = tree.flatten((args, kwargs))
-    return result_shapes(
-        trace_function(
-            fun, in_tree, [abstractify(x, "eval_shape") for x in leaves], call="eval_shape"
-        )
-    )
+    avals = argument_types("eval_shape", leaves, lambda: argument_names(fun, in_tree))
+    return result_shapes(trace_function(fun, in_tree, avals, call="eval_shape"))

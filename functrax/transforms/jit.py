@@ -29,8 +29,8 @@ from functrax.transforms import ahead
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
     FlatFunction,
-    abstractify,
     argument_names,
+    argument_types,
     check_arity,
     check_callable,
     function_name,
@@ -340,7 +340,8 @@ class JitFunction(Generic[P, R]):
         check_arity(self.function, args, kwargs, "jit")
         dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
-        avals = tuple([abstractify(x, "jit") for x in leaves])
+        names = lambda: argument_names(self.function, in_tree, self.options.static_nums)  # noqa: E731
+        avals = tuple(argument_types("jit", leaves, names))
         key = (in_tree, config.trace_key(), *avals)
         traced = self._trace(key if static is None else (static, *key), in_tree, avals, rebuild)
         signature = ahead.Signature(

@@ -37,7 +37,12 @@ class JVPTracer(Tracer):
 
     def origin(self) -> str:
         """Return where the primal was made, if that is known."""
-        return self.primal.origin() if isinstance(self.primal, Tracer) else ""
+        if isinstance(self.primal, Tracer):
+            return self.primal.origin()
+        if not isinstance(self.tangent, Tracer):
+            return ""
+        # The tangent was recorded at the same line, by an operation of the primal's derivative.
+        return self.tangent.origin().partition(" by ")[0]
 
 
 class JVPTrace(Trace):

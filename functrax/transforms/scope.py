@@ -1,4 +1,6 @@
-"""`named_scope`: names for parts of a program, which profiles, dumps and HLO show."""
+"""What holds for a part of the code: `named_scope`, names that profiles, dumps and HLO show; and
+`disable_jit`.
+"""
 
 import contextlib
 import functools
@@ -6,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
 from functrax import errors
+from functrax.core.config import Scope
 from functrax.core.trace import state
 from functrax.transforms.flat import check_callable, function_name
 
@@ -81,3 +84,24 @@ def named_call(fun: Callable[P, R], *, name: str | None = None) -> Callable[P, R
     check_callable(fun, "named_call")
     scope = named_scope(function_name(fun) if name is None else name)
     return functools.wraps(fun)(scope(fun))
+
+
+def disable_jit(disable: bool = True) -> Scope:
+    """Call jitted functions without compiling them, for this thread and in a ``with`` block.
+
+    Args:
+        disable: bool, whether to; False compiles them also inside a block that does not.
+
+    Returns:
+        A context manager, which is also a decorator.
+
+    Raises:
+        ConfigError: if it is not a bool.
+
+    Example:
+        >>> import functrax
+        >>> with functrax.disable_jit():
+        ...     functrax.jit(lambda x: print(x))(1)
+        1
+    """
+    return Scope("disable_jit", {"disable_jit": disable})

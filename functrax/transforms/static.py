@@ -1,8 +1,11 @@
 """Which arguments of a jitted function are static, and which are donated."""
 
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
+
+import numpy as np
 
 from functrax import errors
 from functrax.core import tree
@@ -13,11 +16,21 @@ from functrax.transforms.flat import function_name, shown
 Names = tuple[str, ...]
 
 
-def as_tuple(value: Any) -> tuple[Any, ...]:
-    """Return an int, a string, None, or a sequence of them as a tuple."""
+def as_tuple(value: Any, kind: type, call: str, name: str) -> tuple[Any, ...]:
+    """Return one or several ints or strings, or None, as a tuple.
+
+    Raises:
+        ArgumentError: for something else.
+    """
     if value is None:
         return ()
-    return (value,) if isinstance(value, int | str) else tuple(value)
+    one = isinstance(value, str) or not isinstance(value, Iterable)
+    several: tuple[Any, ...] = (value,) if one else tuple(cast(Iterable[Any], value))
+    for each in several:
+        if not (isinstance(each, kind) or (kind is int and hasattr(each, "__index__"))):
+            word = "ints" if kind is int else "names"
+            raise errors.ArgumentError(call, f"{name} of {word}", shown(each))
+    return tuple(map(operator.index, several)) if kind is int else several
 
 
 class StaticArguments:
@@ -54,8 +67,14 @@ class StaticArguments:
     ) -> None:
         """Resolve positions and names against the signature."""
         self.call = call
-        statics = as_tuple(static_argnums), as_tuple(static_argnames)
-        donated = as_tuple(donate_argnums), as_tuple(donate_argnames)
+        statics = (
+            as_tuple(static_argnums, int, call, "static_argnums"),
+            as_tuple(static_argnames, str, call, "static_argnames"),
+        )
+        donated = (
+            as_tuple(donate_argnums, int, call, "donate_argnums"),
+            as_tuple(donate_argnames, str, call, "donate_argnames"),
+        )
         self.static_nums: tuple[int, ...] = ()
         self.static_names: Names = ()
         self.donate_nums: tuple[int, ...] = ()
@@ -115,7 +134,9 @@ class StaticArguments:
                 self.call,
                 f"static argument {name!r} of {function_name(function)!r} to be hashable",
                 f"an array, {value.aval!r}" if isinstance(value, Array) else shown(value),
-                fix="Pass a tuple instead of a list, or do not mark it static.",
+                fix="Do not mark it static."
+                if isinstance(value, Array | np.ndarray)
+                else "Pass a tuple instead of a list, or do not mark it static.",
             ) from None
 
     def donated(self, dynamic: Any, args: Any) -> tuple[bool, ...]:

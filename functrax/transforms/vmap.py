@@ -20,6 +20,8 @@ from functrax.transforms.flat import (
     as_array,
     check_callable,
     function_name,
+    path_of,
+    shown,
 )
 
 P = ParamSpec("P")
@@ -67,6 +69,10 @@ def vmap(
         in_axes = tuple(in_axes)
     _check_axes_spec("in_axes", in_axes)
     _check_axes_spec("out_axes", out_axes)
+    if axis_size is not None and not (hasattr(axis_size, "__index__") and axis_size >= 0):
+        raise errors.AxesError(
+            "vmap", "axis_size as an int of at least 0, or None", shown(axis_size)
+        )
 
     @functools.wraps(fun)
     def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -109,8 +115,8 @@ def _vmap(
     if isinstance(flat.out_tree, TreeWithFloat0):
         wanted = flat.out_tree.mapped(axis.size, wanted)
     placed = [
-        as_array(_place(fun, axis, r, d, w))
-        for r, d, w in zip(results, dims_out, wanted, strict=True)
+        as_array(_place(fun, flat.out_tree, i, axis, r, d, w))
+        for i, (r, d, w) in enumerate(zip(results, dims_out, wanted, strict=True))
     ]
     return flat.out_tree.unflatten(placed)
 
@@ -223,7 +229,7 @@ def _out_dims(fun: Callable[..., Any], out_axes: Any, out_tree: Any) -> list[Dim
     except (ValueError, errors.TreeError) as error:
         raise errors.AxesError(
             "vmap",
-            f"out_axes to be a prefix of the result's tree of {function_name(fun)!r}",
+            f"out_axes to be a prefix of the tree that {function_name(fun)!r} returns",
             f"{out_axes}{_reason(error, 'prefix_tree', 'out_axes')}",
         ) from None
 
@@ -233,16 +239,27 @@ def _reason(error: Exception, name: str, argument: str) -> str:
     if not isinstance(error, errors.TreeError):
         return ""
     expected = error.expected.replace(name, argument).replace(" to be ", " must be ", 1)
+    expected = expected.replace("a leaf of type int", "an int or None")
+    expected = expected.replace("a leaf or", "an int, None or")
     return f": {expected}, not {error.got}"
 
 
-def _place(fun: Callable[..., Any], axis: BatchAxis, value: Value, dim: Dim, wanted: Dim) -> Value:
+def _place(
+    fun: Callable[..., Any],
+    out_tree: Any,
+    index: int,
+    axis: BatchAxis,
+    value: Value,
+    dim: Dim,
+    wanted: Dim,
+) -> Value:
+    """Put the mapped axis of one leaf of the result where out_axes wants it."""
+    name = lambda: f"the result{path_of(out_tree, index)} of {function_name(fun)!r}"  # noqa: E731
     if wanted is None:
         if dim is not None:
             raise errors.AxesError(
                 "vmap",
-                f"a result of {function_name(fun)!r} that does not depend on the mapped axis, "
-                "because its out_axes is None",
+                f"{name()} not to depend on the mapped axis, because its out_axes is None",
                 "one that does",
                 fix="Give it an axis in out_axes.",
             )
@@ -250,6 +267,8 @@ def _place(fun: Callable[..., Any], axis: BatchAxis, value: Value, dim: Dim, wan
     rank = value.aval.ndim + (dim is None)
     if not -rank <= wanted < rank:
         raise errors.AxesError(
-            "vmap", f"an out_axes within the {rank} axes of the result", str(wanted)
+            "vmap",
+            f"out_axes within the {rank} axes of {name()}, the mapped one included",
+            f"axis {wanted}",
         )
     return move_batch_axis(axis, value, dim, wanted % rank)

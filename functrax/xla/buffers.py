@@ -247,12 +247,15 @@ def device_of(buffer: RawBuffer) -> RawDevice:
 def copy_to_device(buffer: RawBuffer, device: RawDevice) -> RawBuffer:
     """Return a copy of a one-device buffer on a device (the same or another, of any platform)."""
     _check_live(buffer, "device_put")
-    copied = jax.batched_copy_array_to_devices_with_sharding(
-        [buffer],
-        [jax.DeviceList((device,))],
-        [single_device_sharding(device)],
-        [jax.ArrayCopySemantics.ALWAYS_COPY],
-    )
+    try:
+        copied = jax.batched_copy_array_to_devices_with_sharding(
+            [buffer],
+            [jax.DeviceList((device,))],
+            [single_device_sharding(device)],
+            [jax.ArrayCopySemantics.ALWAYS_COPY],
+        )
+    except JaxRuntimeError as error:
+        raise translate(error, "device_put") from None
     return copied[0]
 
 

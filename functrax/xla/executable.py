@@ -1,6 +1,8 @@
 """Programs that XLA compiled: run them, ask about them."""
 
 import contextlib
+import functools
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from functrax.errors import ExecutionError
-from functrax.xla._native import JaxRuntimeError, hlo
+from functrax.xla._native import JaxRuntimeError, hlo, jax
 from functrax.xla.buffers import (
     RawBuffer,
     RawDevice,
@@ -129,6 +131,8 @@ class Executable(Program):
             for (shape, dtype), sharding in zip(self.out_types, self.out_shardings, strict=True)
         ]
         self.execute: Any = raw.execute_sharded
+        if devices[0].platform == "cpu" and _bytes_of(self.out_types) >= _LARGE:
+            self.execute = functools.partial(_checked_execute, raw.execute_sharded)
         crowded = COLLECTIVES_CAN_DEADLOCK and len(devices) > 1 and devices[0].platform == "cpu"
         launcher = _windowed_launcher if crowded else _launcher
         self.run: Launch = launcher(self.execute, self.handlers)
@@ -154,6 +158,38 @@ class Executable(Program):
         if protos is None:
             raise ExecutionError("compile", "shardings from XLA", "none")
         return [raw_sharding(self.devices, hlo.HloSharding.from_proto(one)) for one in protos]
+
+
+_LARGE = 2**30
+
+
+def _bytes_of(types: Sequence[OutType]) -> int:
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in types)
+
+
+class _CheckedResults:
+    """What jaxlib returns from a launch on the CPU whose results may have found no memory.
+
+    jaxlib gives buffers all the same, with the failure inside, and reading one ends the process. So
+    a launch with results of more than 1 GiB waits for them, and fails itself.
+    """
+
+    __slots__ = ("results",)
+
+    def __init__(self, results: Any) -> None:
+        self.results = results
+
+    def consume_with_handlers(self, handlers: list[ResultHandler]) -> list[RawBuffer]:
+        buffers = self.results.consume_with_handlers(handlers)
+        jax.batched_block_until_ready(buffers)
+        return buffers
+
+    def consume_token(self) -> Any:
+        return self.results.consume_token()
+
+
+def _checked_execute(execute: Any, buffers: Sequence[RawBuffer], **options: Any) -> _CheckedResults:
+    return _CheckedResults(execute(buffers, **options))
 
 
 def _launcher(execute: Any, handlers: list[ResultHandler]) -> Launch:

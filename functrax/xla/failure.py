@@ -53,7 +53,7 @@ def translate(error: BaseException, call: str) -> BaseException:
 
 def _classify(text: str, code: str | None, call: str) -> FunctraxError:
     code = code or text.partition(":")[0]
-    if code == "RESOURCE_EXHAUSTED":
+    if code == "RESOURCE_EXHAUSTED" or "Out of memory" in text:
         return OutOfMemoryError(
             call,
             "enough device memory",

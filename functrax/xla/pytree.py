@@ -441,6 +441,8 @@ def describe(node: Node | type) -> str:
         ('a tuple of length 2', 'a leaf of type int')
     """
     if isinstance(node, type):
+        if hasattr(node, "aval"):
+            return "an array"
         return f"a leaf of type {node.__name__}"
     if node.kind is type(None):
         return "None"

@@ -280,15 +280,15 @@ def test_every_scoped_option(name):
         if option.kind is bool
         else option.kind[-1]
         if option.kind not in (str, object)
-        else "x"
+        else "cpu"
     )
     with scoped(value):
         assert getattr(config, scoped.__name__) == value
 
 
 def test_switches_default_to_on():
-    with module.disable_jit():
-        assert config.disable_jit
+    with module.debug_nans():
+        assert config.debug_nans
     assert module.checking_leaks is module.check_tracer_leaks
 
 
