@@ -20,7 +20,6 @@ from functrax.core.config import debug_nans as debug_nans
 from functrax.core.config import default_device as default_device
 from functrax.core.config import default_matmul_precision as default_matmul_precision
 from functrax.core.config import default_prng_impl as default_prng_impl
-from functrax.core.config import disable_jit as disable_jit
 from functrax.core.config import enable_checks as enable_checks
 from functrax.core.config import enable_custom_prng as enable_custom_prng
 from functrax.core.config import enable_x64 as enable_x64
@@ -33,6 +32,7 @@ from functrax.core.config import transfer_guard as transfer_guard
 from functrax.core.config import transfer_guard_device_to_device as transfer_guard_device_to_device
 from functrax.core.config import transfer_guard_device_to_host as transfer_guard_device_to_host
 from functrax.core.config import transfer_guard_host_to_device as transfer_guard_host_to_device
+from functrax.core.public import directory as _directory
 from functrax.core.trace import Array as Array
 from functrax.core.trace import install_evaluator as _install_evaluator
 from functrax.core.trace import install_operators as _install_operators
@@ -69,9 +69,13 @@ from functrax.transforms.jacobian import jacrev as jacrev
 from functrax.transforms.jit import clear_caches as clear_caches
 from functrax.transforms.jit import jit as jit
 from functrax.transforms.placement import device_put as device_put
+from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope
 from functrax.transforms.vmap import vmap as vmap
+from functrax.version import __version__ as __version__
 
 _install_evaluator(_evaluate, _convert)
 _install_operators(_OPERATORS)
+
+__dir__ = _directory(__name__)

@@ -5,7 +5,6 @@ at their defaults, and the state of the persistent compilation cache: what a rep
 should hold.
 """
 
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Iterator
@@ -18,17 +17,14 @@ from functrax.core.config import OPTIONS, config
 from functrax.core.show import fill
 from functrax.runtime.cache import summary
 from functrax.runtime.devices import default_backend, devices
+from functrax.version import __version__
 from functrax.xla.client import platforms
 from functrax.xla.versions import JAXLIB_VERSION_STRING
 
 
 def versions() -> Iterator[str]:
     """Yield a line for each piece of software."""
-    try:
-        own = importlib.metadata.version("functrax")
-    except importlib.metadata.PackageNotFoundError:
-        own = "not installed: a source folder"
-    yield f"functrax   {own}"
+    yield f"functrax   {__version__}"
     yield f"jaxlib     {JAXLIB_VERSION_STRING}"
     yield f"numpy      {np.__version__}"
     yield f"ml_dtypes  {ml_dtypes.__version__}"

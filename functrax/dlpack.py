@@ -14,6 +14,11 @@ from functrax.xla import dlpack
 
 __all__ = ["from_dlpack", "to_dlpack"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 CALL = "from_dlpack"
 
 

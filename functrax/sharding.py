@@ -2,6 +2,12 @@
 
 from typing import Any
 
+__all__ = ["Sharding", "SingleDeviceSharding"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class Sharding:
     """How an array lies on devices."""

@@ -3,3 +3,7 @@
 from functrax.transforms.ahead import ArgInfo, Compiled, Lowered, Traced
 
 __all__ = ["ArgInfo", "Compiled", "Lowered", "Traced"]
+
+
+def __dir__() -> list[str]:
+    return __all__

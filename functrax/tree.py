@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def reduce_associative(
     operation: Callable[[Any, Any], Any],
     tree: Any,

@@ -66,6 +66,11 @@ __all__ = [
     "treedef_tuple",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 C = TypeVar("C", bound=type[Any])
 KeyEntry = TypeVar("KeyEntry", bound=Hashable)
 _Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]

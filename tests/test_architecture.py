@@ -282,13 +282,13 @@ def check_init_only_reexports(modules: list[Module]) -> Iterator[str]:
 
 
 def is_reexport(node: ast.stmt) -> bool:
-    """Tell whether a statement is a docstring, an import by name, or `__all__`."""
+    """Tell whether a statement is a docstring, an import by name, `__all__` or `__dir__`."""
     if isinstance(node, ast.Import):
         return True
     if isinstance(node, ast.ImportFrom):
         return all(alias.name != "*" for alias in node.names)
     if isinstance(node, ast.Assign):
-        return [ast.unparse(target) for target in node.targets] == ["__all__"]
+        return [ast.unparse(target) for target in node.targets] in (["__all__"], ["__dir__"])
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 

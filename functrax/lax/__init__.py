@@ -3,17 +3,19 @@
 Operands have one dtype and shapes that agree (or are scalars); `functrax.numpy` brings them there.
 """
 
-import builtins
-import math
-from collections.abc import Sequence
-from enum import IntEnum
-from typing import Any
-
-from functrax import errors
-from functrax.core import dtypes
-from functrax.core.trace import Array, as_value, bind
-from functrax.numpy import creation as _creation
-from functrax.numpy.operands import broadcast_shapes as _broadcast_shapes
+from functrax.core.public import directory as _directory
+from functrax.lax.operations import RoundingMethod as RoundingMethod
+from functrax.lax.operations import broadcast as broadcast
+from functrax.lax.operations import broadcast_shapes as broadcast_shapes
+from functrax.lax.operations import broadcast_to_rank as broadcast_to_rank
+from functrax.lax.operations import broadcasted_iota as broadcasted_iota
+from functrax.lax.operations import collapse as collapse
+from functrax.lax.operations import full as full
+from functrax.lax.operations import full_like as full_like
+from functrax.lax.operations import iota as iota
+from functrax.lax.operations import nextafter as nextafter
+from functrax.lax.operations import reciprocal as reciprocal
+from functrax.lax.operations import select as select
 from functrax.primitives.argmax import argmax as argmax
 from functrax.primitives.argmax import argmin as argmin
 from functrax.primitives.clamp import clamp as clamp
@@ -96,7 +98,6 @@ from functrax.primitives.elementwise import log1p as log1p
 from functrax.primitives.elementwise import logistic as logistic
 from functrax.primitives.elementwise import mul as mul
 from functrax.primitives.elementwise import neg as neg
-from functrax.primitives.elementwise import nextafter as nextafter
 from functrax.primitives.elementwise import pow as pow
 from functrax.primitives.elementwise import real as real
 from functrax.primitives.elementwise import rem as rem
@@ -139,7 +140,6 @@ from functrax.primitives.scatter import scatter_sub as scatter_sub
 from functrax.primitives.select import select_n as select_n
 from functrax.primitives.shape import broadcast_in_dim as broadcast_in_dim
 from functrax.primitives.shape import expand_dims as expand_dims
-from functrax.primitives.shape import iota_p as _iota_p
 from functrax.primitives.shape import reshape as reshape
 from functrax.primitives.shape import rev as rev
 from functrax.primitives.shape import squeeze as squeeze
@@ -162,186 +162,4 @@ from functrax.primitives.sort import sort_key_val as sort_key_val
 from functrax.primitives.sort import top_k as top_k
 from functrax.primitives.window_generic import reduce_window as reduce_window
 
-
-class RoundingMethod(IntEnum):
-    """What `round` does with numbers half way between two integers."""
-
-    AWAY_FROM_ZERO = 0
-    TO_NEAREST_EVEN = 1
-
-
-# ---- choosing
-
-
-def select(pred: Any, on_true: Any, on_false: Any) -> Array:
-    """Choose elementwise between two arrays.
-
-    Args:
-        pred: array of booleans, of the shape of the others or ().
-        on_true: array, taken where `pred` is true.
-        on_false: array of the same shape and dtype, taken elsewhere.
-
-    Returns:
-        An array of that shape and dtype.
-
-    Raises:
-        ShapeError, DtypeError: if the operands do not fit together.
-    """
-    return select_n(pred, on_false, on_true)
-
-
-# ---- making arrays
-
-
-def full(shape: Any, fill_value: Any, dtype: Any = None, *, sharding: None = None) -> Array:
-    """Return an array filled with a number.
-
-    Args:
-        shape: int or sequence of ints.
-        fill_value: number or array of shape ().
-        dtype: the dtype; that of the number if None.
-        sharding: must be None.
-
-    Returns:
-        An array of that shape.
-
-    Raises:
-        ShapeError: if the value has axes.
-    """
-    if getattr(fill_value, "shape", ()):
-        raise errors.ShapeError("full", "a number", f"shape {fill_value.shape}")
-    return _creation.full(shape, fill_value, dtype)
-
-
-def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Array:
-    """Return an array of another's shape and dtype, filled with a number.
-
-    Args:
-        x: array.
-        fill_value: number.
-        dtype: another dtype.
-        shape: another shape.
-
-    Returns:
-        An array of that shape and dtype.
-    """
-    return _creation.full_like(x, fill_value, dtype, shape)
-
-
-def iota(dtype: Any, size: int) -> Array:
-    """Count from 0 to size - 1.
-
-    Args:
-        dtype: the dtype.
-        size: int.
-
-    Returns:
-        An array of shape (size,).
-    """
-    return broadcasted_iota(dtype, (size,), 0)
-
-
-def broadcasted_iota(dtype: Any, shape: Any, dimension: int) -> Array:
-    """Count along an axis; the other axes repeat.
-
-    Args:
-        dtype: the dtype.
-        shape: the result's shape.
-        dimension: the axis along which the numbers increase.
-
-    Returns:
-        An array of that shape.
-
-    Raises:
-        BoundsError: if there is no such axis.
-    """
-    sizes = tuple(int(size) for size in shape)
-    axis = int(dimension)
-    if not 0 <= axis < len(sizes):
-        raise errors.BoundsError("broadcasted_iota", f"an axis of shape {sizes}", f"axis {axis}")
-    found = dtypes.canonicalize(dtype, "broadcasted_iota")
-    return bind(_iota_p, dtype=found, shape=sizes, dimension=axis)[0]
-
-
-# ---- shapes
-
-
-def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
-    """Put axes in front of an array, along which it repeats.
-
-    Args:
-        operand: array.
-        sizes: the sizes of the new axes.
-
-    Returns:
-        An array of shape (*sizes, *operand.shape).
-    """
-    operand = as_value(operand, "broadcast")
-    shape = (*(int(size) for size in sizes), *operand.aval.shape)
-    first = len(shape) - operand.aval.ndim
-    return broadcast_in_dim(operand, shape, tuple(range(first, len(shape))))
-
-
-def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
-    """Return the shape that shapes broadcast to, by NumPy's rule.
-
-    Args:
-        *shapes: sequences of ints.
-
-    Returns:
-        A tuple of ints.
-
-    Raises:
-        ShapeError: showing the shapes.
-    """
-    return _broadcast_shapes("broadcast_shapes", [tuple(shape) for shape in shapes])
-
-
-def broadcast_to_rank(x: Any, rank: int) -> Array:
-    """Put axes of size 1 in front of an array until it has `rank` axes.
-
-    Args:
-        x: array.
-        rank: int.
-
-    Returns:
-        An array of `rank` axes.
-    """
-    x = as_value(x, "broadcast_to_rank")
-    return expand_dims(x, tuple(range(rank - x.aval.ndim)))
-
-
-def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
-    """Make one axis of several neighbours.
-
-    Args:
-        operand: array.
-        start_dimension: the first of the axes.
-        stop_dimension: the axis behind the last one; the number of axes if None.
-
-    Returns:
-        An array.
-    """
-    operand = as_value(operand, "collapse")
-    shape = operand.aval.shape
-    low, high, _ = builtins.slice(start_dimension, stop_dimension).indices(len(shape))
-    if high <= low:
-        raise errors.BoundsError(
-            "collapse", "a range of axes", f"{start_dimension} to {stop_dimension} of shape {shape}"
-        )
-    return reshape(operand, (*shape[:low], math.prod(shape[low:high]), *shape[high:]))
-
-
-# ---- numbers
-
-
-def reciprocal(x: Any) -> Array:
-    """Compute 1 / x.
-
-    Args:
-        x: array of floating or complex dtype.
-
-    Returns:
-        An array of the same shape and dtype.
-    """
-    return integer_pow(x, -1)
+__dir__ = _directory(__name__)

@@ -1,0 +1,84 @@
+"""What docs/differences.md says of both sides, row by row."""
+
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import functrax
+
+# expression | what JAX gives | what functrax gives; an exception by name
+ROWS = r"""
+jnp.asarray(1.0, dtype="float64").dtype | float32 | float64
+jnp.ones(2).astype("int64").dtype | int32 | int64
+jnp.float64(1).dtype | float32 | float64
+jnp.result_type("float64") | float32 | float64
+jnp.asarray(np.ones(2)).dtype | float32 | float32
+jnp.finfo(float).dtype | float64 | float32
+jnp.iinfo(int).dtype | int64 | int32
+jnp.promote_types(None, "int8") | float64 | float32
+jnp.asarray(np.array([2**40])) | [0] | IntegerOverflowError
+jnp.full((2,), 300, "uint8") | [44 44] | IntegerOverflowError
+jnp.arange(2, dtype="int8") + 300 | [44 45] | IntegerOverflowError
+jnp.maximum(jnp.arange(2, dtype="int8"), 300) | [44 44] | IntegerOverflowError
+jnp.clip(jnp.arange(2, dtype="int8"), 0, 300) | [0 1] | IntegerOverflowError
+jnp.where(True, jnp.int8(1), 300) | 1 | IntegerOverflowError
+jnp.asarray(2**40) | OverflowError | IntegerOverflowError
+jnp.ones(2) + 2**40 | OverflowError | [1.0995116e+12 1.0995116e+12]
+float(jnp.ones(1)) | TypeError | 1.0
+lax.add(jnp.ones(2), 1) | TypeError | [2. 2.]
+jnp.sort(jnp.array([2, 1]), kind="mergesort") | TypeError | [1 2]
+jnp.arange(3)[5] | 2 | BoundsError
+jnp.arange(3)[-4] | 0 | BoundsError
+jnp.arange(3)[np.array([5])] | [2] | BoundsError
+jnp.arange(3).at[5].get() | 2 | BoundsError
+jnp.arange(3).at[5].get(mode="clip") | 2 | 2
+jnp.arange(3).at[5].set(1) | [0 1 2] | BoundsError
+jnp.arange(3).at[5].set(1, mode="drop") | [0 1 2] | [0 1 2]
+jit(lambda x, i: x[i])(jnp.arange(3), 5) | 2 | 2
+grad(lambda x: x[jnp.array([5, 1])].sum())(jnp.arange(3.)) | [0. 1. 0.] | [0. 1. 1.]
+jit(lambda x: x[jnp.array([True, False])])(jnp.arange(2)) | IndexError | [0]
+jit(lambda x: x[x > 0])(jnp.arange(2)) | IndexError | TracerIndexError
+jnp.arange(3).at[0].set(1.5) | [1 1 2] | DtypeError
+jnp.arange(3.0).at[0].set(1j) | [0. 1. 2.] | DtypeError
+jnp.arange(3, dtype="int8").at[0].set(jnp.int32(3)) | [3 1 2] | DtypeError
+jnp.arange(3, dtype="int8").at[0].set(300) | [44  1  2] | IntegerOverflowError
+grad(lambda x: x**0.0)(0.0) | nan | 0.0
+grad(lambda x: x**2.0)(0.0).weak_type | False | True
+vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), 1) | TypeError | [1 2]
+vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), b=1) | TypeError | [1 2]
+"""
+
+
+def evaluate(library: Any, expression: str) -> tuple[str, list[str]]:
+    """Return what an expression gives, or the names of the classes of what it raises."""
+    names = ("numpy", "lax", "grad", "jit", "vmap")
+    namespace = {name: getattr(library, name) for name in names} | {"np": np}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return str(eval(expression, namespace | {"jnp": library.numpy})), []
+        except Exception as error:
+            return "", [kind.__name__ for kind in type(error).__mro__]
+
+
+@pytest.mark.parametrize("row", ROWS.strip().splitlines())
+def test_both_sides(row):
+    expression, *expected = map(str.strip, row.rsplit(" | ", 2))
+    for library, wanted in zip((jax, functrax), expected, strict=True):
+        shown, raised = evaluate(library, expression)
+        assert wanted == shown or wanted in raised, f"{library.__name__}: {shown or raised}"
+
+
+def test_errors_are_those_of_jax_too():
+    """Code that catches the built-in class of JAX's error catches ours."""
+    for ours, theirs in {
+        "TracerBoolError": jax.errors.TracerBoolConversionError,
+        "TracerArrayError": jax.errors.TracerArrayConversionError,
+        "TracerIndexError": jax.errors.TracerIntegerConversionError,
+    }.items():
+        builtin = next(kind for kind in theirs.__mro__ if kind.__module__ == "builtins")
+        assert issubclass(getattr(functrax.errors, ours), builtin)
+    assert issubclass(functrax.errors.TracerIndexError, IndexError)
