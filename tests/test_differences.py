@@ -27,6 +27,12 @@ jnp.clip(jnp.arange(2, dtype="int8"), 0, 300) | [0 1] | IntegerOverflowError
 jnp.where(True, jnp.int8(1), 300) | 1 | IntegerOverflowError
 jnp.asarray(2**40) | OverflowError | IntegerOverflowError
 jnp.ones(2) + 2**40 | OverflowError | [1.0995116e+12 1.0995116e+12]
+random.uniform(random.key(0), (2,), maxval=2**40).dtype | OverflowError | float32
+random.randint(random.key(0), (2,), 0, 2**31).dtype | OverflowError | int32
+random.randint(random.key(0), (), 0, 2**40) | OverflowError | IntegerOverflowError
+random.randint(random.key(0), (), 0, np.array(2**40)) | 0 | IntegerOverflowError
+jnp.arange(3) ** jnp.int32(-1) | TypeError | ArgumentError
+jit(lambda x: x ** jnp.int32(-1))(2) | 0 | ArgumentError
 float(jnp.ones(1)) | TypeError | 1.0
 lax.add(jnp.ones(2), 1) | TypeError | [2. 2.]
 jnp.sort(jnp.array([2, 1]), kind="mergesort") | TypeError | [1 2]
@@ -54,7 +60,7 @@ vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), b=1) | TypeError | 
 
 def evaluate(library: Any, expression: str) -> tuple[str, list[str]]:
     """Return what an expression gives, or the names of the classes of what it raises."""
-    names = ("numpy", "lax", "grad", "jit", "vmap")
+    names = ("numpy", "lax", "random", "grad", "jit", "vmap")
     namespace = {name: getattr(library, name) for name in names} | {"np": np}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

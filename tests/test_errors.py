@@ -1885,15 +1885,38 @@ def a_donated_array_read():
 @raises(
     errors.DonatedError,
     """
-    [jit] expected each donated array once among the arguments; got INVALID_ARGUMENT:
-    Attempt to donate the same buffer twice in Execute() (flattened argument 1, replica 0,
-    partition 0, first use: 0). Toy example for this bug: `f(donate(a), donate(a))`. (HERE).
-    Pass a copy of it.
+    [<lambda>] expected each donated array once; got one f32[3] as leaves 0 and 1 of its
+    arguments (HERE). Pass a copy of it, `x.copy()`, or do not donate it.
     """,
 )
 def a_donated_array_in_the_same_call():
     state = jnp.ones(3)
     functrax.jit(lambda a, b: (a + 1, b), donate_argnums=(0, 1))(state, state)
+
+
+@raises(
+    errors.DonatedError,
+    """
+    [<lambda>] expected each donated array once; got one f32[3] as leaves 0 and 1 of its
+    arguments (HERE). Pass a copy of it, `x.copy()`, or do not donate it.
+    """,
+)
+def a_donated_array_that_is_also_lent():
+    state = jnp.ones(3)
+    step = functrax.jit(lambda a, b: (a + 1, b), donate_argnums=0).lower(state, state).compile()
+    step(state, state)
+
+
+@raises(
+    errors.DonatedError,
+    """
+    [<lambda>] expected each donated array once; got one f32[3] as leaf 0 of its arguments,
+    and by its closure (HERE). Pass a copy of it, `x.copy()`, or do not donate it.
+    """,
+)
+def a_donated_array_that_is_captured():
+    state = jnp.ones(3)
+    functrax.jit(lambda a: a + state, donate_argnums=0)(state)
 
 
 @raises(
@@ -1913,7 +1936,7 @@ def a_deleted_array():
 @raises(
     errors.OutOfMemoryError,
     """
-    [broadcast_in_dim] expected enough device memory; got RESOURCE_EXHAUSTED: Out of memory
+    [zeros] expected enough device memory; got RESOURCE_EXHAUSTED: Out of memory
     allocating 1125899906842624 bytes. (HERE). Use a smaller batch or dtype, donate
     arguments, or checkpoint the program.
     """,
@@ -1989,7 +2012,7 @@ def more_memory_than_there_is_beside_a_number():
 @raises(
     errors.OutOfMemoryError,
     """
-    [broadcast_in_dim] expected an array of fewer than 2**63 bytes; got
+    [zeros] expected an array of fewer than 2**63 bytes; got
     f32[4611686018427387904] (HERE). Use smaller sizes: no device holds so much.
     """,
 )
@@ -2000,7 +2023,7 @@ def more_memory_than_can_be_counted():
 @raises(
     errors.OutOfMemoryError,
     """
-    [broadcast_in_dim] expected an array of fewer than 2**63 bytes; got
+    [zeros] expected an array of fewer than 2**63 bytes; got
     f32[2147483648,2147483648,2147483648] (HERE). Use smaller sizes: no device holds so
     much.
     """,
@@ -2292,7 +2315,7 @@ def an_unknown_default_device():
 @raises(
     errors.DeviceError,
     """
-    [devices] expected a platform: cpu, gpu, cuda or tpu; got 'cpu:9' (HERE). `python -m
+    [device_put] expected a platform: cpu, gpu, cuda or tpu; got 'cpu:9' (HERE). `python -m
     functrax` prints which are here.
     """,
 )
@@ -2309,6 +2332,133 @@ def an_unknown_device_to_put_on():
 )
 def a_number_as_a_device():
     functrax.device_put(jnp.ones(3), 3)
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [device_put] expected an array or a number at ['a'][1]; got 'text' of type str (HERE).
+    Convert it with `jnp.asarray`.
+    """,
+)
+def text_to_put_on_a_device():
+    functrax.device_put({"a": [1, "text"]}, functrax.devices()[0])
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [device_put] expected an array or a number at ['a']; got 'text' of type str (HERE).
+    Convert it with `jnp.asarray`.
+    """,
+)
+def text_to_put_anywhere():
+    functrax.device_put({"a": "text"})
+
+
+@raises(
+    errors.DtypeError,
+    """
+    [hessian] expected inputs of floating dtype; got ~i32[] for 'x' (HERE). Convert it with
+    `.astype(float)`, or choose other `argnums`.
+    """,
+)
+def a_hessian_at_an_integer():
+    functrax.hessian(lambda x: x**2)(3)
+
+
+@raises(
+    errors.DtypeError,
+    """
+    [hessian] expected real floating-point outputs from '<lambda>'; got ~c64[] (HERE).
+    """,
+)
+def a_hessian_of_complex_numbers():
+    functrax.hessian(lambda x: x * 1j)(3.0)
+
+
+# Arguments of rules -------------------------------------------------------------------------------
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [custom_vjp] expected nondiff_argnames among the parameters of '<lambda>': x; got 'y'
+    (HERE).
+    """,
+)
+def an_unknown_nondiff_name():
+    functrax.custom_vjp(lambda x: x, nondiff_argnames="y")
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [custom_jvp] expected nondiff_argnames of arguments that can be passed by position; got
+    'y' (HERE).
+    """,
+)
+def a_nondiff_name_without_position():
+    functrax.custom_jvp(lambda x, *, y: x, nondiff_argnames=("y",))
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [custom_jvp] expected nondiff_argnums within the 1 positional parameters of '<lambda>';
+    got 1 (HERE).
+    """,
+)
+def a_nondiff_position_that_is_not_there():
+    functrax.custom_jvp(lambda x: x, nondiff_argnums=1)
+
+
+# Powers -------------------------------------------------------------------------------------------
+
+NOT_AN_INTEGER = """expected a non-negative exponent for integers; got -1 (HERE). Convert the base to
+    a float with `.astype(float)`."""
+
+
+@raises(errors.ArgumentError, f"[integer_pow] {NOT_AN_INTEGER}")
+def an_integer_to_a_negative_power():
+    lax.integer_pow(2, -1)
+
+
+@raises(errors.ArgumentError, f"[power] {NOT_AN_INTEGER}")
+def an_array_of_integers_to_a_negative_power():
+    jnp.arange(3) ** jnp.int32(-1)
+
+
+@raises(errors.ArgumentError, f"[power] {NOT_AN_INTEGER}")
+def a_number_to_a_negative_power():
+    2 ** jnp.int32(-1)
+
+
+@raises(errors.ArgumentError, f"[power] {NOT_AN_INTEGER}")
+def an_integer_to_a_negative_power_of_numpy():
+    jnp.power(jnp.uint8(2), np.array(-1))
+
+
+@raises(errors.ArgumentError, f"[power] {NOT_AN_INTEGER}")
+def an_integer_to_a_negative_power_in_jit():
+    exponent = jnp.int32(-1)
+    functrax.jit(lambda x: x**exponent)(jnp.int32(2))
+
+
+@raises(errors.ArgumentError, f"[at[].power] {NOT_AN_INTEGER}")
+def an_element_to_a_negative_power():
+    jnp.arange(3).at[1].power(-1)
+
+
+@raises(
+    errors.DtypeError,
+    """
+    [pow] expected an array of floating or complex dtype; got ~i32[] (HERE). Convert it
+    with `.astype(...)`.
+    """,
+)
+def a_power_of_integers_in_lax():
+    lax.pow(2, 3)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2].__name__)

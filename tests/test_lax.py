@@ -32,6 +32,15 @@ lax.exp(f)
 lax.rsqrt(abs(f))
 lax.square(f)
 lax.integer_pow(f, 3)
+lax.integer_pow(i, 3)
+lax.pow(2.0, 3)
+lax.pow(2j, 3)
+lax.pow(f, 3)
+lax.pow(f, i)
+lax.pow(f, i[0, 1])
+lax.pow(2.0, i)
+lax.pow(f.astype('float16'), i)
+lax.pow(f + 1j, i.astype('uint8'))
 lax.convert_element_type(f, 'int32')
 lax.bitcast_convert_type(f, 'int32')
 lax.clamp(0.0, f, 1.0)
@@ -62,7 +71,13 @@ lax.round(f, lax.RoundingMethod.TO_NEAREST_EVEN)
 def test_as_jax(expression: str) -> None:
     def evaluate(library: Any) -> Any:
         f = library.numpy.asarray(np.array([[-1.5, 0.5, 2.5], [3.0, -0.25, 1.0]], np.float32))
-        names = {"lax": library.lax, "f": f, "b": library.numpy.asarray([True, False, True])}
+        i = library.numpy.asarray(np.array([[3, 2, -1], [0, 2, 1]], np.int32))
+        names = {
+            "lax": library.lax,
+            "f": f,
+            "i": i,
+            "b": library.numpy.asarray([True, False, True]),
+        }
         return eval(expression, names | {"t": library.numpy.ones((2, 3, 4))})
 
     ours, theirs = evaluate(functrax), evaluate(jax)

@@ -76,11 +76,9 @@ ABSENT = {
 # By function: the parameters in which it differs, and why.
 SIGNATURES = {
     "functrax.ShapeDtypeStruct": ("manual_axis_type is_ref _memory_space", "not there yet"),
-    "functrax.checkpoint": ("static_argnames concrete", "not there yet; deprecated in JAX"),
-    "functrax.remat": ("static_argnames concrete", "not there yet; deprecated in JAX"),
-    "functrax.custom_jvp": ("nondiff_argnames", "not there yet"),
-    "functrax.custom_vjp": ("nondiff_argnames", "not there yet"),
-    "functrax.jit": ("in_shardings out_shardings device backend compiler_options", "not there yet"),
+    "functrax.checkpoint": ("concrete", "deprecated in JAX"),
+    "functrax.remat": ("concrete", "deprecated in JAX"),
+    "functrax.jit": ("in_shardings out_shardings device backend", "not there yet"),
     "functrax.local_devices": ("host_id", "deprecated in JAX"),
     "functrax.transfer_guard": ("new_val", "all scopes have one form"),
     "functrax.linearize": ("in_nzs", "internal to JAX"),

@@ -8,6 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
+from functrax.core.types import Literal
 from functrax.numpy.operands import (
     align,
     broadcast_shapes,
@@ -24,6 +25,7 @@ from functrax.primitives import compare, extreme
 from functrax.primitives import elementwise as lax
 from functrax.primitives.rules import broadcast_to
 from functrax.primitives.select import select_n
+from functrax.runtime.array import DeviceArray
 from functrax.transforms.fuse import fuse
 
 # ---- the four operations
@@ -295,7 +297,7 @@ def power(x1: Any, x2: Any, /) -> Array:
         An array of the common shape.
 
     Raises:
-        ArgumentError: for integers raised to a negative Python integer.
+        ArgumentError: for integers raised to a negative integer, where that is one known number.
 
     Example:
         >>> jnp.power(jnp.arange(4), 2)
@@ -306,6 +308,9 @@ def power(x1: Any, x2: Any, /) -> Array:
     x1, x2 = align("power", *promote("power", x1, x2))
     if dtypes.is_bool(x1.aval.dtype):
         x1, x2 = (cast(x, dtypes.int_dtype()) for x in (x1, x2))
+    if not x2.aval.shape and dtypes.is_integer(x2.aval.dtype):
+        known = x2.value if type(x2) is Literal else x2.item() if type(x2) is DeviceArray else 0
+        lax.check_exponent("power", x2.aval.dtype, known)
     return bind(lax.pow_p, x1, x2)[0]
 
 
@@ -315,13 +320,7 @@ def _integer_power(x: Any, exponent: int) -> Array:
     if dtypes.is_bool(dtype):
         dtype = dtypes.int_dtype()
         x = cast(x, dtype)
-    if exponent < 0 and dtypes.is_integer(dtype):
-        raise errors.ArgumentError(
-            "power",
-            "a non-negative exponent for integers",
-            str(exponent),
-            fix="Convert the base to a float with `.astype(float)`.",
-        )
+    lax.check_exponent("power", dtype, exponent)
     if exponent == 2:
         return bind(lax.square_p, x)[0]
     if exponent == 1:

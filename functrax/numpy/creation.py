@@ -8,7 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import registry
-from functrax.core.trace import VALUES, Array, Value, bind, describe, state
+from functrax.core.trace import VALUES, Array, Value, describe, state
 from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.operands import (
     as_kind,
@@ -269,6 +269,13 @@ def placed(call: str, x: Array, device: Any) -> Array:
 # ---- filled with one number
 
 
+def _spread(call: str, x: Value, shape: tuple[int, ...]) -> Array:
+    try:
+        return broadcast_to(x, shape)
+    except errors.OutOfMemoryError as error:
+        raise errors.OutOfMemoryError(call, error.expected, error.got, fix=error.fix) from None
+
+
 def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array:
     """Broadcast a number of a canonical dtype to a shape."""
     shape = shape_of(call, shape)
@@ -278,7 +285,7 @@ def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array
         number = _numbers[key] = Literal(as_kind(value, dtype, call), ShapedArray((), dtype))
     if not shape:
         return to_array(number)
-    made = bind(_broadcast_p, number, shape=shape, broadcast_dimensions=())[0]
+    made = _spread(call, number, shape)
     return made if device is None else placed(call, made, device)
 
 
@@ -381,7 +388,7 @@ def _full(call: str, shape: tuple[int, ...], value: Any, dtype: Any, device: Any
     else:
         value = converted(array(value, copy=False), dtype)
     broadcast_shapes(call, [value.aval.shape, shape])
-    made = to_array(broadcast_to(value, shape))
+    made = to_array(_spread(call, value, shape))
     return made if device is None else placed(call, made, device)
 
 

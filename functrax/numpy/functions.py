@@ -9,7 +9,7 @@ from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.operands import cast, inexact, number, operand, refuse_out, to_array
+from functrax.numpy.operands import cast, inexact, number, numeric, refuse_out, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
 from functrax.primitives.rules import broadcast_to, scalar
@@ -268,7 +268,7 @@ def trunc(x: Any) -> Array:
         >>> jnp.trunc(jnp.array([-1.5, 1.5]))
         Array([-1.,  1.], dtype=float32)
     """
-    x = operand(x, "trunc")
+    x = numeric(x, "trunc")
     return _trunc(x) if dtypes.is_floating(x.aval.dtype) else _whole("trunc", x)
 
 
@@ -296,7 +296,7 @@ def positive(x: Any, /) -> Array:
     Returns:
         An array of the same shape and dtype.
     """
-    return to_array(operand(x, "positive"))
+    return to_array(numeric(x, "positive"))
 
 
 @fuse
@@ -332,7 +332,7 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Array:
     """
     refuse_out("round", out)
     decimals = integer("round", "decimals", decimals)
-    x = operand(a, "round")
+    x = numeric(a, "round")
     if dtypes.is_inexact(x.aval.dtype):
         return _round(x, decimals=decimals)
     if decimals < 0:

@@ -51,7 +51,7 @@ _COMBINE: dict[str, Callable[[Value, Value], Value]] = {
     "subtract": ew.sub,
     "multiply": ew.mul,
     "divide": ew.div,
-    "power": ew.pow,
+    "power": lambda old, new: bind(ew.pow_p, old, new)[0],
     "min": extreme.min,
     "max": extreme.max,
 }
@@ -185,6 +185,8 @@ def _number(value: Any, x: Value, operation: str, call: str) -> Value:
             f"{value!r}",
             fix="Convert the value, or the array before: `x.astype(...).at[...]`.",
         )
+    if operation == "power" and isinstance(plain, int):
+        ew.check_exponent(call, dtype, plain)
     literal = scalar(plain, dtype)
     if state.trace is None and type(x) is DeviceArray:
         return literal_array(literal, x.device)

@@ -192,15 +192,19 @@ def dot(
         >>> jnp.dot(jnp.arange(3), jnp.arange(3))
         Array(5, dtype=int32)
     """
-    a, b, preferred = _operands("dot", a, b, preferred_element_type)
+    return _dot("dot", a, b, precision, preferred_element_type)
+
+
+def _dot(call: str, a: Any, b: Any, precision: Any, preferred: Any) -> Array:
+    a, b, preferred = _operands(call, a, b, preferred)
     left, right = a.aval.shape, b.aval.shape
     if not left or not right:
         product = lax.mul(a, b)
         return to_array(product if preferred is None else cast(product, preferred))
     if left[-1] != right[0 if len(right) == 1 else -2]:
-        raise _misfit("dot", a, b)
+        raise _misfit(call, a, b)
     numbers = (((len(left) - 1,), (max(0, len(right) - 2),)), ((), ()))
-    return _finished(contract(a, b, numbers, precision, preferred), a, b)
+    return _finished(contract(a, b, numbers, precision, preferred, call), a, b)
 
 
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
@@ -215,10 +219,8 @@ def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any =
     Returns:
         An array of shape ().
     """
-    a = ravel(a)
-    return dot(
-        lax.conj(a), ravel(b), precision=precision, preferred_element_type=preferred_element_type
-    )
+    a, b, preferred = _operands("vdot", a, b, preferred_element_type)
+    return _dot("vdot", lax.conj(ravel(a)), ravel(b), precision, preferred)
 
 
 def vecdot(
@@ -300,9 +302,12 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
     """
     a, b, preferred = _operands("inner", a, b, preferred_element_type)
     if not a.aval.shape or not b.aval.shape:
-        return dot(a, b, preferred_element_type=preferred)
-    axes = ((a.aval.ndim - 1,), (b.aval.ndim - 1,))
-    return tensordot(a, b, axes, precision=precision, preferred_element_type=preferred)
+        return _dot("inner", a, b, precision, preferred)
+    if a.aval.shape[-1] != b.aval.shape[-1]:
+        expected = "last axes of equal sizes"
+        raise errors.ShapeError("inner", expected, short_types((a.aval, b.aval)))
+    numbers = (((a.aval.ndim - 1,), (b.aval.ndim - 1,)), ((), ()))
+    return _finished(contract(a, b, numbers, precision, preferred, "inner"), a, b)
 
 
 def outer(a: Any, b: Any, out: None = None) -> Array:
@@ -374,7 +379,8 @@ def tensordot(
             "summed axes of equal sizes",
             f"{short_types((a.aval, b.aval))} with axes {left} and {right}",
         )
-    return _finished(contract(a, b, ((left, right), ((), ())), precision, preferred), a, b)
+    numbers = ((left, right), ((), ()))
+    return _finished(contract(a, b, numbers, precision, preferred, "tensordot"), a, b)
 
 
 def _tuple(part: Any) -> tuple[Any, ...]:

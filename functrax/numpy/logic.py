@@ -17,6 +17,7 @@ from functrax.numpy.operands import (
     broadcast_shapes,
     cast,
     number,
+    numeric,
     operand,
     promote,
     to_array,
@@ -75,6 +76,7 @@ def _comparison(name: str, primitive: Primitive, words: str, strict: Primitive |
         primitive,
         f"Tell elementwise where x1 is {words} x2.",
         otherwise=otherwise,
+        keys=strict is None,
         direct=ORDERED if strict is not None else ORDERED | frozenset(dtypes.COMPLEXES),
         example=(f"{name}(jnp.arange(3), 1)", f"Array({answers}, dtype=bool)"),
     )
@@ -159,7 +161,7 @@ def bitwise_count(x: Any, /) -> Array:
     Returns:
         An array of the same shape, of dtype uint8.
     """
-    x = operand(x, "bitwise_count")
+    x = numeric(x, "bitwise_count")
     if dtypes.is_bool(x.aval.dtype):
         return to_array(cast(x, dtypes.uint8))
     return cast(lax.population_count(lax.abs(x)), dtypes.uint8)
@@ -170,7 +172,7 @@ def bitwise_count(x: Any, /) -> Array:
 
 def to_bool(x: Any, call: str) -> Value:
     """Return an operand as booleans: True where it is not zero."""
-    x = operand(x, call)
+    x = numeric(x, call)
     aval = x.aval
     if aval.dtype is _bool:
         return x
@@ -208,7 +210,7 @@ def logical_not(x: Any, /) -> Array:
     Returns:
         An array of booleans of the same shape.
     """
-    x = operand(x, "logical_not")
+    x = numeric(x, "logical_not")
     if dtypes.is_bool(x.aval.dtype):
         return bind(compare.not_p, x)[0]
     return lax.eq(x, number(0, x.aval.dtype))
@@ -219,7 +221,7 @@ def logical_not(x: Any, /) -> Array:
 
 def _question(name: str, words: str, answer: Any) -> Unary:
     def function(x: Any, /) -> Array:
-        x = operand(x, name)
+        x = numeric(x, name)
         return answer(x)
 
     document(

@@ -325,6 +325,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
         An array, with the two sizes exchanged for odd k.
     """
     m = array_operand(m, "rot90")
+    k = integer("rot90", "k", k)
     first, second = in_order("rot90", axes, m.aval.ndim)
     if k % 4 == 0:
         return m

@@ -112,6 +112,53 @@ def operand(x: Any, call: str) -> Value:
     return as_value(x, call)
 
 
+def numeric(x: Any, call: str) -> Value:
+    """Return anything array-like but PRNG keys as an operand of `bind`.
+
+    Raises:
+        ArgumentError, KeyTypeError: if it is not array-like, or keys.
+    """
+    value = operand(x, call)
+    refuse_keys(call, value)
+    return value
+
+
+def refuse_keys(call: str, *values: Value) -> None:
+    """Raise if a value is PRNG keys, which are no numbers.
+
+    Raises:
+        KeyTypeError: showing its type.
+    """
+    for x in values:
+        if dtypes.is_extended(x.aval.dtype):
+            fix = "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for "
+            got = f"the PRNG key {x.aval!r}"
+            raise errors.KeyTypeError(call, "an array of numbers", got, fix=fix + "numbers.")
+
+
+def number_dtype(dtype: Any, call: str) -> Any:
+    """Return the dtype of numbers that a user asked for.
+
+    Raises:
+        DtypeError, KeyTypeError: if it is no dtype, or that of keys.
+    """
+    found = dtypes.canonicalize(dtype, call)
+    if dtypes.is_extended(found):
+        raise errors.KeyTypeError(call, "a dtype of numbers", f"{found}")
+    return found
+
+
+def real_number(call: str, name: str, value: Any) -> float:
+    """Return an argument that must be a known real number.
+
+    Raises:
+        ArgumentError: naming the argument.
+    """
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise errors.ArgumentError(call, f"a number for {name!r}", describe(value))
+    return value  # pyright: ignore[reportReturnType]
+
+
 def _numpy_scalar(x: np.generic, call: str) -> Value:
     """Return a NumPy scalar as a literal: strong, 32 bits wide if it was wider."""
     dtype = dtypes.default_of(dtypes.canonicalize(x.dtype, call))
@@ -171,7 +218,7 @@ def to_inexact(dtype: Any) -> Any:
 
 def inexact(x: Any, call: str) -> Value:
     """Return an operand of floating or complex dtype."""
-    x = operand(x, call)
+    x = numeric(x, call)
     return cast(x, to_inexact(x.aval.dtype), x.aval.weak_type)
 
 
@@ -210,6 +257,7 @@ def of_one_dtype(call: str, x1: Value, x2: Value, to_float: bool = False) -> lis
     kinds = (left.dtype, right.dtype), (left.weak_type, right.weak_type)
     dtype, weak = dtypes.promote(*kinds, call)
     if to_float:
+        refuse_keys(call, x1)
         dtype = to_inexact(dtype)
     return [cast(x1, dtype, weak), cast(x2, dtype, weak)]
 

@@ -16,7 +16,10 @@ from functrax.numpy.operands import (
     cast,
     inexact,
     number,
+    number_dtype,
+    numeric,
     promote,
+    real_number,
     refuse_out,
     to_array,
 )
@@ -319,8 +322,9 @@ def cov(
         Array([[ 1., -1.],
                [-1.,  1.]], dtype=float32)
     """
-    kind = None if dtype is None else dtypes.canonicalize(dtype, "cov")
-    given = [array_operand(v, "cov") for v in (m, y) if v is not None]
+    kind = None if dtype is None else number_dtype(dtype, "cov")
+    lost = int(not bias) if ddof is None else real_number("cov", "ddof", ddof)
+    given = [to_array(numeric(v, "cov")) for v in (m, y) if v is not None]
     if any(v.aval.ndim > 2 for v in given):
         shapes = " and ".join(repr(v.aval) for v in given)
         raise errors.ShapeError("cov", "arrays of one or two axes", shapes)
@@ -333,7 +337,7 @@ def cov(
     table = concatenate(rows, 0)
     weights = [_weights(name, w, table) for name, w in
                (("fweights", fweights), ("aweights", aweights))]  # fmt: skip
-    return _cov(table, *weights, lost=ddof if ddof is not None else int(not bias))
+    return _cov(table, *weights, lost=lost)
 
 
 def _weights(name: str, weights: Any, table: Array) -> Value | None:

@@ -15,7 +15,9 @@ from functrax.numpy.operands import (
     broadcast_shapes,
     cast,
     number,
+    number_dtype,
     operand,
+    refuse_keys,
     refuse_out,
     strong,
 )
@@ -102,6 +104,7 @@ def _reduce(
     if simple and (kind.empty or aval.size):
         return bind(kind.primitive, x, axes=axes)[0]
     refuse_out(kind.name, out)
+    refuse_keys(kind.name, x)
     result = _result_dtype(kind, aval.dtype, dtype, promote_integers)
     if not kind.empty and initial is None:
         _check_not_empty(kind.name, aval, axes, where)
@@ -117,7 +120,7 @@ def _result_dtype(kind: Reduction, own: Any, asked: Any, widen: bool) -> Any:
     wide.
     """
     if asked is not None:
-        return dtypes.canonicalize(asked, kind.name)
+        return number_dtype(asked, kind.name)
     return wide_dtype(own) if kind.sums and (widen or dtypes.is_bool(own)) else own
 
 

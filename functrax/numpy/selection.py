@@ -11,6 +11,7 @@ from functrax.numpy.operands import (
     align,
     broadcast_shapes,
     number,
+    numeric,
     operand,
     promote,
     refuse_out,
@@ -160,7 +161,7 @@ def nan_to_num(
     Returns:
         An array of the same shape and dtype.
     """
-    x = operand(x, "nan_to_num")
+    x = numeric(x, "nan_to_num")
     if not dtypes.is_inexact(x.aval.dtype):
         return to_array(x)
     limits = [None if v is None else operand(v, "nan_to_num") for v in (nan, posinf, neginf)]

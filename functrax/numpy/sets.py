@@ -98,6 +98,7 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
     why = (
         "Give `size`, so that the shape is known." if axis is None else "`axis` needs known values."
     )
+    axis = None if axis is None else integer("unique", "axis", axis)
     values, *places = np.unique(
         host_value("unique", x, why), True, True, True, axis=axis, equal_nan=equal_nan
     )

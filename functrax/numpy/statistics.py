@@ -12,12 +12,13 @@ from functrax.numpy.logic import to_bool
 from functrax.numpy.manipulation import in_order
 from functrax.numpy.operands import (
     align,
-    array_operand,
     broadcast_shapes,
     cast,
     number,
-    operand,
+    number_dtype,
+    numeric,
     promote,
+    real_number,
     refuse_out,
     strong,
     to_array,
@@ -40,7 +41,7 @@ def _compute_dtype(dtype: Any) -> Any:
 def _result_dtype(call: str, own: Any, asked: Any) -> Any:
     """Return the dtype of a mean: what is asked for, or the array's; floats for integers."""
     if asked is not None:
-        return dtypes.canonicalize(asked, call)
+        return number_dtype(asked, call)
     return own if dtypes.is_inexact(own) else _compute_dtype(own)
 
 
@@ -104,7 +105,7 @@ def mean(
         Array(1.5, dtype=float32)
     """
     refuse_out("mean", out)
-    x = a if isinstance(a, Array) else operand(a, "mean")
+    x = numeric(a, "mean")
     axes = axes_or_all("mean", axis, x.aval.ndim)
     found = _result_dtype("mean", x.aval.dtype, dtype)
     mask = None if where is None else to_bool(where, "mean")
@@ -165,10 +166,11 @@ def _variance(
             raise errors.ArgumentError(
                 call, "ddof or correction, not both", f"{ddof} and {correction}"
             )
-        ddof = correction
-    x = operand(a, call)
+        ddof = real_number(call, "correction", correction)
+    ddof = real_number(call, "ddof", ddof)
+    x = numeric(a, call)
     own = x.aval.dtype
-    asked = None if dtype is None else dtypes.canonicalize(dtype, call)
+    asked = None if dtype is None else number_dtype(dtype, call)
     if asked is not None and dtypes.is_complex(own) and not dtypes.is_complex(asked):
         raise errors.DtypeError(call, "a complex dtype for complex numbers", str(asked))
     if asked is not None and not dtypes.is_inexact(asked):
@@ -239,7 +241,7 @@ def std(
 
 def _centre(call: str, mean: Any, x: Value) -> Value:
     """Return a mean that is known already; it must broadcast to the array."""
-    centre = operand(mean, call)
+    centre = numeric(mean, call)
     if broadcast_shapes(call, [x.aval.shape, centre.aval.shape]) != x.aval.shape:
         expected = f"a mean that broadcasts to shape {x.aval.shape}"
         raise errors.ShapeError(call, expected, repr(centre.aval))
@@ -268,7 +270,7 @@ def average(
     Raises:
         ShapeError: if the weights do not fit.
     """
-    x = array_operand(a, "average")
+    x = to_array(numeric(a, "average"))
     if weights is None:
         result = mean(x, axis, keepdims=keepdims)
         if not returned:

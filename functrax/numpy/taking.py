@@ -186,6 +186,7 @@ def repeat(
     Raises:
         TracerArrayError: for traced `repeats` without `total_repeat_length`.
         ShapeError: if the number of repeats does not fit.
+        ArgumentError: if one is negative.
 
     Example:
         >>> jnp.repeat(jnp.array([1, 2]), 2)
@@ -197,7 +198,8 @@ def repeat(
     axis = canonical_axis("repeat", axis, x.aval.ndim)
     size = x.aval.shape[axis]
     if isinstance(repeats, int | np.integer) and total_repeat_length is None:
-        return _repeat_each(x, count=max(int(repeats), 0), axis=axis)
+        _check_repeats(repeats)
+        return _repeat_each(x, count=int(repeats), axis=axis)
     counts = _integers("repeat", repeats)
     if counts.aval.shape not in ((), (1,), (size,)):
         raise errors.ShapeError("repeat", f"one count, or {size}", repr(counts.aval))
@@ -205,6 +207,7 @@ def repeat(
         known = host_value(
             "repeat", counts, "Give `total_repeat_length`, so that the shape is known."
         )
+        _check_repeats(known)
         return take(x, np.repeat(np.arange(size), known), axis, mode="promise_in_bounds")
     return _repeat_counted(
         x,
@@ -212,6 +215,12 @@ def repeat(
         total=integer("repeat", "total_repeat_length", total_repeat_length),
         axis=axis,
     )
+
+
+def _check_repeats(counts: Any) -> None:
+    least = np.min(counts, initial=0)
+    if least < 0:
+        raise errors.ArgumentError("repeat", "repeats >= 0", f"{least}")
 
 
 @fuse
@@ -256,6 +265,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         Array([3, 5], dtype=int32)
     """
     x = array_operand(a, "diff")
+    n = integer("diff", "n", n)
     if n < 0:
         raise errors.ArgumentError("diff", "n >= 0", str(n))
     if not x.aval.ndim:

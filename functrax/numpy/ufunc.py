@@ -18,8 +18,9 @@ from functrax.numpy.operands import (
     inexact,
     literals,
     mixes,
+    numeric,
     of_one_dtype,
-    operand,
+    refuse_keys,
     two_operands,
 )
 from functrax.transforms.fuse import fuse
@@ -93,7 +94,7 @@ def unary(
         aval = getattr(x, "aval", None)
         if type(aval) is ShapedArray and aval.dtype in direct:
             return bind(primitive, x)[0]
-        x = operand(x, name)
+        x = numeric(x, name)
         return fused(x) if to_float and x.aval.dtype not in direct else general(x)
 
     document(function, name, summary, _UNARY_ARGUMENTS.format(kinds=kinds), returns, example)
@@ -110,6 +111,7 @@ class Operation:
         direct: the dtypes that the primitive takes as they are.
         to_float: whether integers are converted to floats first.
         otherwise: what is done with promoted operands of other dtypes.
+        keys: whether it takes PRNG keys too.
         kinds: a remark on dtypes for the docstring.
         example: a call and its printed result, for the docstring.
     """
@@ -125,6 +127,7 @@ class Operation:
         direct: frozenset[Any] = ALL,
         to_float: bool = False,
         otherwise: Callable[[Value, Value], Value] | None = None,
+        keys: bool = False,
         kinds: str = "",
         example: tuple[str, str] = ("", ""),
     ) -> None:
@@ -133,8 +136,11 @@ class Operation:
 
         def apply(x1: Value, x2: Value) -> Array:
             x1, x2 = align(name, *of_one_dtype(name, x1, x2, to_float))
-            if otherwise is not None and x1.aval.dtype not in direct:
-                return otherwise(x1, x2)
+            if x1.aval.dtype not in direct:
+                if not keys:
+                    refuse_keys(name, x1)
+                if otherwise is not None:
+                    return otherwise(x1, x2)
             return bind(primitive, x1, x2)[0]
 
         apply.__name__ = name

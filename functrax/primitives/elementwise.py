@@ -29,7 +29,16 @@ from functrax.primitives.compare import population_count as population_count
 from functrax.primitives.compare import shift_left as shift_left
 from functrax.primitives.compare import shift_right_arithmetic as shift_right_arithmetic
 from functrax.primitives.compare import shift_right_logical as shift_right_logical
-from functrax.primitives.compare import to_bool
+from functrax.primitives.exponents import check_exponent as check_exponent
+from functrax.primitives.exponents import power_operands
+from functrax.primitives.rounding import ceil as ceil
+from functrax.primitives.rounding import ceil_p as ceil_p
+from functrax.primitives.rounding import floor as floor
+from functrax.primitives.rounding import floor_p as floor_p
+from functrax.primitives.rounding import is_finite as is_finite
+from functrax.primitives.rounding import is_finite_p as is_finite_p
+from functrax.primitives.rounding import round as round
+from functrax.primitives.rounding import round_p as round_p
 from functrax.primitives.rules import (
     binary,
     broadcast_to,
@@ -327,25 +336,6 @@ def _sign_lower(b: Any, x: Any) -> Any:
 
 sign_p = declare_elementwise("sign", _sign_lower, NUMBER, (_sign_tangent,), pulls=NOT_LINEAR)
 
-# Piecewise constant functions ---------------------------------------------------------------------
-
-floor_p = declare_elementwise("floor", "floor", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-ceil_p = declare_elementwise("ceil", "ceil", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-
-
-def _round_lower(b: Any, x: Any, *, rounding_method: int) -> Any:
-    return b.elementwise(
-        "round_nearest_even" if rounding_method == 1 else "round_nearest_afz", (x,)
-    )
-
-
-round_p = declare_elementwise("round", _round_lower, FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-
-
-is_finite_p = declare_elementwise(
-    "is_finite", "is_finite", FLOAT, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR
-)
-
 # Powers -------------------------------------------------------------------------------------------
 
 
@@ -461,16 +451,12 @@ erfc = unary(erfc_p, "Compute 1 - erf(x), exactly for large x.")
 erf_inv = unary(erf_inv_p, "Compute the inverse of the error function.")
 abs = unary(abs_p, "Compute the absolute value, or the modulus of complex numbers.")
 sign = unary(sign_p, "Compute the sign: -1, 0 or 1, or x / |x| for complex numbers.")
-floor = unary(floor_p, "Round towards minus infinity.")
-ceil = unary(ceil_p, "Round towards infinity.")
-is_finite = unary(is_finite_p, "Tell which elements are neither infinite nor NaN.")
 
 add = binary(add_p, "Add.")
 sub = binary(sub_p, "Subtract y from x.")
 mul = binary(mul_p, "Multiply.")
 div = binary(div_p, "Divide x by y; integers round towards zero.")
 rem = binary(rem_p, "Compute the remainder of x / y, with the sign of x.")
-pow = binary(pow_p, "Raise x to the power y.")
 atan2 = binary(atan2_p, "Compute the angle of the point (y, x), in radians.")
 nextafter = binary(nextafter_p, "Return the next representable value after x towards y.")
 complex = binary(complex_p, "Make complex numbers of real and imaginary parts.")
@@ -481,13 +467,28 @@ def conj(x: Value) -> Value:
     return conj_complex(x) if dtypes.is_complex(x.aval.dtype) else x
 
 
-def round(x: Any, rounding_method: int = 0) -> Value:
-    """Round to the nearest integer; ties go away from zero (0) or to even (1)."""
-    value = as_value(x, "round")
-    return bind(round_p, value, rounding_method=int(rounding_method))[0]
-
-
 def integer_pow(x: Any, y: int) -> Value:
-    """Raise to a fixed integer power."""
+    """Raise to a fixed integer power.
+
+    Raises:
+        ArgumentError: for integers and a negative power.
+    """
     value = as_value(x, "integer_pow")
+    check_exponent("integer_pow", value.aval.dtype, y)
     return value if y == 1 else bind(integer_pow_p, value, y=int(y))[0]
+
+
+def pow(x: Any, y: Any) -> Value:
+    """Raise to a power.
+
+    Args:
+        x: array of floating or complex dtype and any shape, or a Python number
+        y: the same, of one shape (or a scalar) and one dtype with x; or integers
+
+    Returns:
+        An array of the common shape.
+
+    Raises:
+        ShapeError, DtypeError: if the operands do not fit; of integers, see `integer_pow`.
+    """
+    return bind(pow_p, *power_operands(x, y))[0]

@@ -213,7 +213,7 @@ def exact(call: str, x: Any, dtype: Any) -> Any:
     """
     if not isinstance(x, PYTHON_NUMBERS):
         return x
-    if isinstance(x, int) and abs(x) > dtypes.finfo(dtype).max:
+    if isinstance(x, int) and abs(x) > float(dtypes.finfo(dtype).max):
         expected = f"a number that {dtypes.short_name(dtype)} holds"
         got = f"an integer of {x.bit_length()} bits"
         raise errors.IntegerOverflowError(call, expected, got)

@@ -228,7 +228,7 @@ def pareto(
     dtype = float_dtype("pareto", dtype)
     shape = common_shape("pareto", shape, b)
     check_narrow("pareto", dtype, b)
-    return _pareto(key, exact(b, dtype), shape=shape, dtype=dtype)
+    return _pareto(key, exact("pareto", b, dtype), shape=shape, dtype=dtype)
 
 
 @fuse
@@ -269,7 +269,7 @@ def weibull_min(
     dtype = float_dtype("weibull_min", dtype)
     shape = shape_of("weibull_min", shape)
     whole = np.broadcast_shapes(shape, common_shape("weibull_min", None, scale, concentration))
-    scale, concentration = exact(scale, dtype), exact(concentration, dtype)
+    scale, concentration = (exact("weibull_min", x, dtype) for x in (scale, concentration))
     return _weibull_min(key, scale, concentration, shape=shape, whole=whole, dtype=dtype)
 
 
@@ -330,7 +330,7 @@ def triangular(
     dtype = float_dtype("triangular", dtype)
     shape = common_shape("triangular", shape, left, mode, right)
     check_narrow("triangular", dtype, left, mode, right)
-    corners = [exact(x, dtype) for x in (left, mode, right)]
+    corners = [exact("triangular", x, dtype) for x in (left, mode, right)]
     return _triangular(key, *corners, shape=shape, dtype=dtype)
 
 

@@ -124,7 +124,7 @@ def lognormal(
     dtype = float_dtype("lognormal", dtype, complex_too=True)
     shape = common_shape("lognormal", shape, sigma)
     check_narrow("lognormal", dtype, sigma)
-    return _lognormal(key, exact(sigma, dtype), shape=shape, dtype=dtype)
+    return _lognormal(key, exact("lognormal", sigma, dtype), shape=shape, dtype=dtype)
 
 
 @fuse
@@ -167,7 +167,7 @@ def truncated_normal(
     key = single_key("truncated_normal", key)
     dtype = check_uniform(float_dtype("truncated_normal", dtype), "truncated_normal")
     shape = common_shape("truncated_normal", shape, lower, upper)
-    ends = exact(lower, dtype), exact(upper, dtype)
+    ends = (exact("truncated_normal", x, dtype) for x in (lower, upper))
     return _truncated_normal(key, *ends, shape=shape, dtype=dtype)
 
 
@@ -252,7 +252,7 @@ def double_sided_maxwell(
     dtype = float_dtype("double_sided_maxwell", dtype)
     inner = common_shape("double_sided_maxwell", None, loc, scale)
     outer = shape_of("double_sided_maxwell", shape) or inner
-    loc, scale = exact(loc, dtype), exact(scale, dtype)
+    loc, scale = (exact("double_sided_maxwell", x, dtype) for x in (loc, scale))
     return _double_sided_maxwell(key, loc, scale, shape=(*outer, *inner), dtype=dtype)
 
 
@@ -296,7 +296,7 @@ def rayleigh(
     dtype = float_dtype("rayleigh", dtype)
     shape = common_shape("rayleigh", shape, scale)
     check_narrow("rayleigh", dtype, scale)
-    return _rayleigh(key, exact(scale, dtype), shape=shape, dtype=dtype)
+    return _rayleigh(key, exact("rayleigh", scale, dtype), shape=shape, dtype=dtype)
 
 
 @fuse
@@ -337,7 +337,7 @@ def wald(
     dtype = float_dtype("wald", dtype)
     shape = common_shape("wald", shape, mean)
     check_narrow("wald", dtype, mean)
-    return _wald(key, exact(mean, dtype), shape=shape, dtype=dtype)
+    return _wald(key, exact("wald", mean, dtype), shape=shape, dtype=dtype)
 
 
 @fuse

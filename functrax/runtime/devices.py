@@ -86,12 +86,15 @@ def devices(backend: str | None = None) -> list[Device]:
         >>> devices("cpu")[0].platform
         'cpu'
     """
-    if backend is None:
-        backend = default_backend()
+    return devices_of(default_backend() if backend is None else backend, "devices")
+
+
+def devices_of(backend: str, call: str) -> list[Device]:
+    """Return all devices of a platform that a user named in a call; see `devices`."""
     platform = PLATFORM_NAMES.get(backend)
     if platform is None:
         raise errors.DeviceError(
-            "devices",
+            call,
             "a platform: cpu, gpu, cuda or tpu",
             repr(backend),
             fix="`python -m functrax` prints which are here.",

@@ -111,7 +111,13 @@ class Program:
         )
 
     def run(self, values: Sequence[Any]) -> list[Value]:
-        """Launch the program on arrays and literals; the results may not be there yet."""
+        """Launch the program on arrays and literals; the results may not be there yet.
+
+        Raises:
+            DonatedError: if a donated array is passed twice, or captured too.
+        """
+        if self.donated:
+            self._check_donated(values)
         try:
             first = values[0]
             device = first.device
@@ -137,6 +143,8 @@ class Program:
     def run_on(self, device: Device, values: Sequence[Any]) -> list[Value]:
         """Launch the program on one device, whatever the default one is."""
         check_operands((*self.consts, *values))
+        if self.donated:
+            self._check_donated(values)
         moved = [
             device_copy(x, device, x.committed)
             if type(x) is DeviceArray and x.device is not device
@@ -144,6 +152,29 @@ class Program:
             for x in (*self.consts, *values)
         ]
         return self._run_moved(moved, device, values)
+
+    def _check_donated(self, values: Sequence[Any]) -> None:
+        """Raise if the memory of a donated array is needed otherwise: XLA would find out late."""
+        places: dict[int, int] = {}
+        for i, x in enumerate(values):
+            if type(x) is DeviceArray:
+                first = places.setdefault(id(x.buffer), i)
+                if first != i and (first in self.donated or i in self.donated):
+                    check_operands(values)
+                    raise self._needed(x, f"as leaves {first} and {i} of its arguments")
+        for x in self.consts:
+            i = places.get(id(x.buffer)) if type(x) is DeviceArray else None
+            if i is not None and i in self.donated:
+                check_operands(values)
+                raise self._needed(x, f"as leaf {i} of its arguments, and by its closure")
+
+    def _needed(self, x: Any, how: str) -> errors.DonatedError:
+        return errors.DonatedError(
+            self.jaxpr.name or "jit",
+            "each donated array once",
+            f"one {x.aval!r} {how}",
+            fix="Pass a copy of it, `x.copy()`, or do not donate it.",
+        )
 
     def _run_moved(
         self, moved: Sequence[Value], device: Device, values: Sequence[Any]

@@ -41,6 +41,7 @@ class Signature(NamedTuple):
         keep_unused: whether arguments that are not used are passed to the program all the same.
         static_nums: the positions of static arguments.
         avals: the types of the leaves of the arguments.
+        overrides: XLA options that `jit` was given.
     """
 
     function: Callable[..., Any]
@@ -52,6 +53,7 @@ class Signature(NamedTuple):
     keep_unused: bool
     static_nums: tuple[int, ...]
     avals: tuple[ShapedArray, ...]
+    overrides: dict[str, Any] | None
 
 
 class ArgInfo(NamedTuple):
@@ -249,14 +251,15 @@ class Lowered(Stage):
         """Compile the module with XLA, or load it from the persistent cache.
 
         Args:
-            compiler_options: XLA's options by name, such as ``{"xla_cpu_enable_fast_math": True}``.
+            compiler_options: XLA's options by name, such as ``{"xla_cpu_enable_fast_math": True}``,
+                beside those that `jit` was given.
 
         Raises:
             DeviceError: if the platform it was lowered for is not here.
             ExecutionError: if XLA refuses the program or an option.
         """
         device = devices(self._platform)[0] if self._device is None else self._device
-        overrides = dict(compiler_options) if compiler_options else None
+        overrides = {**(self._signature.overrides or {}), **(compiler_options or {})} or None
         program = _program(self._signature, overrides)
         program.compiled[device] = compile_lowered(self._lowered, device, overrides)
         return Compiled(self._signature, program, device)

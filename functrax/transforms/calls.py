@@ -2,10 +2,11 @@
 values or as a program.
 """
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from functrax.core.trace import VALUES, Array, Value, as_value, current, describ
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
+    FlatFunction,
     argument_names,
     as_array,
     check_arity,
@@ -25,6 +27,7 @@ from functrax.transforms.flat import (
     shown,
 )
 from functrax.transforms.stage import StageTrace, stage_open
+from functrax.transforms.static import as_tuple, resolve
 
 Flat = Callable[..., Sequence[Value]]
 
@@ -70,15 +73,63 @@ def free_values(
     return converted_arguments(call, leaves, names, as_value), in_tree
 
 
-def split_nondiff(args: Sequence[Any], nondiff: Sequence[int]) -> tuple[list[Any], list[Any]]:
+def nondiff_positions(
+    function: Callable[..., Any],
+    nums: int | Sequence[int],
+    names: str | Sequence[str],
+    call: str,
+) -> tuple[int, ...]:
+    """Return the positions of the arguments that rules receive as they are.
+
+    Raises:
+        ArgumentError: if a position or name does not exist, or the name is not that of a position.
+    """
+    positions = as_tuple(nums, int, call, "nondiff_argnums")
+    words = as_tuple(names, str, call, "nondiff_argnames")
+    if not positions and not words:
+        return ()
+    for name in words:
+        if not resolve(function, (), (name,), call, "nondiff")[0]:
+            expected = "nondiff_argnames of arguments that can be passed by position"
+            raise errors.ArgumentError(call, expected, repr(name))
+    return resolve(function, positions, words, call, "nondiff")[0]
+
+
+class Call(NamedTuple):
+    """A call of a function with rules, made flat.
+
+    Attributes:
+        function: the function of the leaves of its differentiable arguments.
+        values: these leaves.
+        fixed: the arguments that rules receive as they are.
+        nondiff: their positions.
+    """
+
+    function: FlatFunction
+    values: list[Value]
+    fixed: list[Any]
+    nondiff: list[int]
+
+
+def flat_call(
+    function: Callable[..., Any], nums: Sequence[int], args: Any, kwargs: Any, name: str
+) -> Call:
     """Separate the arguments that rules receive as they are from the differentiable ones."""
-    fixed = [args[i] for i in nondiff]
-    free = [x for i, x in enumerate(args) if i not in nondiff]
-    return fixed, free
+    whole = positional(function, args, kwargs, name)
+    nondiff = sorted({i % len(whole) for i in nums}) if whole else []
+    fixed = [whole[i] for i in nondiff]
+    free = [x for i, x in enumerate(whole) if i not in nondiff]
+    values, in_tree = free_values(function, free, nondiff, name)
+
+    def run(*free_args: Any) -> Any:
+        return function(*merge_nondiff(fixed, free_args, nondiff))
+
+    flat = FlatFunction(functools.update_wrapper(run, function), in_tree, name)
+    return Call(flat, values, fixed, nondiff)
 
 
 def merge_nondiff(fixed: Sequence[Any], free: Sequence[Any], nondiff: Sequence[int]) -> list[Any]:
-    """Undo `split_nondiff`."""
+    """Put the arguments back in order."""
     whole = list(free)
     for place, value in sorted(zip(nondiff, fixed, strict=True), key=lambda pair: pair[0]):
         whole.insert(place, value)

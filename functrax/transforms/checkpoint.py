@@ -3,7 +3,7 @@ there.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from functrax import errors
@@ -137,6 +137,7 @@ def checkpoint(
     prevent_cse: bool = True,
     policy: Callable[..., bool] | None = None,
     static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Iterable[str] = (),
 ) -> Callable[P, R]:
     """Trade computation for memory: the backward pass recomputes `fun` from its inputs instead of
     storing its insides.
@@ -146,6 +147,7 @@ def checkpoint(
         prevent_cse: whether to keep XLA from undoing this by merging the two computations.
         policy: what to store all the same; must be None, to store nothing.
         static_argnums: positions of arguments that are Python values to the function.
+        static_argnames: names of such arguments.
 
     Returns:
         A function with the same values and derivatives.
@@ -166,7 +168,7 @@ def checkpoint(
         raise errors.ArgumentError(
             "checkpoint", "policy=None", f"{policy!r}", fix="Split the function instead."
         )
-    options = StaticArguments(fun, static_argnums, None, None, None, "checkpoint")
+    options = StaticArguments(fun, static_argnums, static_argnames, None, None, "checkpoint")
 
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:

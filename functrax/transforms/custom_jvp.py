@@ -22,11 +22,9 @@ from functrax.transforms.calls import (
     checked_leaves,
     checked_pair,
     checked_values,
-    free_values,
-    merge_nondiff,
+    flat_call,
+    nondiff_positions,
     place_of,
-    positional,
-    split_nondiff,
     user_tangent,
 )
 from functrax.transforms.flat import (
@@ -180,6 +178,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         fun: a function of pytrees of arrays.
         nondiff_argnums: positions of arguments that are not differentiated and need not be arrays;
             the rule receives them first.
+        nondiff_argnames: names of such arguments.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -194,13 +193,18 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         2.0
     """
 
-    def __init__(self, fun: Callable[P, R], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        fun: Callable[P, R],
+        nondiff_argnums: Sequence[int] = (),
+        nondiff_argnames: Sequence[str] = (),
+    ) -> None:
         """Wrap a function; give the rule with `defjvp`."""
         check_callable(fun, "custom_jvp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = (
-            (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.nondiff_argnums = nondiff_positions(
+            fun, nondiff_argnums, nondiff_argnames, "custom_jvp"
         )
         self.jvp: Callable[..., Any] | None = None
 
@@ -253,17 +257,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             )
         if state.trace is None:
             return called(self.fun, args, kwargs, name)
-        whole = positional(self.fun, args, kwargs, name)
-        nondiff = [i % len(whole) for i in self.nondiff_argnums]
-        fixed, free = split_nondiff(whole, nondiff)
-        values, in_tree = free_values(self.fun, free, nondiff, name)
-
-        fun: Callable[..., Any] = self.fun
-
-        def run(*free_args: Any) -> Any:
-            return fun(*merge_nondiff(fixed, free_args, nondiff))
-
-        function = FlatFunction(functools.update_wrapper(run, self.fun), in_tree, name)
+        function, values, fixed, _ = flat_call(self.fun, self.nondiff_argnums, args, kwargs, name)
         rule = functools.partial(self._flat_rule, name, function, fixed)
         results = bind(custom_jvp_call_p, *values, function=function, rule=rule, name=name)
         return function.out_tree.unflatten(results)

@@ -38,11 +38,10 @@ from functrax.transforms.calls import (
     checked_pair,
     checked_values,
     described,
-    free_values,
+    flat_call,
     merge_nondiff,
+    nondiff_positions,
     place_of,
-    positional,
-    split_nondiff,
     user_tangent,
 )
 from functrax.transforms.flat import (
@@ -368,6 +367,7 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         fun: a function of pytrees of arrays.
         nondiff_argnums: positions of arguments that are not differentiated and need not be arrays;
             `bwd` receives them first.
+        nondiff_argnames: names of such arguments.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -379,13 +379,18 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         3.0
     """
 
-    def __init__(self, fun: Callable[P, R], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        fun: Callable[P, R],
+        nondiff_argnums: Sequence[int] = (),
+        nondiff_argnames: Sequence[str] = (),
+    ) -> None:
         """Wrap a function; give the rules with `defvjp`."""
         check_callable(fun, "custom_vjp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = (
-            (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.nondiff_argnums = nondiff_positions(
+            fun, nondiff_argnums, nondiff_argnames, "custom_vjp"
         )
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
@@ -423,17 +428,9 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             )
         if state.trace is None:
             return called(self.fun, args, kwargs, name)
-        whole = positional(self.fun, args, kwargs, name)
-        nondiff = [i % len(whole) for i in self.nondiff_argnums]
-        fixed, free = split_nondiff(whole, nondiff)
-        values, in_tree = free_values(self.fun, free, nondiff, name)
-
-        fun: Callable[..., Any] = self.fun
-
-        def run(*free_args: Any) -> Any:
-            return fun(*merge_nondiff(fixed, free_args, nondiff))
-
-        function = FlatFunction(functools.update_wrapper(run, self.fun), in_tree, name)
+        function, values, fixed, nondiff = flat_call(
+            self.fun, self.nondiff_argnums, args, kwargs, name
+        )
         rules = _user_rules(self, name, function, fixed, nondiff, [x.aval for x in values])
         results = bind(custom_vjp_call_p, *values, function=function, rules=rules, name=name)
         return function.out_tree.unflatten(results)

@@ -345,10 +345,10 @@ def check_inputs(
             fix = "Pass `holomorphic=True`, or use `jacrev`."
         else:
             ok, wanted = allow_int and not dtypes.is_extended(dtype), "inputs of floating dtype"
-            fix = (
-                "Convert it with `.astype(float)`, choose other `argnums`, or pass "
-                "`allow_int=True`."
-            )
+            takes_integers = call not in ("jacfwd", "hessian")
+            end = "choose other `argnums`, or pass `allow_int=True`."
+            end = end if takes_integers else "or choose other `argnums`."
+            fix = f"Convert it with `.astype(float)`, {end}"
         if not ok:
             name = leaf_names(fun, places, chosen)[index]
             if dtypes.is_extended(dtype):

@@ -77,21 +77,31 @@ def jacfwd(
         Array([[2., 0.],
                [0., 4.]], dtype=float32)
     """
-    check_callable(fun, "jacfwd")
-    numbers = argument_numbers("jacfwd", argnums)
+    return _by_columns("jacfwd", fun, argnums, has_aux, holomorphic)
+
+
+def _by_columns(
+    call: str,
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    holomorphic: bool,
+) -> Callable[..., Any]:
+    check_callable(fun, call)
+    numbers = argument_numbers(call, argnums)
 
     @functools.wraps(fun)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        chosen, rest = select_arguments("jacfwd", fun, numbers, args, kwargs)
+        chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
         places = [n % len(args) for n in numbers]
-        values = argument_values("jacfwd", leaves, lambda: leaf_names(fun, places, chosen))
+        values = argument_values(call, leaves, lambda: leaf_names(fun, places, chosen))
         check_inputs(
-            "jacfwd", fun, values, places, chosen, holomorphic=holomorphic, allow_complex=False
+            call, fun, values, places, chosen, holomorphic=holomorphic, allow_complex=False
         )
-        flat = WithAux(rest, in_tree, "jacfwd", has_aux)
+        flat = WithAux(rest, in_tree, call, has_aux)
         results, linear, residuals, nonzero = linearize_flat(
-            flat, values, [True] * len(values), name="jacfwd"
+            flat, values, [True] * len(values), name=call
         )
         avals = [x.aval for x in values]
         basis = _basis(avals)
@@ -156,19 +166,30 @@ def jacrev(
         >>> functrax.jacrev(lambda x: x.sum())(jnp.array([1.0, 2.0]))
         Array([1., 1.], dtype=float32)
     """
-    check_callable(fun, "jacrev")
-    numbers = argument_numbers("jacrev", argnums)
+    return _by_rows("jacrev", fun, argnums, has_aux, holomorphic, allow_int)
+
+
+def _by_rows(
+    call: str,
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    holomorphic: bool,
+    allow_int: bool,
+) -> Callable[..., Any]:
+    check_callable(fun, call)
+    numbers = argument_numbers(call, argnums)
 
     @functools.wraps(fun)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        chosen, rest = select_arguments("jacrev", fun, numbers, args, kwargs)
+        chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
         places = [n % len(args) for n in numbers]
-        values = argument_values("jacrev", leaves, lambda: leaf_names(fun, places, chosen))
+        values = argument_values(call, leaves, lambda: leaf_names(fun, places, chosen))
         check_inputs(
-            "jacrev", fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
+            call, fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
         )
-        pullback = Pullback("jacrev", rest, values, in_tree, has_aux)
+        pullback = Pullback(call, rest, values, in_tree, has_aux)
         outputs = [r.aval for r in pullback.results[: pullback.flat.count]]
         for aval in outputs:
             if not (
@@ -176,7 +197,7 @@ def jacrev(
             ):
                 kind = "complex" if holomorphic else "real floating-point"
                 raise errors.DtypeError(
-                    "jacrev", f"{kind} outputs from {function_name(fun)!r}", repr(aval)
+                    call, f"{kind} outputs from {function_name(fun)!r}", repr(aval)
                 )
         basis = _basis(outputs)
         total = sum(aval.size for aval in outputs)
@@ -247,5 +268,5 @@ def hessian(
         Array([[ 6.,  0.],
                [ 0., 12.]], dtype=float32)
     """
-    first = jacrev(fun, argnums, has_aux=has_aux, holomorphic=holomorphic)
-    return jacfwd(first, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    first = _by_rows("hessian", fun, argnums, has_aux, holomorphic, False)
+    return _by_columns("hessian", first, argnums, has_aux, holomorphic)

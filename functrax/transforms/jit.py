@@ -8,7 +8,7 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from functrax import errors
@@ -205,7 +205,12 @@ class JitFunction(Generic[P, R]):
     """A function that runs compiled; made by `jit`."""
 
     def __init__(
-        self, function: Callable[P, R], options: StaticArguments, keep_unused: bool, inline: bool
+        self,
+        function: Callable[P, R],
+        options: StaticArguments,
+        keep_unused: bool,
+        inline: bool,
+        overrides: dict[str, Any] | None,
     ) -> None:
         """Wrap a function; see `jit` for the options."""
         functools.update_wrapper(self, function)
@@ -213,6 +218,7 @@ class JitFunction(Generic[P, R]):
         self.options = options
         self.keep_unused = keep_unused
         self.inline = inline
+        self.overrides = overrides
         self._simple = not options.has_static
         self._traces = _cache_of(function)
         self._programs: dict[Any, Any] = {}
@@ -277,7 +283,11 @@ class JitFunction(Generic[P, R]):
             traced = self._trace(key, in_tree, avals, rebuild)
             donated = self.options.donated(dynamic, args)
             program = Program(
-                traced.jaxpr, traced.consts, donated=donated, keep_unused=self.keep_unused
+                traced.jaxpr,
+                traced.consts,
+                donated=donated,
+                keep_unused=self.keep_unused,
+                overrides=self.overrides,
             )
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
@@ -354,6 +364,7 @@ class JitFunction(Generic[P, R]):
             self.keep_unused,
             self.options.static_nums,
             avals,
+            self.overrides,
         )
         return ahead.Traced(signature, leaves)
 
@@ -390,6 +401,7 @@ def jit(
     donate_argnames: str | Iterable[str] | None = None,
     keep_unused: bool = False,
     inline: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> JitFunction[P, R]: ...
 @overload
 def jit(
@@ -400,6 +412,7 @@ def jit(
     donate_argnames: str | Iterable[str] | None = None,
     keep_unused: bool = False,
     inline: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
 def jit(
     fun: Any = tree.UNSET,
@@ -410,6 +423,7 @@ def jit(
     donate_argnames: str | Iterable[str] | None = None,
     keep_unused: bool = False,
     inline: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Compile a function with XLA.
 
@@ -426,6 +440,8 @@ def jit(
             the same.
         inline: whether a call inside another traced function disappears into it instead of becoming
             one equation.
+        compiler_options: XLA's options by name, such as ``{"xla_cpu_enable_fast_math": True}``.
+            They are those of the whole program: inside another transform, that one's hold.
 
     Returns:
         The function, with `.trace`, `.lower`, `.eval_shape` and `.clear_cache` beside the call.
@@ -447,7 +463,9 @@ def jit(
             donate_argnames=donate_argnames,
             keep_unused=keep_unused,
             inline=inline,
+            compiler_options=compiler_options,
         )
     check_callable(fun, "jit")
     options = StaticArguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
-    return JitFunction(fun, options, keep_unused, inline)
+    overrides = dict(compiler_options) if compiler_options else None
+    return JitFunction(fun, options, keep_unused, inline, overrides)

@@ -10,9 +10,10 @@ from functrax.core.trace import Tracer, Value, bind, check_live
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, declare_linear
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.devices import Device, devices
+from functrax.runtime.devices import Device, devices_of
 from functrax.runtime.transfer import place
 from functrax.sharding import Sharding, SingleDeviceSharding
+from functrax.transforms.flat import path_of
 
 CALL = "device_put"
 
@@ -55,7 +56,9 @@ def device_put(
     """
     leaves, structure = tree.flatten(x)
     if device is None and donate is False and may_alias is None:  # what most calls ask for
-        return structure.unflatten([x if isinstance(x, Tracer) else place(x, None) for x in leaves])
+        return structure.unflatten(
+            [x if isinstance(x, Tracer) else _placed(x, structure, i) for i, x in enumerate(leaves)]
+        )
     options = [
         _for_leaves(device, x, len(leaves), "device"),
         _for_leaves(src, x, len(leaves), "src"),
@@ -63,8 +66,34 @@ def device_put(
         _for_leaves(may_alias, x, len(leaves), "may_alias"),
     ]
     return structure.unflatten(
-        [_put(leaf, *each) for leaf, *each in zip(leaves, *options, strict=True)]
+        [
+            _put(leaf, structure, i, *each)
+            for i, (leaf, *each) in enumerate(zip(leaves, *options, strict=True))
+        ]
     )
+
+
+def _placed(
+    leaf: Any,
+    structure: Any,
+    index: int,
+    device: Device | None = None,
+    donate: bool = False,
+    may_alias: bool | None = None,
+) -> Value:
+    """Place one leaf; an error says which one it is.
+
+    Raises:
+        ArgumentError: if it is not an array or number.
+    """
+    try:
+        return place(leaf, device, donate, may_alias)
+    except errors.ArgumentError as error:
+        path = path_of(structure, index)
+        if not path:
+            raise
+        expected = f"{error.expected} at {path}"
+        raise errors.ArgumentError(CALL, expected, error.got, fix=error.fix) from error
 
 
 def _for_leaves(prefix: Any, x: Any, count: int, name: str) -> list[Any]:
@@ -73,10 +102,18 @@ def _for_leaves(prefix: Any, x: Any, count: int, name: str) -> list[Any]:
     return tree.broadcast_prefix(prefix, x, lambda part: part is None, CALL, name)
 
 
-def _put(leaf: Any, device: Any, src: Any, donate: bool, may_alias: bool | None) -> Value:
+def _put(
+    leaf: Any,
+    structure: Any,
+    index: int,
+    device: Any,
+    src: Any,
+    donate: bool,
+    may_alias: bool | None,
+) -> Value:
     target = None if device is None else as_device(device)
     if not isinstance(leaf, Tracer):
-        return place(leaf, target, donate, may_alias)
+        return _placed(leaf, structure, index, target, donate, may_alias)
     if target is None:
         return leaf
     check_live(leaf, "by `device_put`")
@@ -101,7 +138,7 @@ def as_device(wanted: Any, call: str = CALL) -> Device:
     """
     found = wanted.device if isinstance(wanted, SingleDeviceSharding) else wanted
     if isinstance(found, str):
-        found = devices(found)[0]
+        found = devices_of(found, call)[0]
     if isinstance(found, Sharding):
         fix = "Arrays over several devices are not supported yet."
         raise errors.ArgumentError(call, "one device", repr(found), fix=fix)

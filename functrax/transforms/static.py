@@ -80,8 +80,8 @@ class StaticArguments:
         self.donate_nums: tuple[int, ...] = ()
         self.donate_names: Names = ()
         if any(statics) or any(donated):
-            self.static_nums, self.static_names = _resolve(function, *statics, call, "static")
-            self.donate_nums, self.donate_names = _resolve(function, *donated, call, "donate")
+            self.static_nums, self.static_names = resolve(function, *statics, call, "static")
+            self.donate_nums, self.donate_names = resolve(function, *donated, call, "donate")
             names = set(self.static_names) & set(self.donate_names)
             both = names or set(self.static_nums) & set(self.donate_nums)
             if both:
@@ -170,7 +170,7 @@ def _parameter(function: Callable[..., Any], number: int) -> str:
         return f"number {number}"
 
 
-def _resolve(
+def resolve(
     function: Callable[..., Any],
     nums: tuple[Any, ...],
     names: tuple[Any, ...],

@@ -103,6 +103,99 @@ CASES: list[tuple[str, type[Exception], str]] = [
         errors.ShapeError,
         "[concatenate] expected arrays of at least one axis; got (), (). Use `jnp.stack` to join numbers.",
     ),
+    *(
+        (
+            f"jnp.{name}(key)",
+            errors.KeyTypeError,
+            f"[{name}] expected an array of numbers; got the PRNG key key<fry>[]. "
+            "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers.",
+        )
+        for name in [
+            "sum",
+            "prod",
+            "max",
+            "min",
+            "all",
+            "any",
+            "mean",
+            "var",
+            "std",
+            "average",
+            "cov",
+            "median",
+            "abs",
+            "negative",
+            "sin",
+            "rint",
+            "round",
+            "trunc",
+            "positive",
+            "conj",
+            "real",
+            "isfinite",
+            "nan_to_num",
+            "logical_not",
+            "deg2rad",
+        ]
+    ),
+    (
+        "jnp.add(key, key)",
+        errors.KeyTypeError,
+        "[add] expected an array of numbers; got the PRNG key key<fry>[]. "
+        "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers.",
+    ),
+    *(
+        (
+            f"jnp.{name}(a, dtype=key.dtype)",
+            errors.KeyTypeError,
+            f"[{name}] expected a dtype of numbers; got key<fry>.",
+        )
+        for name in ("sum", "mean", "var", "cov")
+    ),
+    *(
+        (
+            f"jnp.{name}(a, {option}='a')",
+            errors.ArgumentError,
+            f"[{name}] expected a number for {option!r}; got 'a' of type str.",
+        )
+        for name, option in [
+            ("var", "ddof"),
+            ("std", "ddof"),
+            ("var", "correction"),
+            ("cov", "ddof"),
+        ]
+    ),
+    *(
+        (
+            f"jnp.{name}(a, {option}='a')",
+            errors.ArgumentError,
+            f"[{name}] expected an integer for {option!r}; got 'a' of type str.",
+        )
+        for name, option in [
+            ("mean", "axis"),
+            ("median", "axis"),
+            ("diff", "n"),
+            ("rot90", "k"),
+            ("unique", "axis"),
+        ]
+    ),
+    ("jnp.repeat(a, -1)", errors.ArgumentError, "[repeat] expected repeats >= 0; got -1."),
+    (
+        "jnp.repeat(a, jnp.array([1, -2, 1]), 0)",
+        errors.ArgumentError,
+        "[repeat] expected repeats >= 0; got -2.",
+    ),
+    (
+        "jnp.vdot(a, b)",
+        errors.ShapeError,
+        "[vdot] expected the last axis of the first array to be as long as the last but one (of a vector: the only "
+        "one) of the second; got f32[12], f32[20]. Transpose or reshape one of them.",
+    ),
+    (
+        "jnp.inner(a, b.T)",
+        errors.ShapeError,
+        "[inner] expected last axes of equal sizes; got f32[3,4], f32[4,5].",
+    ),
     (
         "jnp.stack([a, b])",
         errors.ShapeError,
@@ -127,7 +220,7 @@ CASES: list[tuple[str, type[Exception], str]] = [
     (
         "jnp.sin(functrax.random.key(0))",
         errors.KeyTypeError,
-        "[sin] expected an array of floating or complex dtype; got the PRNG key key<fry>[]. "
+        "[sin] expected an array of numbers; got the PRNG key key<fry>[]. "
         "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers.",
     ),
     (
@@ -180,6 +273,7 @@ def test_message(expression: str, kind: type[Exception], message: str) -> None:
         "functrax": functrax,
         "a": jnp.asarray(x),
         "b": jnp.asarray(y),
+        "key": functrax.random.key(0),
     }
     with pytest.raises(kind) as raised:
         eval(expression, names)

@@ -395,6 +395,22 @@ REFUSED = [
      "[key] expected seed from -9223372036854775808 to 9223372036854775807; got "
      "9223372036854775808 "
      "(HERE). Cut it off, for example with `% 2**32`."),
+    (lambda k: random.randint(k, (), 0, 2**40), errors.IntegerOverflowError,
+     "[randint] expected bounds from -2147483648 to 2147483648; got 1099511627776 (HERE). Ask for "
+     'a wider dtype, for example dtype="int64".'),
+    (lambda k: random.randint(k, (3,), np.zeros(3, int), 2**40), errors.IntegerOverflowError,
+     "[randint] expected bounds from -2147483648 to 2147483648; got 1099511627776 (HERE). Ask for "
+     'a wider dtype, for example dtype="int64".'),
+    (lambda k: random.randint(k, (), -(2**63) - 1, 0, "int64"), errors.IntegerOverflowError,
+     "[randint] expected bounds from -9223372036854775808 to 9223372036854775808; got "
+     '-9223372036854775809 (HERE). Ask for a wider dtype, for example dtype="int64".'),
+    (lambda k: random.randint(k, (), 0, float("nan")), errors.IntegerOverflowError,
+     "[randint] expected bounds from -2147483648 to 2147483648; got nan (HERE). Ask for a wider "
+     'dtype, for example dtype="int64".'),
+    (lambda k: random.uniform(k, (), maxval=2**200), errors.IntegerOverflowError,
+     "[uniform] expected a number that f32 holds; got an integer of 201 bits (HERE)."),
+    (lambda k: random.wald(k, -(2**2000)), errors.IntegerOverflowError,
+     "[wald] expected a number that f32 holds; got an integer of 2001 bits (HERE)."),
     (lambda k: random.key(0, impl="mt19937"), errors.ArgumentError,
      "[key] expected a generator, 'threefry2x32'; got 'mt19937' (HERE)."),
     (lambda k: random.fold_in(k, -1), errors.IntegerOverflowError,

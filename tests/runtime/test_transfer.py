@@ -149,7 +149,7 @@ def test_what_cannot_be_put() -> None:
     with pytest.raises(errors.ArgumentError) as raised:
         functrax.device_put({"a": "text"})
     assert message(raised) == (
-        "[device_put] expected an array or a number; got 'text' of type str. "
+        "[device_put] expected an array or a number at ['a']; got 'text' of type str. "
         "Convert it with `jnp.asarray`."
     )
     with pytest.raises(errors.ArgumentError) as raised:

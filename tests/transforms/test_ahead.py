@@ -250,6 +250,16 @@ def test_compiler_options() -> None:
         lowered.compile({"xla_no_such_option": 1})
 
 
+def test_compiler_options_of_jit() -> None:
+    fast = functrax.jit(add, compiler_options={"xla_cpu_enable_fast_math": True})
+    np.testing.assert_array_equal(fast(X, Y), X + Y)
+    wrong = functrax.jit(compiler_options={"xla_no_such_option": 1})(add)
+    for run in (lambda: wrong(X, Y), wrong.lower(X, Y).compile):
+        with pytest.raises(errors.ExecutionError, match="xla_no_such_option"):
+            run()
+    assert functrax.vmap(wrong)(X, Y).shape == X.shape  # part of the program of `vmap`
+
+
 def test_lowering_for_a_platform_that_is_not_here() -> None:
     traced = functrax.jit(sin).trace(X)
     for platform in ("tpu", "gpu", "cuda"):

@@ -107,6 +107,8 @@ def test_static_arguments_and_decoration():
 
     assert functrax.grad(power)(2.0, 3) == 12
     assert functrax.grad(power)(2.0, 1) == 1
+    by_name = functrax.checkpoint(power.__wrapped__, static_argnames="n")
+    assert functrax.grad(by_name)(2.0, n=3) == functrax.grad(by_name)(2.0, 3) == 12
     assert functrax.grad(lambda x: power(x, 2, scale=5.0))(2.0) == 20
     assert (power.__name__, power.__doc__) == ("power", "Docs.")
 

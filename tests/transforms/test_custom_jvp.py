@@ -122,6 +122,21 @@ def test_nondiff_arguments_come_first():
     ).tolist() == [10, 10]
 
 
+def test_nondiff_arguments_by_name():
+    @functools.partial(functrax.custom_jvp, nondiff_argnames=("mode", "g"))
+    def apply(g, x, mode="add"):
+        return g(x) if mode == "add" else -g(x)
+
+    @apply.defjvp
+    def rule(g, mode, primals, tangents):
+        return apply(g, *primals, mode), (10.0 if mode == "add" else 20.0) * tangents[0]
+
+    assert apply.nondiff_argnums == (0, 2)
+    assert functrax.grad(apply, 1)(jnp.sin, 0.5) == 10
+    assert functrax.grad(apply, 1)(jnp.sin, 0.5, mode="sub") == 20
+    assert functrax.jit(functrax.grad(lambda x: apply(jnp.sin, x, "sub")))(0.5) == 20
+
+
 def test_a_nondiff_argument_may_be_traced():
     @functools.partial(functrax.custom_jvp, nondiff_argnums=(1,))
     def f(x, c):

@@ -154,6 +154,16 @@ def test_nondiff_arguments():
     np.testing.assert_allclose(under(0.5), expected, rtol=1e-6)
 
 
+def test_nondiff_arguments_by_name():
+    @functools.partial(functrax.custom_vjp, nondiff_argnums=2, nondiff_argnames="g")
+    def apply(g, x, n):
+        return g(x) * n
+
+    apply.defvjp(lambda g, x, n: (apply(g, x, n), x), lambda g, n, x, ct: (ct * n * 10,))
+    assert functrax.grad(apply, 1)(jnp.sin, 0.5, 3) == 30
+    assert functrax.grad(apply, 1)(jnp.sin, 0.5, n=3) == 30
+
+
 def test_unmapped_arguments_under_vmap_get_the_sum():
     f = functrax.custom_vjp(lambda w, x: w * x)
     f.defvjp(lambda w, x: (w * x, (w, x)), lambda r, g: (10 * r[1] * g, r[0] * g))

@@ -410,6 +410,19 @@ def test_scalars_do_not_share_their_memory():
     assert functrax.grad(lambda x: 3.0)(1.0) + 1 == 1
 
 
+def test_an_array_that_cannot_be_donated_stays_usable(capfd):
+    x = jnp.ones(3)
+    twice = functrax.jit(lambda x, y: x + y, donate_argnums=(0, 1))
+    captured = functrax.jit(lambda y: x + y, donate_argnums=0)
+    for _ in range(2):
+        for call in (lambda: twice(x, x), lambda: captured(x)):
+            with pytest.raises(errors.DonatedError):
+                call()
+            assert x.tolist() == [1.0] * 3
+        assert twice(jnp.ones(3), jnp.ones(3)).tolist() == captured(jnp.ones(3)).tolist()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_donated_argument_that_is_a_result():
     x = jnp.ones(3)
     out = functrax.jit(lambda x: (x, x, x + 1), donate_argnums=0)(x)

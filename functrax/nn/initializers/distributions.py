@@ -145,7 +145,7 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-        return _uniform(key, exact(scale, dtype), shape=shape, dtype=dtype)
+        return _uniform(key, exact("uniform", scale, dtype), shape=shape, dtype=dtype)
 
     return initializer("uniform", dtype, draw)
 
@@ -177,7 +177,7 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
         "normal",
         dtype,
         lambda key, shape, wanted: scaled_normal(
-            key, exact(stddev, wanted), shape=shape, dtype=wanted
+            key, exact("normal", stddev, wanted), shape=shape, dtype=wanted
         ),
     )
 
@@ -217,7 +217,7 @@ def truncated_normal(
     """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-        given = [exact(x, dtype) for x in (stddev, lower, upper)]
+        given = [exact("truncated_normal", x, dtype) for x in (stddev, lower, upper)]
         return _truncated_normal(key, *given, shape=shape, dtype=dtype)
 
     return initializer("truncated_normal", dtype, draw)
