@@ -633,7 +633,11 @@ CASES = [
 # Primitives that rows cannot test, by the file that tests them: their parameters are programs, or
 # they need an axis that a transform binds.
 COVERED = {
+    "cond": "tests/transforms/test_control.py",
     "jit": "tests/transforms/test_jit.py",
+    "scan": "tests/transforms/test_control.py",
+    "while": "tests/transforms/test_control.py",
+    "while_tangent": "tests/transforms/test_control.py",
     "checkpoint": "tests/transforms/test_checkpoint.py",
     "custom_jvp_call": "tests/transforms/test_custom_jvp.py",
     "custom_vjp_call": "tests/transforms/test_custom_vjp.py",

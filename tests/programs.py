@@ -8,6 +8,7 @@ nothing are left out, and those that differentiate stay.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import functrax
 import functrax.numpy as jnp
+from functrax import lax
 
 SIZE = 3
 _MIX = np.array([[0.5, -1.0, 0.25], [1.0, 0.75, -0.5], [-0.25, 0.5, 1.0]])
@@ -88,9 +90,26 @@ def pushed(f: Function) -> Function:
     return lambda x, y: functrax.jvp(lambda x: f(x, y), (x,), (y,))[1]
 
 
+def chosen(f: Function) -> Function:
+    """Take a branch; the other one would give NaN."""
+    return lambda x, y: lax.cond(x.sum() < 1e9, f, lambda x, y: jnp.log(-1.0 - x * x), x, y)
+
+
+def looped(f: Function, **options: Any) -> Function:
+    """Take one step of a loop that does not know how many it takes."""
+
+    def run(x: Vector, y: Vector) -> Vector:
+        below = lambda state: state[0] < 1  # noqa: E731
+        step = lambda state: (state[0] + 1, f(state[1], y))  # noqa: E731
+        return lax.while_loop(below, step, (0, x), **options)[1]
+
+    return run
+
+
 #: What leaves a function of two vectors as it is.
 IDENTITIES: dict[str, Callable[[Function], Function]] = {
     "checkpoint": functrax.checkpoint,
+    "chosen": chosen,
     "custom_jvp": with_custom_jvp,
     "custom_vjp": with_custom_vjp,
     "eager": lambda f: f,
@@ -103,6 +122,13 @@ IDENTITIES: dict[str, Callable[[Function], Function]] = {
     ),
     "mapped-in-second": lambda f: lambda x, y: functrax.vmap(f, (None, 0))(x, jnp.stack([y, x]))[0],
     "pulled": lambda f: lambda x, y: functrax.vjp(f, x, y)[0],
+    "scanned": lambda f: lambda x, y: lax.scan(lambda c, t: (f(c, t), c), x, y[None])[0],
+    "serial": lambda f: lambda x, y: lax.map(lambda pair: f(*pair), (x[None], y[None]))[0],
+}
+#: The same, at the cost of larger programs where it is differentiated.
+LOOPS: dict[str, Callable[[Function], Function]] = {
+    "looped": looped,
+    "looped-at-most": partial(looped, max_steps=2),
 }
 #: What differentiates it.
 DERIVATIVES: dict[str, Callable[[Function], Function]] = {"gradient": gradient, "pushed": pushed}

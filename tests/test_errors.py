@@ -642,8 +642,8 @@ def argnums_by_name():
     errors.TracerBoolError,
     """
     [jit] expected a concrete value to decide Python control flow; got a traced bool[]
-    made at HERE by gt (HERE). Use `jnp.where` or `lax.select` for a choice, or mark the
-    argument static (`static_argnums`).
+    made at HERE by gt (HERE). Use `jnp.where` or `lax.cond` for a
+    choice, `lax.while_loop` for a loop, or mark the argument static (`static_argnums`).
     """,
 )
 def a_tracer_as_a_condition():
@@ -654,8 +654,8 @@ def a_tracer_as_a_condition():
     errors.TracerBoolError,
     """
     [vmap] expected a concrete value to decide Python control flow; got a traced bool[]
-    made at HERE (HERE). Use `jnp.where` or `lax.select` for a choice, or mark the
-    argument static (`static_argnums`).
+    made at HERE (HERE). Use `jnp.where` or `lax.cond` for a
+    choice, `lax.while_loop` for a loop, or mark the argument static (`static_argnums`).
     """,
 )
 def a_mapped_value_as_a_condition():
@@ -666,8 +666,8 @@ def a_mapped_value_as_a_condition():
     errors.TracerBoolError,
     """
     [jit] expected a concrete value to decide Python control flow; got a traced bool[]
-    made at HERE by eq (HERE). Use `jnp.where` or `lax.select` for a choice, or mark the
-    argument static (`static_argnums`).
+    made at HERE by eq (HERE). Use `jnp.where` or `lax.cond` for a
+    choice, `lax.while_loop` for a loop, or mark the argument static (`static_argnums`).
     """,
 )
 def a_tracer_in_a_list():
@@ -678,8 +678,8 @@ def a_tracer_in_a_list():
     errors.TracerIndexError,
     """
     [jit] expected a concrete value as a Python integer; got a traced ~i32[] made at the
-    call of <lambda>, argument i (HERE). Use `x[i]` on a functrax array, or mark the
-    argument static (`static_argnums`).
+    call of <lambda>, argument i (HERE). Use
+    `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static (`static_argnums`).
     """,
 )
 def a_tracer_as_an_index():
@@ -690,8 +690,8 @@ def a_tracer_as_an_index():
     errors.TracerIndexError,
     """
     [jit] expected a concrete value as a Python integer; got a traced ~i32[] made at the
-    call of <lambda>, argument n (HERE). Use `x[i]` on a functrax array, or mark the
-    argument static (`static_argnums`).
+    call of <lambda>, argument n (HERE). Use
+    `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static (`static_argnums`).
     """,
 )
 def a_tracer_as_a_loop_bound():
@@ -702,8 +702,8 @@ def a_tracer_as_a_loop_bound():
     errors.TracerIndexError,
     """
     [jit] expected a concrete value as a Python integer; got a traced ~i32[] made at the
-    call of <lambda>, argument n (HERE). Use `x[i]` on a functrax array, or mark the
-    argument static (`static_argnums`).
+    call of <lambda>, argument n (HERE). Use
+    `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static (`static_argnums`).
     """,
 )
 def a_tracer_as_a_shape():
@@ -872,8 +872,8 @@ def a_mapped_value_as_a_numpy_array():
     errors.TracerIndexError,
     """
     [vmap] expected a concrete value as a Python integer; got a traced i32[] made at
-    HERE (HERE). Use `x[i]` on a functrax array, or mark the argument static
-    (`static_argnums`).
+    HERE (HERE). Use
+    `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static (`static_argnums`).
     """,
 )
 def a_mapped_value_as_a_loop_bound():

@@ -16,6 +16,8 @@ from tests.programs import (
     DERIVATIVES,
     DIRECTION,
     IDENTITIES,
+    LOOPS,
+    OPERATIONS,
     POINT,
     TRANSFORMS,
     blocks,
@@ -201,3 +203,19 @@ def test_every_pair_of_transforms(first, second):
     gradients = [functrax.grad(total(g), argnums=(0, 1))(X, Y) for g in (found, expected)]
     for one, other in zip(*gradients):
         close(one, other)
+
+
+@pytest.mark.parametrize("outer", ["checkpoint", "chosen", "jit", "mapped", "scanned"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_loops_of_unknown_length_differentiate_in_every_mode(loop, outer):
+    def inner(x, y):
+        return jnp.tanh(x) * y + OPERATIONS["matmul"](x, y)
+
+    f, plain = total(IDENTITIES[outer](LOOPS[loop](inner))), total(inner)
+    gradients = functrax.grad(f, argnums=(0, 1)), functrax.grad(plain, argnums=(0, 1))
+    close(gradients[0](X, Y), gradients[1](X, Y))
+    close(functrax.jit(gradients[0])(X, Y), gradients[1](X, Y))
+    pushed = [functrax.jvp(g, (X, Y), (DX, DY))[1] for g in gradients]
+    close(*pushed)
+    twice = [functrax.grad(lambda x, g=g: (g(x, Y)[0] * DX).sum())(X) for g in gradients]
+    close(*twice)

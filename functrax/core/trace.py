@@ -247,8 +247,8 @@ class Tracer(Array):
     def __bool__(self) -> bool:
         """Give the truth value if it is known."""
         fix = (
-            "Use `jnp.where` or `lax.select` for a choice, or mark the argument static "
-            "(`static_argnums`)."
+            "Use `jnp.where` or `lax.cond` for a choice, `lax.while_loop` for a loop, or mark the "
+            "argument static (`static_argnums`)."
         )
         return bool(
             self._concrete_for(errors.TracerBoolError, "to decide Python control flow", fix)
@@ -256,7 +256,10 @@ class Tracer(Array):
 
     def __index__(self) -> int:
         """Give the Python integer if it is known."""
-        fix = "Use `x[i]` on a functrax array, or mark the argument static (`static_argnums`)."
+        fix = (
+            "Use `lax.fori_loop`, `x[i]` on a functrax array, or mark the argument static "
+            "(`static_argnums`)."
+        )
         return self._concrete_for(errors.TracerIndexError, "as a Python integer", fix).__index__()
 
     def __int__(self) -> int:

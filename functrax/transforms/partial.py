@@ -95,13 +95,14 @@ def linearize_flat(
 
 @lru_cache(maxsize=4096)
 def partial_eval_jaxpr(
-    jaxpr: Jaxpr, unknown: tuple[bool, ...]
+    jaxpr: Jaxpr, unknown: tuple[bool, ...], recorded: tuple[bool, ...] | None = None
 ) -> tuple[Jaxpr, list[Value], Jaxpr, tuple[bool, ...], tuple[int | None, ...]]:
     """Split a program into what the known arguments determine and the rest.
 
     Args:
         jaxpr: without constvars.
         unknown: which arguments are not known.
+        recorded: which results the rest must give even if they are known.
 
     Returns:
         The known program ``(consts, known args) -> (known results, residuals)`` with its consts;
@@ -128,6 +129,8 @@ def partial_eval_jaxpr(
         finally:
             state.trace = saved
         out_unknown = [type(r) is StageTracer and r.owner is record for r in results]
+        if recorded is not None:
+            out_unknown = [u or r for u, r in zip(out_unknown, recorded, strict=True)]
         rest, residuals = record.finish([r for r, u in zip(results, out_unknown, strict=True) if u])
         positions = {id(value): index for index, value in enumerate(known)}
         forwarded = tuple(positions.get(id(residual)) for residual in residuals)

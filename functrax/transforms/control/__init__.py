@@ -1,0 +1,1 @@
+"""Control flow: loops and branches whose bodies are programs inside one equation."""

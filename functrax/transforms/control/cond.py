@@ -1,0 +1,198 @@
+"""`cond` and `switch`: one of several functions, chosen by a value of the program."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core import dtypes, tree
+from functrax.core.config import config
+from functrax.core.primitive import registry
+from functrax.core.trace import Value, as_value, bind
+from functrax.core.types import ShapedArray
+from functrax.primitives.clamp import clamp
+from functrax.primitives.convert import convert
+from functrax.primitives.rules import (
+    scalar,
+)
+from functrax.transforms.calls import place_of
+from functrax.transforms.control.bodies import (
+    Body,
+    converted,
+    joined_type,
+    operands_of,
+    path_of,
+    trace_body,
+)
+from functrax.transforms.control.cond_rules import Branches, cond_p, merged
+from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
+
+
+def switch(
+    index: Any,
+    branches: Sequence[Callable[..., Any]],
+    *operands: Any,
+    operand: Any = tree.UNSET,
+) -> Any:
+    """Apply one of several functions, chosen by an index.
+
+    Args:
+        index: integer scalar; one out of range takes the nearest branch.
+        branches: at least one function of `operands`; their results have one structure, and the
+            same shapes and dtypes.
+        *operands: pytrees of arrays.
+        operand: one operand, by name.
+
+    Returns:
+        The result of the chosen function. Under `vmap` with a mapped index, the others run too, but
+        only if some lane takes them, and on operands of such lanes.
+
+    Raises:
+        TreeError, ShapeError, DtypeError: if the results differ, naming the leaf.
+
+    Example:
+        >>> import functrax
+        >>> functrax.lax.switch(1, [lambda x: x + 1, lambda x: x * 10], 3)
+        Array(30, dtype=int32, weak_type=True)
+    """
+    operands = _by_name("switch", operands, operand)
+    functions = list(branches)
+    if not functions:
+        raise errors.ArgumentError("switch", "at least one branch", "none")
+    for function in functions:
+        check_callable(function, "switch")
+    value = _scalar("switch", "index", index)
+    if not dtypes.is_integer(value.aval.dtype):
+        raise errors.DtypeError("switch", "an integer index", f"{value.aval!r}")
+    if config.disable_jit:
+        return functions[min(max(int(value), 0), len(functions) - 1)](*operands)
+    value = clamp(scalar(0, value.aval.dtype), value, scalar(len(functions) - 1, value.aval.dtype))
+    return _choose("switch", convert(value, np.dtype(np.int32)), functions, operands)
+
+
+def cond(
+    pred: Any,
+    true_fun: Callable[..., Any],
+    false_fun: Callable[..., Any],
+    *operands: Any,
+    operand: Any = tree.UNSET,
+) -> Any:
+    """Apply one of two functions, chosen by a truth value.
+
+    Args:
+        pred: boolean scalar, or a number, which is true unless it is zero.
+        true_fun: function of `operands`.
+        false_fun: function of `operands`, whose result has the same structure, shapes and dtypes.
+        *operands: pytrees of arrays.
+        operand: one operand, by name.
+
+    Returns:
+        The result of the chosen function. Only that function runs; under `vmap` with a mapped
+        `pred` both do, unless all lanes agree, and neither value nor derivative of a lane feels the
+        function that it does not take.
+
+    Raises:
+        TreeError, ShapeError, DtypeError: if the results differ, naming the leaf.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> f = functrax.grad(lambda x: functrax.lax.cond(x > 0, jnp.sqrt, lambda x: 0.0 * x, x))
+        >>> [float(f(x)) for x in (4.0, -1.0)]
+        [0.25, 0.0]
+    """
+    operands = _by_name("cond", operands, operand)
+    check_callable(true_fun, "cond")
+    check_callable(false_fun, "cond")
+    value = _scalar("cond", "pred", pred)
+    if config.disable_jit:
+        return true_fun(*operands) if bool(value) else false_fun(*operands)
+    if not dtypes.is_bool(value.aval.dtype):
+        (value,) = bind(registry["ne"], value, scalar(0, value.aval.dtype))
+    index = convert(value, np.dtype(np.int32))
+    return _choose("cond", index, [false_fun, true_fun], operands)
+
+
+def _by_name(call: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
+    if operand is tree.UNSET:
+        return operands
+    if operands:
+        raise errors.ArgumentError(call, "operands by position or `operand=`", "both")
+    return (operand,)
+
+
+def _scalar(call: str, what: str, x: Any) -> Any:
+    value = as_array(as_value(x, call))
+    if value.aval.shape or dtypes.is_extended(value.aval.dtype):
+        raise errors.ShapeError(call, f"{what} to be a scalar", f"{value.aval!r}")
+    return value
+
+
+def _choose(
+    call: str, index: Value, functions: Sequence[Callable[..., Any]], operands: tuple[Any, ...]
+) -> Any:
+    """Trace the branches, give their results common types, and bind the choice."""
+    values, _ = operands_of(call, "operands", operands)
+    in_tree = tree.structure((operands, {}))
+    avals = [x.aval for x in values]
+    bodies = [trace_body(call, function, in_tree, avals) for function in functions]
+    types = _common_types(call, functions, bodies)
+
+    def fit(_: FlatFunction, results: list[Value]) -> list[Value]:
+        return [converted(x, aval) for x, aval in zip(results, types, strict=True)]
+
+    fitted = [
+        body
+        if body.jaxpr.out_avals == types
+        else trace_body(call, function, in_tree, avals, fit, key=types)
+        for function, body in zip(functions, bodies, strict=True)
+    ]
+    key = tuple((body.jaxpr, tuple(map(id, body.consts))) for body in fitted)
+    found = _together.get(key)
+    if found is None:
+        if len(_together) > 1024:
+            _together.clear()
+        found = _together[key] = merged([(body.jaxpr, body.consts) for body in fitted])
+    branches, consts = found
+    results = bind(cond_p, index, *consts, *values, branches=branches)
+    return bodies[0].out_tree.unflatten(results)
+
+
+_together: dict[Any, tuple[Branches, list[Value]]] = {}
+"""Branches with the same leading arguments, by their programs and captured values."""
+
+
+def _common_types(
+    call: str, functions: Sequence[Callable[..., Any]], bodies: Sequence[Body]
+) -> tuple[ShapedArray, ...]:
+    """Return the types of the results; weak ones give way.
+
+    Raises:
+        TreeError, ShapeError, DtypeError: if two branches differ.
+    """
+    first = bodies[0]
+    types = list(first.jaxpr.out_avals)
+    for function, body in zip(functions[1:], bodies[1:], strict=True):
+        pair = f"{function_name(functions[0])!r} and {function_name(function)!r}"
+        lines = " and ".join(filter(None, (place_of(functions[0]), place_of(function))))
+        if body.out_tree != first.out_tree:
+            raise errors.TreeError(
+                call,
+                f"branches whose results have one structure, as {pair}",
+                f"{first.out_tree} and {body.out_tree}",
+                where=lines,
+            )
+        for i, (a, b) in enumerate(zip(types, body.jaxpr.out_avals, strict=True)):
+            joined = joined_type(a, b)
+            if joined is None:
+                kind = errors.ShapeError if a.shape != b.shape else errors.DtypeError
+                path = path_of(body.out_tree, i)
+                raise kind(
+                    call,
+                    f"branches whose results have the same types, as {pair}",
+                    f"{a!r} and {b!r}" + (f" at result{path}" if path else ""),
+                    where=lines,
+                    fix="Reshape, or convert one of them.",
+                )
+            types[i] = joined
+    return tuple(types)

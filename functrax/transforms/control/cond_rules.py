@@ -1,0 +1,340 @@
+"""`cond` and `switch`: one of several programs, chosen by a value of the program.
+
+Operands are the index, an int32 scalar, then what the branches captured and their arguments; all
+branches are programs of the same types.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from functrax import errors
+from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr
+from functrax.core.primitive import BatchAxis, declare, registry
+from functrax.core.trace import Value, bind, current
+from functrax.core.types import Literal, ShapedArray, short_types
+from functrax.primitives.clamp import clamp
+from functrax.primitives.convert import convert
+from functrax.primitives.rules import (
+    Dim,
+    Tangent,
+    is_linear,
+    move_batch_axis,
+    scalar,
+    zeros,
+)
+from functrax.transforms.batch import batch_jaxpr
+from functrax.transforms.control.bodies import (
+    of_lanes,
+    spread,
+)
+from functrax.transforms.jvp import jvp_jaxpr
+from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
+from functrax.transforms.stage import stage_open
+from functrax.transforms.transpose import transpose_jaxpr
+
+_INDEX = ShapedArray((), np.dtype(np.int32))
+Branches = tuple[Jaxpr, ...]
+
+
+def _abstract_eval(
+    index: ShapedArray, *avals: ShapedArray, branches: Branches
+) -> tuple[ShapedArray, ...]:
+    wanted = [aval.strong() for aval in branches[0].in_avals]
+    if index.strong() is not _INDEX or [aval.strong() for aval in avals] != wanted:
+        expected = f"operands of types ({short_types((_INDEX, *wanted))})"
+        raise errors.JaxprError("cond", expected, f"({short_types((index, *avals))})")
+    return branches[0].out_avals
+
+
+def merged(
+    programs: Sequence[tuple[Jaxpr, Sequence[Value]]],
+) -> tuple[Branches, list[Value]]:
+    """Give programs that captured different values the same leading arguments: all of these."""
+    values: dict[int, tuple[Value, int]] = {}
+    for _, consts in programs:
+        for value in consts:
+            values.setdefault(id(value), (value, len(values)))
+    merged: list[Jaxpr] = []
+    for jaxpr, consts in programs:
+        own = {values[id(c)][1]: v for c, v in zip(consts, jaxpr.invars, strict=False)}
+        extra = [own.get(i) or Var(value.aval) for value, i in values.values()]
+        invars = (*extra, *jaxpr.invars[len(consts) :])
+        merged.append(Jaxpr((), invars, jaxpr.outvars, jaxpr.eqns, jaxpr.name))
+    return tuple(merged), [value for value, _ in values.values()]
+
+
+# Forward mode -------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _pushed(
+    branches: Branches, nonzero: tuple[bool, ...]
+) -> tuple[Branches, list[Value], tuple[bool, ...]]:
+    """Push all branches forward; a result has a tangent if it has one in any branch."""
+    found = [jvp_jaxpr(branch, nonzero)[2] for branch in branches]
+    wanted = tuple(map(any, zip(*found, strict=True)))
+    pushed = [jvp_jaxpr(branch, nonzero, wanted)[:2] for branch in branches]
+    return *merged(pushed), wanted
+
+
+def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, branches: Branches) -> Any:
+    """Push the chosen branch forward."""
+    nonzero = tuple(t is not None for t in tangents[1:])
+    pushed, consts, out_nonzero = _pushed(branches, nonzero)
+    given = [t for t in tangents if t is not None]
+    results = bind(cond_p, primals[0], *consts, *primals[1:], *given, branches=pushed)
+    count = len(branches[0].outvars)
+    tangents_out = iter(results[count:])
+    return results[:count], [next(tangents_out) if has else None for has in out_nonzero]
+
+
+# Partial evaluation -------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _parts(branches: Branches, unknown: tuple[bool, ...]) -> Any:
+    """Split every branch; each residual has a place of its type, shared by the branches.
+
+    Returns:
+        The known branches, their captured values, the other branches, which results are unknown,
+        and for each residual of the others the known argument that it is, or None.
+    """
+    found = [partial_eval_jaxpr(branch, unknown)[3] for branch in branches]
+    wanted = tuple(map(any, zip(*found, strict=True)))
+    split = [partial_eval_jaxpr(branch, unknown, wanted) for branch in branches]
+    places: list[tuple[ShapedArray, int | None]] = []  # type, and the known argument if it is one
+    orders: list[list[int]] = []
+    for known, _, _, _, forwarded in split:
+        free = [i for i, (_, index) in enumerate(places) if index is None]
+        computed = iter(known.outvars[wanted.count(False) :])
+        order: list[int] = []
+        known_avals = [v.aval for v, u in zip(branches[0].invars, unknown, strict=True) if not u]
+        for index in forwarded:
+            aval = next(computed).aval if index is None else known_avals[index]
+            pair = (aval.strong(), index)
+            options = free if index is None else range(len(places))
+            place = next((i for i in options if places[i] == pair), len(places))
+            if place == len(places):
+                places.append(pair)
+            elif index is None:
+                free.remove(place)
+            order.append(place)
+        orders.append(order)
+    knowns: list[tuple[Jaxpr, Sequence[Value]]] = []
+    rests: list[Jaxpr] = []
+    for (known, consts, rest, _, forwarded), order in zip(split, orders, strict=True):
+        knowns.append(_filled(known, consts, wanted.count(False), forwarded, order, places))
+        variables = [Var(aval) for aval, _ in places]
+        for var, place in zip(rest.invars, order, strict=False):
+            variables[place] = var
+        invars = (*variables, *rest.invars[len(order) :])
+        rests.append(Jaxpr((), invars, rest.outvars, rest.eqns, rest.name))
+    branches, consts = merged(knowns)
+    return branches, consts, tuple(rests), wanted, [index for _, index in places]
+
+
+def _filled(
+    known: Jaxpr,
+    consts: Sequence[Value],
+    count: int,
+    forwarded: Sequence[int | None],
+    order: Sequence[int],
+    places: Sequence[tuple[ShapedArray, int | None]],
+) -> tuple[Jaxpr, Sequence[Value]]:
+    """Let a known branch return something for every place, zeros where it has no residual."""
+    own = [place for place, index in zip(order, forwarded, strict=True) if index is None]
+
+    def run(*values: Value) -> list[Value]:
+        results = eval_jaxpr(known, (), *values)
+        residuals = dict(zip(own, results[count:], strict=True))
+        slots = [
+            residuals[i] if i in residuals else zeros(aval)
+            for i, (aval, index) in enumerate(places)
+            if index is None
+        ]
+        return [*results[:count], *slots]
+
+    jaxpr, more = stage_open(run, known.in_avals, name=known.name)
+    return jaxpr, [*more, *consts]
+
+
+def _partial(
+    trace: RecordTrace, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
+) -> Any:
+    """Run the known part of the branch, and record the branch for the rest with its residuals."""
+    if unknown[0]:
+        return trace.record(cond_p, operands, params)
+    index, *arguments = operands
+    parts = _parts(params["branches"], tuple(unknown[1:]))
+    branches, consts, rests, out_unknown, sources = parts
+    known = [x for x, is_unknown in zip(arguments, unknown[1:], strict=True) if not is_unknown]
+    rest = [x for x, is_unknown in zip(arguments, unknown[1:], strict=True) if is_unknown]
+    with current(trace.parent):
+        results = bind(cond_p, index, *consts, *known, branches=branches)
+    count = out_unknown.count(False)
+    computed = iter(results[count:])
+    residuals = [next(computed) if source is None else known[source] for source in sources]
+    recorded = iter(trace.record(cond_p, [index, *residuals, *rest], {"branches": rests}))
+    determined = iter(results[:count])
+    return [next(recorded) if is_unknown else next(determined) for is_unknown in out_unknown]
+
+
+# Reverse mode -------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _transposed(
+    branches: Branches, linear: tuple[bool, ...], nonzero: tuple[bool, ...]
+) -> tuple[Branches, list[Value], tuple[bool, ...]]:
+    found = [transpose_jaxpr(branch, linear, nonzero) for branch in branches]
+    wanted = tuple(map(any, zip(*[flags for _, _, flags in found], strict=True)))
+    avals = [a for a, is_l in zip(branches[0].in_avals, linear, strict=True) if is_l]
+    programs: list[tuple[Jaxpr, Sequence[Value]]] = []
+    for pulled, consts, flags in found:
+
+        def run(*values: Value, pulled: Jaxpr = pulled, flags: Any = flags) -> list[Value]:
+            given = iter(eval_jaxpr(pulled, (), *values))
+            return [
+                next(given) if has else zeros(aval)
+                for has, aval, is_wanted in zip(flags, avals, wanted, strict=True)
+                if is_wanted
+            ]
+
+        jaxpr, more = stage_open(run, pulled.in_avals, name=pulled.name)
+        programs.append((jaxpr, [*more, *consts]))
+    return *merged(programs), wanted
+
+
+def _transpose(
+    cotangents: Sequence[Tangent], index: Any, *operands: Any, branches: Branches
+) -> list[Tangent]:
+    """Transpose the chosen branch."""
+    if is_linear(index):
+        raise errors.MissingRuleError(
+            "linear_transpose",
+            "a function that is linear in its arguments",
+            "a branch chosen by one of them",
+            fix="Use `vjp`, which linearizes first.",
+        )
+    linear = tuple(map(is_linear, operands))
+    nonzero = tuple(c is not None for c in cotangents)
+    transposed, consts, out_nonzero = _transposed(branches, linear, nonzero)
+    known = [x for x in operands if not is_linear(x)]
+    given = [c for c in cotangents if c is not None]
+    results = iter(bind(cond_p, index, *consts, *known, *given, branches=transposed))
+    pulled = iter([next(results) if has else None for has in out_nonzero])
+    return [None, *(next(pulled) if is_linear(x) else None for x in operands)]
+
+
+# Mapping ------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _batched(
+    branches: Branches, axis: BatchAxis, dims: tuple[Dim, ...], all_mapped: bool
+) -> tuple[Branches, list[Value], tuple[Dim, ...]]:
+    count = len(branches[0].outvars)
+    if all_mapped:
+        wanted = (True,) * count
+    else:
+        found = [batch_jaxpr(branch, axis, dims, (False,) * count)[2] for branch in branches]
+        wanted = tuple(any(d is not None for d in column) for column in zip(*found, strict=True))
+    programs = [batch_jaxpr(branch, axis, dims, wanted)[:2] for branch in branches]
+    return *merged(programs), tuple(0 if w else None for w in wanted)
+
+
+def _batch(
+    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, branches: Branches
+) -> Any:
+    """Map the branches; with a mapped index, each runs for the lanes that take it.
+
+    All lanes run through every branch that any of them takes. What a lane computes in a branch that
+    it does not take is thrown away, but must not do harm before: an inf or NaN there would make its
+    derivative NaN, and a loop might not end. So there it computes on the operands of a lane that
+    does take the branch. A branch that no lane takes does not run.
+    """
+    index, *arguments = operands
+    if dims[0] is None:
+        mapped, consts, out_dims = _batched(branches, axis, tuple(dims[1:]), False)
+        return bind(cond_p, index, *consts, *arguments, branches=mapped), out_dims
+    moved = [
+        x if d is None else move_batch_axis(axis, x, d)
+        for x, d in zip(arguments, dims[1:], strict=True)
+    ]
+    places = tuple(None if d is None else 0 for d in dims[1:])
+    index = clamp(_int(0), index, _int(len(branches) - 1))
+    chosen: list[list[Value]] = []
+    for number, branch in enumerate(branches):
+        takes = bind(registry["eq"], index, _int(number))[0]
+        (mapped,), consts, _ = _batched((branch,), axis, places, True)
+        if axis.name is not None and axis.name in branch.axis_names:
+            chosen.append(eval_jaxpr(mapped, (), *consts, *moved))  # collectives need all lanes
+            continue
+        own = [x if p is None else of_lanes(x, takes) for x, p in zip(moved, places, strict=True)]
+        chosen.append(_if_any(takes, mapped, [*consts, *own]))
+    results: list[Value] = []
+    for column in zip(*chosen, strict=True):
+        shape = column[0].aval.shape
+        which = spread(index, shape)
+        results.append(bind(registry["select_n"], _as_selector(which, len(column)), *column)[0])
+    return results, [0] * len(results)
+
+
+def _int(value: int) -> Literal:
+    return scalar(value, np.dtype(np.int32))
+
+
+def _as_selector(index: Value, cases: int) -> Value:
+    return convert(index, np.dtype(bool)) if cases == 2 else index
+
+
+def _if_any(takes: Value, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
+    """Run a program if any lane takes it; else return zeros."""
+    (any_lane,) = bind(registry["reduce_or"], takes, axes=(0,))
+    empty, consts = _zeros_of(jaxpr)
+    branches = (empty, jaxpr)
+    index = convert(any_lane, np.dtype(np.int32))
+    return bind(cond_p, index, *consts, *operands, branches=branches)
+
+
+@lru_cache(maxsize=4096)
+def _zeros_of(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Value]]:
+    def run(*_: Value) -> list[Value]:
+        return [zeros(aval) for aval in jaxpr.out_avals]
+
+    return stage_open(run, jaxpr.in_avals, name=f"no {jaxpr.name}")
+
+
+# Lowering -----------------------------------------------------------------------------------------
+
+
+def _lower(b: Any, index: Any, *operands: Any, branches: Branches) -> list[Any]:
+    """Write a `case`; an index that is out of range takes the last branch."""
+    operation = b.multi_op("stablehlo.case", (index,), b.out_types, regions=len(branches))
+    for region, branch in zip(operation.regions, branches, strict=True):
+
+        def body(branch: Jaxpr = branch) -> list[Any]:
+            return b.lower_jaxpr(branch, operands, branch.name or "branch")
+
+        b.region(region, (), body)
+    return list(operation.results)
+
+
+def _axis_names(params: dict[str, Any]) -> frozenset[Any]:
+    return frozenset[Any]().union(*(branch.axis_names for branch in params["branches"]))
+
+
+cond_p = declare(
+    "cond",
+    abstract_eval=_abstract_eval,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    lower=_lower,
+    partial=_partial,
+    axis_names=_axis_names,
+    lowers_keys=True,
+)

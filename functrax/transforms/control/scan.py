@@ -1,0 +1,171 @@
+"""`scan`: a loop of known length that carries values along and stacks what its body returns."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core import tree
+from functrax.core.config import config
+from functrax.core.primitive import registry
+from functrax.core.trace import Value, as_value, bind
+from functrax.primitives.rules import (
+    expand_axis,
+)
+from functrax.transforms.control.bodies import (
+    carried_types,
+    check_structure,
+    converted,
+    operands_of,
+    path_of,
+    trace_body,
+)
+from functrax.transforms.control.scan_rules import scan_p
+from functrax.transforms.flat import (
+    FlatFunction,
+    as_array,
+    check_callable,
+    function_name,
+    shown,
+)
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    _split_transpose: bool = False,
+) -> tuple[Any, Any]:
+    """Loop over the leading axis of arrays, carrying values along and stacking results.
+
+    In Python: ``ys = []``, ``for x in xs: carry, y = f(carry, x); ys.append(y)``, with
+    ``(carry, stack(ys))`` returned. The body is traced once, whatever the length.
+
+    Args:
+        f: ``(carry, x) -> (carry, y)``; the carry keeps its structure, shapes and dtypes. Python
+            numbers at the start take the dtype that the body returns.
+        init: the carry at the start, a pytree of arrays.
+        xs: a pytree of arrays with one leading size, or None.
+        length: the number of steps; needed if there are no xs.
+        reverse: whether to go from the last x to the first; each y still lies at its x's place.
+        unroll: how many steps to write out in each turn of the compiled loop; True for all.
+        _split_transpose: accepted for compatibility; it changes nothing here.
+
+    Returns:
+        ``(carry, ys)``: the last carry, and the ys stacked along a new leading axis.
+
+    Raises:
+        ArgumentError: if the length is not known, or not that of xs.
+        TreeError, ShapeError, DtypeError: if the body changes the carry's structure or types.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.lax.scan(lambda total, x: (total + x, total), 0, jnp.arange(4))
+        (Array(6, dtype=int32), Array([0, 0, 1, 3], dtype=int32))
+    """
+    del _split_transpose
+    check_callable(f, "scan")
+    carry, carry_tree = operands_of("scan", "init", init)
+    x_values, x_tree = operands_of("scan", "xs", xs)
+    steps = _length(x_values, x_tree, length)
+    copies = _copies(unroll, steps)
+    slices = [x.aval.update(shape=x.aval.shape[1:]) for x in x_values]
+    if config.disable_jit and steps:
+        return _unrolled(f, init, x_values, x_tree, steps, reverse)
+    in_tree = tree.structure(((init, xs), {}))
+    types = [x.aval for x in carry]
+
+    def fit(flat: FlatFunction, results: list[Value]) -> list[Value]:
+        _check_pair(f, flat.out_tree, carry_tree)
+        after = [x.aval for x in results[: len(carry)]]
+        wanted = carried_types("scan", "the carry", f, carry_tree, types, after)
+        fitted = [converted(x, aval) for x, aval in zip(results, wanted, strict=False)]
+        return [*fitted, *results[len(carry) :]]
+
+    while True:
+        body = trace_body("scan", f, in_tree, [*types, *slices], fit, key="scan")
+        wanted = list(body.jaxpr.out_avals[: len(carry)])
+        if wanted == types:
+            break
+        types[:] = wanted
+    carry = [converted(x, aval) for x, aval in zip(carry, types, strict=True)]
+    results = bind(
+        scan_p,
+        *body.consts,
+        *carry,
+        *x_values,
+        jaxpr=body.jaxpr,
+        length=steps,
+        reverse=bool(reverse),
+        unroll=copies,
+        num_consts=len(body.consts),
+        num_carry=len(carry),
+    )
+    return body.out_tree.unflatten(results)
+
+
+def _length(xs: Sequence[Value], structure: Any, length: int | None) -> int:
+    """Return the number of steps.
+
+    Raises:
+        ArgumentError: if it is not known, or not one.
+    """
+    sizes: dict[int, str] = {}
+    for index, x in enumerate(xs):
+        path = f"xs{path_of(structure, index)}"
+        if not x.aval.shape:
+            raise errors.ShapeError(
+                "scan", "xs with a leading axis to loop over", f"{x.aval!r} at {path}"
+            )
+        sizes.setdefault(x.aval.shape[0], path)
+    if length is not None:
+        try:
+            sizes.setdefault(length.__index__(), "length")
+        except AttributeError:
+            raise errors.ArgumentError("scan", "length as an int", shown(length)) from None
+    if len(sizes) > 1:
+        got = ", ".join(f"{size} of {name}" for size, name in sizes.items())
+        raise errors.ArgumentError("scan", "one leading size in all xs, and as length", got)
+    if not sizes:
+        raise errors.ArgumentError("scan", "xs with at least one array, or a length", "neither")
+    (steps,) = sizes
+    if steps < 0:
+        raise errors.ArgumentError("scan", "a length of at least 0", str(steps))
+    return steps
+
+
+def _copies(unroll: int | bool, steps: int) -> int:
+    if isinstance(unroll, bool):
+        return max(steps, 1) if unroll else 1
+    if not isinstance(unroll, int) or unroll < 0:
+        raise errors.ArgumentError("scan", "unroll as a positive int or a bool", shown(unroll))
+    return max(1, min(unroll, steps)) if unroll else max(steps, 1)
+
+
+def _check_pair(f: Callable[..., Any], out_tree: Any, carry_tree: Any) -> None:
+    children = out_tree.children()
+    if out_tree.node_data() != (tuple, None) or len(children) != 2:
+        raise errors.TreeError(
+            "scan", f"{function_name(f)!r} to return a pair (carry, y)", f"{out_tree}"
+        )
+    check_structure("scan", f, "a carry", carry_tree, children[0])
+
+
+def _unrolled(
+    f: Callable[..., Any], carry: Any, xs: Sequence[Any], structure: Any, steps: int, reverse: bool
+) -> tuple[Any, Any]:
+    """Run the loop in Python, as `disable_jit` asks for."""
+    results: list[Any] = []
+    for i in range(steps - 1, -1, -1) if reverse else range(steps):
+        carry, y = f(carry, structure.unflatten([x[i] for x in xs]))
+        results.append(y)
+    if reverse:
+        results.reverse()
+    return carry, tree.map(_stacked, *results)
+
+
+def _stacked(*rows: Any) -> Any:
+    values = [as_array(as_value(row, "scan")) for row in rows]
+    return bind(registry["concatenate"], *[expand_axis(x, 0) for x in values], dimension=0)[0]
