@@ -16,6 +16,7 @@ import os
 import sysconfig
 import threading
 import time
+import weakref
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,12 +114,15 @@ class _Store:
     Attributes:
         folder: the folder, or None if it cannot be used.
         problem: why it cannot be used, or not be written to; empty if it can.
+        in_use: the programs that this process holds. A loop whose Python functions are made anew
+            in each call is traced anew each time, but its program is the same one.
     """
 
     def __init__(self, path: str | None) -> None:
         """Open the folder of a path, or of the user if it is None."""
         self.folder: CacheFolder | None = None
         self.problem = ""
+        self.in_use: weakref.WeakValueDictionary[str, Executable] = weakref.WeakValueDictionary()
         try:
             self.folder = CacheFolder(path or default_path(), named=path is not None)
         except (OSError, RuntimeError) as error:
@@ -217,11 +221,15 @@ def compile_cached(
         return client.compile(module, options, out_types)
     store = _store()
     key = entry_key(client, module, options)
+    executable = store.in_use.get(key)
+    if executable is not None:
+        return executable
     executable = store.load(key, client, options, out_types)
     if executable is None:
         start = time.perf_counter()
         executable = client.compile(module, options, out_types)
         store.save(key, client, executable, time.perf_counter() - start)
+    store.in_use[key] = executable
     return executable
 
 

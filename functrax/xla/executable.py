@@ -52,7 +52,7 @@ class MemoryAnalysis:
 class Program:
     """A compiled program that can be asked about itself, whether or not it can run here."""
 
-    __slots__ = ("raw",)
+    __slots__ = ("__weakref__", "raw")
 
     def __init__(self, raw: Any) -> None:
         """Wrap jaxlib's executable."""

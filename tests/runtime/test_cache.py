@@ -81,6 +81,17 @@ def test_a_program_is_kept_and_found_again(folder: Path) -> None:
     assert not temporaries(folder)
 
 
+def test_a_program_in_use_is_not_made_again(folder: Path) -> None:
+    first = affine(2.0)
+    first(X)
+    known = counts()
+    run(2.0)  # the same program of another function
+    assert counts() == known
+    del first
+    run(2.0)
+    assert counts() == (known[0] + 1, known[1])
+
+
 def test_names_and_lines_do_not_matter_but_numbers_do(folder: Path) -> None:
     run()
     named = functrax.jit(
