@@ -16,8 +16,8 @@ import os
 import sysconfig
 import threading
 import time
-import weakref
 import warnings
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
