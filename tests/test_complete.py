@@ -16,16 +16,19 @@ from tests.oracle import EXACT, ORACLE
 
 table.load_all()
 FOLDER = Path(functrax.__file__).parent
+NAMES = sorted(  # other tests declare primitives of their own
+    name for name, one in registry.items() if Path(one.declared).is_relative_to(FOLDER)
+)
 
 
-@pytest.mark.parametrize("name", sorted(registry))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("rule", table.RULES)
 def test_each_rule_is_a_function_or_a_refusal(name, rule):
     found = getattr(registry[name], rule)
     assert callable(found) or isinstance(found, Refusal)
 
 
-@pytest.mark.parametrize("name", sorted(registry))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_primitive_is_registered_under_its_name(name):
     assert registry[name].name == name
 
@@ -86,7 +89,7 @@ def test_missing_cells_are_listed(capsys, monkeypatch):
     assert capsys.readouterr().out == "half.batch\n"
 
 
-@pytest.mark.parametrize("name", sorted(registry))
+@pytest.mark.parametrize("name", NAMES)
 def test_each_primitive_has_a_row_and_a_meaning(name):
     rows = [case for case in CASES if case.primitive == name]
     if name in COVERED:
@@ -103,7 +106,7 @@ def test_tables_name_only_primitives():
     assert len({str(case) for case in CASES}) == len(CASES)
 
 
-@pytest.mark.parametrize("name", sorted(set(registry) - set(COVERED)))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(COVERED)))
 def test_rows_differentiate_what_has_a_derivative(name):
     refused = isinstance(registry[name].jvp, Refusal)
     orders = {case.order for case in CASES if case.primitive == name}

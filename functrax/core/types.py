@@ -130,8 +130,11 @@ class _Exact:
     """A number that equals nothing but itself."""
 
     __slots__ = ()
-    __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by identity; that the other one is a float does not matter."""
+        return self is other
 
 
 class _ExactFloat(_Exact, float):
