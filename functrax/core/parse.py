@@ -369,6 +369,10 @@ class _Parser:
         """Read the fields of a record and make it."""
         kind = self.class_of(token)
         fields = self.items(self.field)
+        names = getattr(kind, "__match_args__", ())
+        wrong = next((k for k, _ in fields if k and names and k not in names), None)
+        if wrong is not None:
+            self.fail(f"the fields of {token.text}", token, _did_you_mean(wrong, names))
         try:
             return kind(*[v for k, v in fields if not k], **{k: v for k, v in fields if k})
         except (TypeError, ValueError) as error:
