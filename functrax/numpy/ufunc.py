@@ -10,7 +10,7 @@ from typing import Any
 
 from functrax.core import dtypes
 from functrax.core.primitive import Primitive
-from functrax.core.trace import Array, Value, bind
+from functrax.core.trace import Array, Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.numpy.operands import (
     ACCEPTED,
@@ -23,6 +23,7 @@ from functrax.numpy.operands import (
     refuse_keys,
     two_operands,
 )
+from functrax.runtime.dispatch import evaluate
 from functrax.transforms.fuse import fuse
 
 Unary = Callable[[Any], Array]
@@ -93,6 +94,8 @@ def unary(
     def function(x: Any, /) -> Array:
         aval = getattr(x, "aval", None)
         if type(aval) is ShapedArray and aval.dtype in direct:
+            if state.trace is None:  # what `bind` does, without its frame: see ADR 0010
+                return evaluate(primitive, (x,), {})[0]
             return bind(primitive, x)[0]
         x = numeric(x, name)
         return fused(x) if to_float and x.aval.dtype not in direct else general(x)
@@ -178,6 +181,8 @@ class Operation:
             found = getattr(other, "aval", None)
             if found is aval:
                 if aval.dtype in direct:
+                    if state.trace is None:
+                        return evaluate(primitive, (self, other), {})[0]
                     return bind(primitive, self, other)[0]
             elif found is None:
                 kind = type(other)

@@ -44,17 +44,21 @@ def evaluate(
     try:
         # The warm path: arrays on one device, a program that is there. `map` has no frame to record
         # (see `xla.executable._launcher`), which a comprehension has on Python 3.11.
-        device, committed = operands[0].device, operands[0].committed
-        for x in operands:
-            if x.device is not device or x.committed is not committed:
-                return _evaluate_general(primitive, operands, params)
+        x = operands[0]
+        device, committed = x.device, x.committed
+        if len(operands) == 1:
+            types, buffers = (x.aval,), [x.buffer]
+        else:
+            for other in operands:
+                if other.device is not device or other.committed is not committed:
+                    return _evaluate_general(primitive, operands, params)
+            types, buffers = tuple(map(get_aval, operands)), list(map(get_buffer, operands))
         if not committed and (config.default_device is not None or not device.is_default):
             return _evaluate_general(primitive, operands, params)
-        types = tuple(map(get_aval, operands))
         execute, handlers, out_types = device.programs[
             (primitive, types, tuple(params.items())) if params else (primitive, types)
         ]
-        results = execute(list(map(get_buffer, operands))).consume_with_handlers(handlers)
+        results = execute(buffers).consume_with_handlers(handlers)
     except (AttributeError, IndexError, KeyError, TypeError, *RUNTIME_ERRORS):
         return _evaluate_general(primitive, operands, params)
     if len(results) == 1:

@@ -34,6 +34,11 @@ class Ready(NamedTuple):
     device: Device
     out_types: tuple[ShapedArray, ...]
 
+    @property
+    def takes_one(self) -> bool:
+        """Whether it takes the buffer of its one argument, and nothing else."""
+        return self.kept is None and not self.constants
+
 
 class Program:
     """A jaxpr with its captured values, compiled for each device it is run on.

@@ -9,6 +9,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from functrax import errors
@@ -223,6 +224,7 @@ class JitFunction(Generic[P, R]):
         self._traces = _cache_of(function)
         self._programs: dict[Any, Any] = {}
         self._ready: dict[Any, Any] = {}
+        self._one: dict[ShapedArray, Any] = {}
         self._arrays_only = True
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -230,6 +232,14 @@ class JitFunction(Generic[P, R]):
         if state.trace is None and self._simple:
             # The warm path is written out here: each call of a Python function would cost 0.4 us.
             try:
+                if self._one and len(args) == 1 and not kwargs:
+                    # One array in, one out: nothing to loop over, which takes 1.4 of 7.6 us.
+                    x: Any = args[0]
+                    key, execute, handlers, device, out_type = self._one[x.aval]
+                    if key is config.key:
+                        results = execute([x.buffer]).consume_with_handlers(handlers)
+                        one: Any = DeviceArray(out_type, results[0], device)
+                        return one
                 if self._arrays_only and not kwargs:
                     leaves: Any = args
                     found = self._ready[config.key, *map(get_aval, leaves)]
@@ -243,9 +253,7 @@ class JitFunction(Generic[P, R]):
                 if unflatten is None:
                     result: Any = DeviceArray(out_types[0], results[0], device)
                     return result
-                return unflatten(
-                    [DeviceArray(a, b, device) for a, b in zip(out_types, results, strict=True)]
-                )
+                return unflatten(list(map(DeviceArray, out_types, results, repeat(device))))
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # a first call, arguments that are not arrays yet, elsewhere, or not valid
         try:
@@ -318,6 +326,9 @@ class JitFunction(Generic[P, R]):
             and all(x is y for x, y in zip(args, values, strict=True))
         )
         unflatten = None if out_tree == _LEAF else out_tree.unflatten
+        if self._arrays_only and len(values) == 1 and unflatten is None and ready.takes_one:
+            execute, handlers, _, _, device, (out_type,) = ready
+            self._one[values[0].aval] = (key[1], execute, handlers, device, out_type)
         self._ready[key[1:] if self._arrays_only else key] = (ready, unflatten)
 
     def _value(self, leaf: Any, index: int, in_tree: Any) -> Value:
@@ -389,6 +400,7 @@ class JitFunction(Generic[P, R]):
         self._traces.clear()
         self._programs.clear()
         self._ready.clear()
+        self._one.clear()
 
 
 @overload
