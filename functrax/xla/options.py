@@ -16,9 +16,9 @@ DEFAULT_OPTIONS: dict[str, dict[str, OptionValue]] = {
     "cpu": {
         # XLA's default adds single convolutions, whose kernel gradient YNNPACK computes 7 to 10
         # times slower: forward and backward of 32x32x32x64, 3x3x64x64 take 137 ms instead of
-        # 800 ms (jaxlib 0.10.2), 119 instead of 404 ms (0.12). And it fuses dots with what follows
-        # them where their precision is not spelled out: the loss of a 12-layer GPT takes 78 ms
-        # that way, and 61 ms with single dots (medians, 0.10.2).
+        # 800 ms (jaxlib 0.10.2), 119 instead of 404 ms (0.12). The rest is the default: with dots
+        # fused with what follows them (..._TYPE_DOT) the loss of a 12-layer GPT takes 78 ms, with
+        # single ones 61 ms (medians, 0.10.2).
         "xla_cpu_experimental_ynn_fusion_type": ",".join(
             ("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "LIBRARY_FUSION_TYPE_REDUCE")
         ),
