@@ -157,12 +157,28 @@ def trace_function(
     call: str = "jit",
     rebuild: Any = None,
     static_nums: Sequence[int] = (),
+    fit: Callable[[Any, list[Value]], list[Value]] | None = None,
 ) -> Traced:
-    """Trace a function of pytrees at given argument types."""
+    """Trace a function of pytrees at given argument types.
+
+    Args:
+        function: the user's function.
+        in_tree: the structure of ``(args, kwargs)``.
+        avals: the types of their leaves.
+        call: the user's transform, for messages.
+        rebuild: puts static arguments back.
+        static_nums: the positions of these.
+        fit: checks or changes the results: ``(their structure, results) -> results``.
+    """
     flat = FlatFunction(function, in_tree, call, rebuild)
+
+    def fitted(*values: Value) -> list[Value]:
+        results = flat(*values)
+        return results if fit is None else fit(flat.out_tree, results)
+
     with timings.phase("trace"), outside_scopes():
         jaxpr, consts = stage_open(
-            flat,
+            fitted,
             avals,
             transform=call,
             name=function_name(function),
@@ -175,8 +191,8 @@ _traced: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDiction
 _tracing_lock = threading.Lock()
 
 
-def _cache_of(function: Callable[..., Any]) -> dict[Any, Any]:
-    """Return the traces of a function, shared by all jitted versions of it."""
+def traces_of(function: Callable[..., Any]) -> dict[Any, Any]:
+    """Return the traces of a function, shared by all that traces it."""
     try:
         with _tracing_lock:
             return _traced.setdefault(function, {})
@@ -221,7 +237,7 @@ class JitFunction(Generic[P, R]):
         self.inline = inline
         self.overrides = overrides
         self._simple = not options.has_static
-        self._traces = _cache_of(function)
+        self._traces = traces_of(function)
         self._programs: dict[Any, Any] = {}
         self._ready: dict[Any, Any] = {}
         self._one: dict[ShapedArray, Any] = {}

@@ -490,6 +490,16 @@ def test_bodies_are_traced_once():
     assert len(calls) == 2  # once to see that the carry keeps its type, once as a strong float
 
 
+def test_what_a_body_closes_over_is_not_kept():
+    cases = [
+        lambda x: lax.cond(x > 0, lambda: x * 2, lambda: x - 1),
+        lambda x: lax.scan(lambda c, t: (c * x + t, c), x, jnp.arange(3.0))[0],
+        lambda x: lax.while_loop(lambda v: v < x, lambda v: v + x, 0.0),
+    ]
+    with functrax.checking_leaks():
+        assert [float(functrax.jit(f)(1.0)) for f in cases] == [2.0, 4.0, 1.0]
+
+
 def test_print_parse_run():
     def f(x):
         y = lax.scan(lambda c, t: (c * t, c), x, jnp.arange(3.0))[0]

@@ -2,9 +2,8 @@
 another order.
 """
 
-import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,40 +12,16 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr
 from functrax.core.primitive import registry
-from functrax.core.trace import Tracer, Value, as_value, bind, state
-from functrax.core.types import ShapedArray
+from functrax.core.trace import Value, as_value, bind, state
+from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.primitives.convert import convert
-from functrax.primitives.rules import broadcast_to, reshape, scalar
-from functrax.runtime.compile import timings
+from functrax.primitives.rules import broadcast_to, expand_axis, reshape, scalar
 from functrax.transforms.calls import place_of
-from functrax.transforms.flat import FlatFunction, argument_names, function_name, shown
-from functrax.transforms.scope import outside_scopes
-from functrax.transforms.stage import stage_open
+from functrax.transforms.flat import as_array, function_name, path_of, shown
+from functrax.transforms.jit import Traced, trace_function, traces_of
 
-Fit = Callable[[FlatFunction, list[Value]], list[Value]]
-
-
-class Body(NamedTuple):
-    """A user's function as a program.
-
-    Attributes:
-        jaxpr: what it captured are its leading arguments.
-        consts: the captured values.
-        out_tree: the structure of its result.
-    """
-
-    jaxpr: Jaxpr
-    consts: list[Value]
-    out_tree: Any
-
-    @property
-    def is_live(self) -> bool:
-        """Whether what it captured still means something."""
-        return not any(isinstance(c, Tracer) and c.owner.ended for c in self.consts)
-
-
-_bodies: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+Fit = Callable[[Any, list[Value]], list[Value]]
 
 
 def trace_body(
@@ -56,7 +31,7 @@ def trace_body(
     in_avals: Sequence[ShapedArray],
     fit: Fit | None = None,
     key: Any = None,
-) -> Body:
+) -> Traced:
     """Trace a user's function of pytrees into a program, once for each signature.
 
     Args:
@@ -64,37 +39,16 @@ def trace_body(
         function: what the program computes.
         in_tree: the structure of ``(args, {})``.
         in_avals: the types of their leaves.
-        fit: changes or checks the results: ``(function, results) -> results``; `key` tells apart
-            what it does.
+        fit: see `trace_function`; `key` tells apart what it does.
         key: see `fit`.
-
-    Returns:
-        The program with what it captured, and the structure of its result.
     """
     cells = _cells(function)
     whole = (call, in_tree, tuple(in_avals), config.trace_key(), state.axes, key, *map(id, cells))
-    try:
-        cache = _bodies.setdefault(function, {})
-    except TypeError:  # not hashable, or not weakly referable
-        cache = {}
+    cache = traces_of(function)
     found = cache.get(whole)
     if found is not None and found[0].is_live:
         return found[0]
-    flat = FlatFunction(function, in_tree, call)
-
-    def run(*values: Value) -> list[Value]:
-        results = flat(*values)
-        return results if fit is None else fit(flat, results)
-
-    with timings.phase("trace"), outside_scopes():
-        jaxpr, consts = stage_open(
-            run,
-            in_avals,
-            transform=call,
-            name=function_name(function),
-            argument_names=lambda: argument_names(function, in_tree),
-        )
-    body = Body(jaxpr, consts, flat.out_tree)
+    body = trace_function(function, in_tree, in_avals, call=call, fit=fit)
     cache[whole] = body, cells  # the cells keep what the ids stand for
     return body
 
@@ -132,13 +86,80 @@ def operands_of(call: str, what: str, pytree: Any) -> tuple[list[Value], Any]:
     return values, structure
 
 
-def path_of(structure: Any, index: int) -> str:
-    """Return the path of one leaf of a structure, ``['w'][0]``; empty if it is the whole."""
-    placeholder = tree.unflatten(structure, list(range(structure.num_leaves)))
-    return tree.keystr(tree.leaves_with_path(placeholder)[index][0])
+def leading_sizes(
+    call: str, expected: str, values: Sequence[Value], structure: Any
+) -> dict[int, str]:
+    """Return the sizes of the first axes of xs, each with the path of an array that has it.
+
+    Raises:
+        ShapeError: if an array has no axes.
+    """
+    sizes: dict[int, str] = {}
+    for index, x in enumerate(values):
+        path = f"xs{path_of(structure, index)}"
+        if not x.aval.shape:
+            raise errors.ShapeError(call, expected, f"{x.aval!r} at {path}")
+        sizes.setdefault(x.aval.shape[0], path)
+    return sizes
+
+
+def sizes_with_names(sizes: dict[int, str]) -> str:
+    """Format what `leading_sizes` found, for a message."""
+    return ", ".join(f"{size} of {name}" for size, name in sizes.items())
+
+
+def stacked(call: str, rows: Sequence[Any]) -> Value:
+    """Join results of a loop that ran in Python along a new first axis."""
+    whole = [expand_axis(as_array(as_value(row, call)), 0) for row in rows]
+    return bind(registry["concatenate"], *whole, dimension=0)[0]
 
 
 # Carries ------------------------------------------------------------------------------------------
+
+
+def trace_carrying(
+    call: str,
+    what: str,
+    function: Callable[..., Any],
+    in_tree: Any,
+    structure: Any,
+    carry: Sequence[Value],
+    check: Callable[[Any], None],
+    before: Sequence[ShapedArray] = (),
+    after: Sequence[ShapedArray] = (),
+) -> tuple[Traced, list[Value]]:
+    """Trace a body at types of its carry that it keeps.
+
+    Args:
+        call: the user's function.
+        what: the carry's name in it.
+        function: the body, which returns the carry first.
+        in_tree: the structure of its ``(args, {})``.
+        structure: the carry's.
+        carry: the carry at the start.
+        check: raises if the structure of the body's result is wrong.
+        before: the types of the arguments before the carry.
+        after: the types of those after it.
+
+    Returns:
+        The body, and the carry converted to the types that it keeps.
+    """
+    count = len(carry)
+    types = [x.aval for x in carry]
+
+    def fit(out_tree: Any, results: list[Value]) -> list[Value]:
+        check(out_tree)
+        returned = [x.aval for x in results[:count]]
+        wanted = carried_types(call, what, function, structure, types, returned)
+        fitted = [converted(x, aval) for x, aval in zip(results, wanted, strict=False)]
+        return [*fitted, *results[count:]]
+
+    while True:
+        body = trace_body(call, function, in_tree, [*before, *types, *after], fit, key="carry")
+        wanted = list(body.jaxpr.out_avals[:count])
+        if wanted == types:
+            return body, [converted(x, aval) for x, aval in zip(carry, types, strict=True)]
+        types[:] = wanted
 
 
 def carried_types(
@@ -257,6 +278,11 @@ def physical(aval: ShapedArray) -> ShapedArray:
 # Lanes of a mapped axis ---------------------------------------------------------------------------
 
 
+def int32(value: int) -> Literal:
+    """Return an index or a count as it stands in programs of loops."""
+    return scalar(value, np.dtype(np.int32))
+
+
 def spread(flags: Value, shape: tuple[int, ...]) -> Value:
     """Stretch one flag or index per lane over a shape whose first axis are the lanes."""
     return broadcast_to(reshape(flags, (shape[0], *[1] * (len(shape) - 1))), shape)
@@ -271,8 +297,7 @@ def of_lanes(x: Value, flags: Value) -> Value:
     shape = x.aval.shape
     if not shape[0]:
         return x
-    index = np.dtype(np.int32)
-    (first,) = bind(registry["argmax"], flags, axes=(0,), index_dtype=index)
-    starts = [first, *[scalar(0, index)] * (len(shape) - 1)]
+    (first,) = bind(registry["argmax"], flags, axes=(0,), index_dtype=np.dtype(np.int32))
+    starts = [first, *[int32(0)] * (len(shape) - 1)]
     (row,) = bind(registry["dynamic_slice"], x, *starts, slice_sizes=(1, *shape[1:]))
     return bind(registry["select_n"], spread(flags, shape), broadcast_to(row, shape), x)[0]

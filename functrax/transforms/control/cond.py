@@ -18,15 +18,15 @@ from functrax.primitives.rules import (
 )
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
-    Body,
     converted,
     joined_type,
     operands_of,
     path_of,
     trace_body,
 )
-from functrax.transforms.control.cond_rules import Branches, cond_p, merged
-from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
+from functrax.transforms.control.cond_rules import cond_p, merged
+from functrax.transforms.flat import as_array, check_callable, function_name
+from functrax.transforms.jit import Traced
 
 
 def switch(
@@ -138,7 +138,7 @@ def _choose(
     bodies = [trace_body(call, function, in_tree, avals) for function in functions]
     types = _common_types(call, functions, bodies)
 
-    def fit(_: FlatFunction, results: list[Value]) -> list[Value]:
+    def fit(_: Any, results: list[Value]) -> list[Value]:
         return [converted(x, aval) for x, aval in zip(results, types, strict=True)]
 
     fitted = [
@@ -147,23 +147,13 @@ def _choose(
         else trace_body(call, function, in_tree, avals, fit, key=types)
         for function, body in zip(functions, bodies, strict=True)
     ]
-    key = tuple((body.jaxpr, tuple(map(id, body.consts))) for body in fitted)
-    found = _together.get(key)
-    if found is None:
-        if len(_together) > 1024:
-            _together.clear()
-        found = _together[key] = merged([(body.jaxpr, body.consts) for body in fitted])
-    branches, consts = found
+    branches, consts = merged([(body.jaxpr, body.consts) for body in fitted])
     results = bind(cond_p, index, *consts, *values, branches=branches)
     return bodies[0].out_tree.unflatten(results)
 
 
-_together: dict[Any, tuple[Branches, list[Value]]] = {}
-"""Branches with the same leading arguments, by their programs and captured values."""
-
-
 def _common_types(
-    call: str, functions: Sequence[Callable[..., Any]], bodies: Sequence[Body]
+    call: str, functions: Sequence[Callable[..., Any]], bodies: Sequence[Traced]
 ) -> tuple[ShapedArray, ...]:
     """Return the types of the results; weak ones give way.
 

@@ -14,7 +14,7 @@ from functrax import errors
 from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, bind, current
-from functrax.core.types import Literal, ShapedArray, short_types
+from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.clamp import clamp
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import (
@@ -22,11 +22,11 @@ from functrax.primitives.rules import (
     Tangent,
     is_linear,
     move_batch_axis,
-    scalar,
     zeros,
 )
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
+    int32,
     of_lanes,
     spread,
 )
@@ -53,17 +53,33 @@ def merged(
     programs: Sequence[tuple[Jaxpr, Sequence[Value]]],
 ) -> tuple[Branches, list[Value]]:
     """Give programs that captured different values the same leading arguments: all of these."""
-    values: dict[int, tuple[Value, int]] = {}
+    places: dict[int, int] = {}
+    values: list[Value] = []
     for _, consts in programs:
         for value in consts:
-            values.setdefault(id(value), (value, len(values)))
-    merged: list[Jaxpr] = []
-    for jaxpr, consts in programs:
-        own = {values[id(c)][1]: v for c, v in zip(consts, jaxpr.invars, strict=False)}
-        extra = [own.get(i) or Var(value.aval) for value, i in values.values()]
-        invars = (*extra, *jaxpr.invars[len(consts) :])
-        merged.append(Jaxpr((), invars, jaxpr.outvars, jaxpr.eqns, jaxpr.name))
-    return tuple(merged), [value for value, _ in values.values()]
+            if places.setdefault(id(value), len(values)) == len(values):
+                values.append(value)
+    branches = _with_arguments(
+        tuple(jaxpr for jaxpr, _ in programs),
+        tuple(tuple(places[id(c)] for c in consts) for _, consts in programs),
+        tuple(value.aval for value in values),
+    )
+    return branches, values
+
+
+@lru_cache(maxsize=4096)
+def _with_arguments(
+    branches: Branches, places: tuple[tuple[int, ...], ...], avals: tuple[ShapedArray, ...]
+) -> Branches:
+    """Return branches with common leading arguments, where their own ones are at `places`."""
+    found: list[Jaxpr] = []
+    for jaxpr, own in zip(branches, places, strict=True):
+        leading = [Var(aval) for aval in avals]
+        for var, place in zip(jaxpr.invars, own, strict=False):
+            leading[place] = var
+        invars = (*leading, *jaxpr.invars[len(own) :])
+        found.append(Jaxpr((), invars, jaxpr.outvars, jaxpr.eqns, jaxpr.name))
+    return tuple(found)
 
 
 # Forward mode -------------------------------------------------------------------------------------
@@ -265,10 +281,10 @@ def _batch(
         for x, d in zip(arguments, dims[1:], strict=True)
     ]
     places = tuple(None if d is None else 0 for d in dims[1:])
-    index = clamp(_int(0), index, _int(len(branches) - 1))
+    index = clamp(int32(0), index, int32(len(branches) - 1))
     chosen: list[list[Value]] = []
     for number, branch in enumerate(branches):
-        takes = bind(registry["eq"], index, _int(number))[0]
+        takes = bind(registry["eq"], index, int32(number))[0]
         (mapped,), consts, _ = _batched((branch,), axis, places, True)
         if axis.name is not None and axis.name in branch.axis_names:
             chosen.append(eval_jaxpr(mapped, (), *consts, *moved))  # collectives need all lanes
@@ -281,10 +297,6 @@ def _batch(
         which = spread(index, shape)
         results.append(bind(registry["select_n"], _as_selector(which, len(column)), *column)[0])
     return results, [0] * len(results)
-
-
-def _int(value: int) -> Literal:
-    return scalar(value, np.dtype(np.int32))
 
 
 def _as_selector(index: Value, cases: int) -> Value:

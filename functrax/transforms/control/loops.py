@@ -11,23 +11,24 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, registry
-from functrax.core.trace import Tracer, Value, as_value, bind
+from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import reshape
 from functrax.primitives.shape import canonical_axis
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
-    carried_types,
     check_structure,
-    converted,
+    leading_sizes,
     operands_of,
-    path_of,
+    sizes_with_names,
+    stacked,
     trace_body,
+    trace_carrying,
 )
 from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.control.while_loop import while_p
-from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
+from functrax.transforms.flat import as_array, check_callable, function_name
 from functrax.transforms.stage import stage_open
 
 
@@ -72,7 +73,7 @@ def fori_loop(
     """
     check_callable(body_fun, "fori_loop")
     first, end = _bound("lower", lower), _bound("upper", upper)
-    static = not isinstance(lower, Tracer) and type(first) is Literal and type(end) is Literal
+    static = type(first) is Literal and type(end) is Literal
     if config.disable_jit:
         val = init_val
         for i in range(int(lower), int(upper)):
@@ -88,21 +89,12 @@ def fori_loop(
     counter = ShapedArray((), dtype, weak)
     carry, structure = operands_of("fori_loop", "init_val", init_val)
     in_tree = tree.structure(((0, init_val), {}))
-    types = [x.aval for x in carry]
-
-    def fit(flat: FlatFunction, results: list[Value]) -> list[Value]:
-        check_structure("fori_loop", body_fun, "a value", structure, flat.out_tree)
-        after = [x.aval for x in results]
-        wanted = carried_types("fori_loop", "the value", body_fun, structure, types, after)
-        return [converted(x, aval) for x, aval in zip(results, wanted, strict=True)]
-
-    while True:
-        body = trace_body("fori_loop", body_fun, in_tree, [counter, *types], fit, key="fori")
-        wanted = list(body.jaxpr.out_avals)
-        if wanted == types:
-            break
-        types[:] = wanted
-    carry = [converted(x, aval) for x, aval in zip(carry, types, strict=True)]
+    check = lambda out_tree: check_structure(  # noqa: E731
+        "fori_loop", body_fun, "a value", structure, out_tree
+    )
+    body, carry = trace_carrying(
+        "fori_loop", "the value", body_fun, in_tree, structure, carry, check, before=[counter]
+    )
     start = [convert(first, dtype, weak), *carry]
     step = _counting(body.jaxpr, len(body.consts))
     if static:
@@ -184,12 +176,12 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     """
     check_callable(f, "map")
     values, structure = operands_of("map", "xs", xs)
-    length = _leading("map", values, structure)
+    length = _leading(values, structure)
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise errors.ArgumentError("map", "batch_size as a positive int or None", repr(batch_size))
     if config.disable_jit and length:
         rows = [f(structure.unflatten([as_array(x)[i] for x in values])) for i in range(length)]
-        return tree.map(lambda *parts: _joined([as_value(p, "map") for p in parts]), *rows)
+        return tree.map(lambda *parts: stacked("map", parts), *rows)
     in_tree = tree.structure(((xs,), {}))
     slices = [x.aval.update(shape=x.aval.shape[1:]) for x in values]
     body = trace_body("map", f, in_tree, slices)
@@ -216,21 +208,16 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     return body.out_tree.unflatten(joined)
 
 
-def _leading(call: str, values: Sequence[Value], structure: Any) -> int:
+def _leading(values: Sequence[Value], structure: Any) -> int:
     """Return the one leading size of arrays.
 
     Raises:
         ArgumentError: if they have none, or several.
     """
-    sizes: dict[int, str] = {}
-    for index, x in enumerate(values):
-        path = f"xs{path_of(structure, index)}"
-        if not x.aval.shape:
-            raise errors.ShapeError(call, "xs with a leading axis", f"{x.aval!r} at {path}")
-        sizes.setdefault(x.aval.shape[0], path)
+    sizes = leading_sizes("map", "xs with a leading axis", values, structure)
     if len(sizes) != 1:
-        got = ", ".join(f"{size} of {name}" for size, name in sizes.items()) or "no arrays"
-        raise errors.ArgumentError(call, "xs with one leading size", got)
+        got = sizes_with_names(sizes) or "no arrays"
+        raise errors.ArgumentError("map", "xs with one leading size", got)
     return next(iter(sizes))
 
 
@@ -247,11 +234,6 @@ def _mapped(
 def _vectorized(jaxpr: Jaxpr, num_consts: int, size: int) -> tuple[Jaxpr, list[Value]]:
     dims = (None,) * num_consts + (0,) * (len(jaxpr.invars) - num_consts)
     return batch_jaxpr(jaxpr, BatchAxis(size), dims, (True,) * len(jaxpr.outvars))[:2]
-
-
-def _joined(rows: Sequence[Value]) -> Value:
-    whole = [reshape(as_array(row), (1, *row.aval.shape)) for row in rows]
-    return bind(registry["concatenate"], *whole, dimension=0)[0]
 
 
 def _cut(x: Value, start: int, stop: int, axis: int = 0, stride: int = 1) -> Value:

@@ -6,23 +6,17 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.config import config
-from functrax.core.primitive import registry
-from functrax.core.trace import Value, as_value, bind
-from functrax.primitives.rules import (
-    expand_axis,
-)
+from functrax.core.trace import Value, bind
 from functrax.transforms.control.bodies import (
-    carried_types,
     check_structure,
-    converted,
+    leading_sizes,
     operands_of,
-    path_of,
-    trace_body,
+    sizes_with_names,
+    stacked,
+    trace_carrying,
 )
 from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.flat import (
-    FlatFunction,
-    as_array,
     check_callable,
     function_name,
     shown,
@@ -75,22 +69,10 @@ def scan(
     if config.disable_jit and steps:
         return _unrolled(f, init, x_values, x_tree, steps, reverse)
     in_tree = tree.structure(((init, xs), {}))
-    types = [x.aval for x in carry]
-
-    def fit(flat: FlatFunction, results: list[Value]) -> list[Value]:
-        _check_pair(f, flat.out_tree, carry_tree)
-        after = [x.aval for x in results[: len(carry)]]
-        wanted = carried_types("scan", "the carry", f, carry_tree, types, after)
-        fitted = [converted(x, aval) for x, aval in zip(results, wanted, strict=False)]
-        return [*fitted, *results[len(carry) :]]
-
-    while True:
-        body = trace_body("scan", f, in_tree, [*types, *slices], fit, key="scan")
-        wanted = list(body.jaxpr.out_avals[: len(carry)])
-        if wanted == types:
-            break
-        types[:] = wanted
-    carry = [converted(x, aval) for x, aval in zip(carry, types, strict=True)]
+    check = lambda out_tree: _check_pair(f, out_tree, carry_tree)  # noqa: E731
+    body, carry = trace_carrying(
+        "scan", "the carry", f, in_tree, carry_tree, carry, check, after=slices
+    )
     results = bind(
         scan_p,
         *body.consts,
@@ -112,21 +94,14 @@ def _length(xs: Sequence[Value], structure: Any, length: int | None) -> int:
     Raises:
         ArgumentError: if it is not known, or not one.
     """
-    sizes: dict[int, str] = {}
-    for index, x in enumerate(xs):
-        path = f"xs{path_of(structure, index)}"
-        if not x.aval.shape:
-            raise errors.ShapeError(
-                "scan", "xs with a leading axis to loop over", f"{x.aval!r} at {path}"
-            )
-        sizes.setdefault(x.aval.shape[0], path)
+    sizes = leading_sizes("scan", "xs with a leading axis to loop over", xs, structure)
     if length is not None:
         try:
             sizes.setdefault(length.__index__(), "length")
         except AttributeError:
             raise errors.ArgumentError("scan", "length as an int", shown(length)) from None
     if len(sizes) > 1:
-        got = ", ".join(f"{size} of {name}" for size, name in sizes.items())
+        got = sizes_with_names(sizes)
         raise errors.ArgumentError("scan", "one leading size in all xs, and as length", got)
     if not sizes:
         raise errors.ArgumentError("scan", "xs with at least one array, or a length", "neither")
@@ -163,9 +138,4 @@ def _unrolled(
         results.append(y)
     if reverse:
         results.reverse()
-    return carry, tree.map(_stacked, *results)
-
-
-def _stacked(*rows: Any) -> Any:
-    values = [as_array(as_value(row, "scan")) for row in rows]
-    return bind(registry["concatenate"], *[expand_axis(x, 0) for x in values], dimension=0)[0]
+    return carry, tree.map(lambda *rows: stacked("scan", rows), *results)

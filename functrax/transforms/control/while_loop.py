@@ -18,13 +18,12 @@ from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare, registry
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.convert import convert
-from functrax.primitives.rules import Dim, Tangent, move_batch_axis, scalar, zeros
+from functrax.primitives.rules import Dim, Tangent, move_batch_axis, zeros
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
-    carried_types,
     check_structure,
-    converted,
+    int32,
     of_lanes,
     operands_of,
     physical,
@@ -32,13 +31,12 @@ from functrax.transforms.control.bodies import (
     split_at,
     spread,
     trace_body,
+    trace_carrying,
 )
 from functrax.transforms.control.while_reverse import partial_while
-from functrax.transforms.flat import FlatFunction, check_callable, function_name
+from functrax.transforms.flat import check_callable, function_name
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.stage import stage_open
-
-_BOOL = ShapedArray((), np.dtype(bool))
 
 
 def _abstract_eval(
@@ -266,26 +264,18 @@ def while_loop(
         return _in_python(cond_fun, body_fun, init_val, max_steps)
     carry, structure = operands_of("while_loop", "init_val", init_val)
     in_tree = tree.structure(((init_val,), {}))
+    structured = lambda out_tree: check_structure(  # noqa: E731
+        "while_loop", body_fun, "a carry", structure, out_tree
+    )
+    body, carry = trace_carrying(
+        "while_loop", "the carry", body_fun, in_tree, structure, carry, structured
+    )
     types = [x.aval for x in carry]
-
-    def fit(flat: FlatFunction, results: list[Value]) -> list[Value]:
-        check_structure("while_loop", body_fun, "a carry", structure, flat.out_tree)
-        after = [x.aval for x in results]
-        wanted = carried_types("while_loop", "the carry", body_fun, structure, types, after)
-        return [converted(x, aval) for x, aval in zip(results, wanted, strict=True)]
-
-    while True:
-        body = trace_body("while_loop", body_fun, in_tree, types, fit, key="carry")
-        wanted = list(body.jaxpr.out_avals)
-        if wanted == types:
-            break
-        types[:] = wanted
     cond = trace_body("while_loop", cond_fun, in_tree, types, _truth(cond_fun), key="truth")
-    carry = [converted(x, aval) for x, aval in zip(carry, types, strict=True)]
     check, step, count = cond.jaxpr, body.jaxpr, len(cond.consts)
     if max_steps is not None:
         check, step = _bounded(check, step, count, max_steps)
-        carry = [scalar(0, np.dtype(np.int32)), *carry]
+        carry = [int32(0), *carry]
     results = bind(
         while_p,
         *cond.consts,
@@ -304,21 +294,20 @@ def _bounded(cond: Jaxpr, body: Jaxpr, num_cond_consts: int, max_steps: int) -> 
     """Return condition and body of the loop that counts its steps and ends after the last."""
     count = len(cond.invars) - num_cond_consts
     consts = len(body.invars) - count
-    int32 = np.dtype(np.int32)
 
     def running(*values: Value) -> list[Value]:
         own, (steps, *carry) = split_at(values, num_cond_consts)
         (goes_on,) = eval_jaxpr(cond, (), *own, *carry)
-        (more,) = bind(registry["lt"], steps, scalar(max_steps, int32))
+        (more,) = bind(registry["lt"], steps, int32(max_steps))
         return [bind(registry["and"], goes_on, more)[0]]
 
     def step(*values: Value) -> list[Value]:
         own, (steps, *carry) = split_at(values, consts)
-        (after,) = bind(registry["add"], steps, scalar(1, int32))
+        (after,) = bind(registry["add"], steps, int32(1))
         return [after, *eval_jaxpr(body, (), *own, *carry)]
 
     def counted(avals: Sequence[ShapedArray], place: int) -> list[ShapedArray]:
-        return [*avals[:place], ShapedArray((), int32), *avals[place:]]
+        return [*avals[:place], int32(0).aval, *avals[place:]]
 
     check, _ = stage_open(running, counted(cond.in_avals, num_cond_consts), name=cond.name)
     result, _ = stage_open(step, counted(body.in_avals, consts), name=body.name)
@@ -326,7 +315,7 @@ def _bounded(cond: Jaxpr, body: Jaxpr, num_cond_consts: int, max_steps: int) -> 
 
 
 def _truth(cond_fun: Callable[..., Any]) -> Any:
-    def fit(_: FlatFunction, results: list[Value]) -> list[Value]:
+    def fit(_: Any, results: list[Value]) -> list[Value]:
         if len(results) != 1 or results[0].aval.shape or dtypes.is_inexact(results[0].aval.dtype):
             raise errors.ShapeError(
                 "while_loop",

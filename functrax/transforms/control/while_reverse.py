@@ -27,11 +27,15 @@ from functrax.primitives.rules import (
     expand_axis,
     is_linear,
     reshape,
-    scalar,
     zeros,
 )
 from functrax.transforms.batch import batch_flat
-from functrax.transforms.control.bodies import reordered, split_at, where
+from functrax.transforms.control.bodies import (
+    int32,
+    reordered,
+    split_at,
+    where,
+)
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr, record_flat
 from functrax.transforms.stage import stage_open
@@ -42,10 +46,6 @@ PLACES = 32
 way back, one for each time that a number of steps below 2**32 can be halved."""
 
 _INT = np.dtype(np.int32)
-
-
-def _int(value: int) -> Value:
-    return scalar(value, _INT)
 
 
 def _apply(name: str, *operands: Value) -> Value:
@@ -75,6 +75,15 @@ def _loop(
 
 
 @lru_cache(maxsize=4096)
+def _known_step(body: Jaxpr, carry_unknown: tuple[bool, ...], unknown: tuple[bool, ...]) -> Any:
+    """Return the step of the known carry, with what it captured, and which results are unknown."""
+    known, captured, _, out_u, _ = partial_eval_jaxpr(body, unknown, carry_unknown)
+    count = out_u.count(False)
+    step, _ = dce(known, [i < count for i in range(len(known.outvars))])
+    return step, captured, out_u
+
+
+@lru_cache(maxsize=4096)
 def _parts(
     cond: Jaxpr, body: Jaxpr, num_cond_consts: int, unknown: tuple[bool, ...]
 ) -> tuple[tuple[bool, ...], Jaxpr, list[Value]] | None:
@@ -86,15 +95,13 @@ def _parts(
     consts = len(body.invars) - carry
     consts_u, carry_u = unknown[:consts], unknown[consts:]
     while True:
-        known, captured, _, out_u, _ = partial_eval_jaxpr(body, (*consts_u, *carry_u), carry_u)
+        step, captured, out_u = _known_step(body, carry_u, (*consts_u, *carry_u))
         if out_u == carry_u:
             break
         carry_u = tuple(a or b for a, b in zip(carry_u, out_u, strict=True))
     used = dce(cond)[1][num_cond_consts:]
     if any(u and is_used for u, is_used in zip(carry_u, used, strict=True)):
         return None
-    count = carry_u.count(False)
-    step, _ = dce(known, [i < count for i in range(len(known.outvars))])
     return carry_u, step, captured
 
 
@@ -163,15 +170,15 @@ def _keeping(
         carry, kept = values[:count], list(values[count:])
         if max_steps is None:
             stride, *kept = _make_room(steps, stride, kept)
-            fits = _apply("eq", _apply("rem", steps, stride), _int(0))
-            place = bind(registry["select_n"], fits, _int(places), _apply("div", steps, stride))[0]
+            fits = _apply("eq", _apply("rem", steps, stride), int32(0))
+            place = bind(registry["select_n"], fits, int32(places), _apply("div", steps, stride))[0]
         else:
             place = steps
         kept = [_written(k, x, place) for k, x in zip(kept, carry, strict=True)]
-        return [_apply("add", steps, _int(1)), stride, *following(*carry), *kept]
+        return [_apply("add", steps, int32(1)), stride, *following(*carry), *kept]
 
     steps, stride, *rest = _loop(
-        goes_on, step, [_int(0), _int(1), *known, *empty], max_steps=max_steps
+        goes_on, step, [int32(0), int32(1), *known, *empty], max_steps=max_steps
     )
     return list(rest[:count]), steps, stride, list(rest[count:])
 
@@ -180,10 +187,10 @@ def _make_room(steps: Value, stride: Value, kept: Sequence[Value]) -> list[Value
     """Forget every other kept carry if this step has no place; a loop that runs once, or not."""
 
     def full(stride: Value, *_: Value) -> Value:
-        return _apply("ge", _apply("div", steps, stride), _int(PLACES))
+        return _apply("ge", _apply("div", steps, stride), int32(PLACES))
 
     def halve(stride: Value, *kept: Value) -> list[Value]:
-        return [_apply("mul", stride, _int(2)), *map(_every_other, kept)]
+        return [_apply("mul", stride, int32(2)), *map(_every_other, kept)]
 
     return _loop(full, halve, [stride, *kept])
 
@@ -202,13 +209,13 @@ def _every_other(x: Value) -> Value:
 
 
 def _written(kept: Value, x: Value, place: Value) -> Value:
-    starts = [place, *[_int(0)] * x.aval.ndim]
+    starts = [place, *[int32(0)] * x.aval.ndim]
     return bind(registry["dynamic_update_slice"], kept, expand_axis(x, 0), *starts)[0]
 
 
 def _read(kept: Value, place: Value) -> Value:
     shape = kept.aval.shape[1:]
-    starts = [place, *[_int(0)] * len(shape)]
+    starts = [place, *[int32(0)] * len(shape)]
     (row,) = bind(registry["dynamic_slice"], kept, *starts, slice_sizes=(1, *shape))
     return reshape(row, shape)
 
@@ -235,7 +242,7 @@ def _abstract_eval(
 def _forward(*operands: Value, body: Jaxpr, carry_unknown: tuple[bool, ...], **_: Any) -> Any:
     """Run the steps again, with the unknown carry beside the known one."""
     consts, steps, _, kept, rest = _split(operands, body, carry_unknown)
-    start = [_read(k, _int(0)) for k in kept]
+    start = [_read(k, int32(0)) for k in kept]
     given, other = iter(start), iter(rest)
     carry = [next(other) if u else next(given) for u in carry_unknown]
 
@@ -243,9 +250,9 @@ def _forward(*operands: Value, body: Jaxpr, carry_unknown: tuple[bool, ...], **_
         return _apply("lt", i, steps)
 
     def step(i: Value, *values: Value) -> list[Value]:
-        return [_apply("add", i, _int(1)), *eval_jaxpr(body, (), *consts, *values)]
+        return [_apply("add", i, int32(1)), *eval_jaxpr(body, (), *consts, *values)]
 
-    _, *results = _loop(running, step, [_int(0), *carry])
+    _, *results = _loop(running, step, [int32(0), *carry])
     return [x for x, u in zip(results, carry_unknown, strict=True) if u]
 
 
@@ -305,17 +312,11 @@ class _Pull:
         consts: Sequence[Any],
         linear: Sequence[bool],
     ) -> None:
-        self.consts = consts
-        self.linear = linear
-        self.unknown = (*linear, *carry_unknown)
-        self.rest, _ = dce(body, carry_unknown)
-        order = [*where([not u for u in self.unknown]), *where(self.unknown)]
-        self.ordered = reordered(self.rest, order)
-        known, captured, _, out_u, _ = partial_eval_jaxpr(body, self.unknown, carry_unknown)
-        count = out_u.count(False)
-        self.step, _ = dce(known, [i < count for i in range(len(known.outvars))])
+        unknown = (*linear, *carry_unknown)
+        rest, _ = dce(body, carry_unknown)
+        self.ordered = reordered(rest, [*where([not u for u in unknown]), *where(unknown)])
+        self.step, self.captured, _ = _known_step(body, carry_unknown, unknown)
         self.own = [x for x, is_l in zip(consts, linear, strict=True) if not is_l]
-        self.captured = captured
         self.num_sums = sum(linear)
 
     def following(self, carry: Sequence[Value]) -> list[Value]:
@@ -343,7 +344,7 @@ class _Pull:
 
 
 def _goes_back(i: Value, *_: Value) -> Value:
-    return _apply("ge", i, _int(0))
+    return _apply("ge", i, int32(0))
 
 
 def _from_all(
@@ -353,9 +354,9 @@ def _from_all(
 
     def back(i: Value, *values: Value) -> list[Value]:
         carry = [_read(k, i) for k in kept]
-        return [_apply("sub", i, _int(1)), *pull.back(carry, values)]
+        return [_apply("sub", i, int32(1)), *pull.back(carry, values)]
 
-    last = _apply("sub", steps, _int(1))
+    last = _apply("sub", steps, int32(1))
     return _loop(_goes_back, back, [last, *start], max_steps=max_steps)[1:]
 
 
@@ -367,22 +368,22 @@ def _from_some(
     (counted,) = bind(registry["iota"], dtype=_INT, shape=shape, dimension=0)
     numbers = _apply("mul", counted, broadcast_to(stride, shape))
     stack = [bind(registry["concatenate"], k, zeros(_longer(k.aval)), dimension=0)[0] for k in kept]
-    last = _apply("sub", steps, _int(1))
+    last = _apply("sub", steps, int32(1))
     # The carry of step j * stride is at place j.
-    top = _apply("max", _apply("div", last, stride), _int(0))
+    top = _apply("max", _apply("div", last, stride), int32(0))
     count = len(kept)
 
     def back(i: Value, top: Value, numbers: Value, *values: Value) -> list[Value]:
         stack, sums = values[:count], values[count:]
         top = _loop(
             lambda t: _apply("gt", _read(numbers, t), i),
-            lambda t: [_apply("sub", t, _int(1))],
+            lambda t: [_apply("sub", t, int32(1))],
             [top],
         )[0]
         top, numbers, *stack = _descend(pull, i, top, numbers, stack)
         carry = [_read(k, top) for k in stack]
         after = pull.back(carry, sums)
-        return [_apply("sub", i, _int(1)), top, numbers, *stack, *after]
+        return [_apply("sub", i, int32(1)), top, numbers, *stack, *after]
 
     results = _loop(_goes_back, back, [last, top, numbers, *stack, *start])
     return results[3 + count :]
@@ -402,15 +403,15 @@ def _descend(
 
     def push(top: Value, numbers: Value, *stack: Value) -> list[Value]:
         here = _read(numbers, top)
-        half = _apply("div", _apply("add", _apply("sub", i, here), _int(1)), _int(2))
+        half = _apply("div", _apply("add", _apply("sub", i, here), int32(1)), int32(2))
         target = _apply("add", here, half)
         carry = [_read(k, top) for k in stack]
         _, *carry = _loop(
             lambda j, *_: _apply("lt", j, target),
-            lambda j, *values: [_apply("add", j, _int(1)), *pull.following(values)],
+            lambda j, *values: [_apply("add", j, int32(1)), *pull.following(values)],
             [here, *carry],
         )
-        top = _apply("add", top, _int(1))
+        top = _apply("add", top, int32(1))
         return [
             top,
             _written(numbers, target, top),
