@@ -5,7 +5,8 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.trace import Array, Value, bind
+from functrax.core.config import config
+from functrax.core.trace import Array, Value, bind, state
 from functrax.core.types import short_types
 from functrax.numpy.joining import stack, unstack
 from functrax.numpy.manipulation import moveaxis, ravel
@@ -16,6 +17,8 @@ from functrax.primitives.dot import dot_general_p
 from functrax.primitives.precision import canonical_precision
 from functrax.primitives.rules import reshape, transpose_axes
 from functrax.primitives.shape import canonical_axis
+from functrax.runtime.array import DeviceArray
+from functrax.runtime.dispatch import evaluate
 
 Axes = tuple[int, ...]
 
@@ -153,8 +156,26 @@ def _misfit(call: str, a: Value, b: Value) -> errors.ShapeError:
     )
 
 
+_PRODUCT = {
+    "dimension_numbers": (((1,), (0,)), ((), ())),
+    "precision": None,
+    "preferred_element_type": None,
+}
+
+
 def matmul_operator(self: Any, other: Any) -> Any:
     """Return ``self @ other``."""
+    if type(self) is type(other) is DeviceArray and state.trace is None:
+        left, right = self.aval, other.aval
+        if (
+            left.ndim == right.ndim == 2
+            and left.dtype is right.dtype
+            and not left.weak_type
+            and not right.weak_type
+            and left.shape[1] == right.shape[0]
+            and config.default_matmul_precision is None
+        ):  # what `matmul` comes to, without its frames: see ADR 0010
+            return evaluate(dot_general_p, (self, other), _PRODUCT)[0]
     if mixes(other):
         return matmul(self, other)
     return NotImplemented

@@ -9,6 +9,7 @@ from math import copysign
 from typing import Any
 
 from functrax.core import dtypes
+from functrax.core.config import config
 from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind, state
 from functrax.core.types import ShapedArray
@@ -23,8 +24,10 @@ from functrax.numpy.operands import (
     refuse_keys,
     two_operands,
 )
+from functrax.runtime.array import DeviceArray
 from functrax.runtime.dispatch import evaluate
 from functrax.transforms.fuse import fuse
+from functrax.xla.failure import RUNTIME_ERRORS
 
 Unary = Callable[[Any], Array]
 _CONTAINERS = (list, tuple, set, dict)
@@ -92,10 +95,17 @@ def unary(
     fused = fuse(general)
 
     def function(x: Any, /) -> Array:
+        if state.trace is None:  # what `evaluate` does, without its frame: see ADR 0010
+            try:
+                device = x.device
+                if x.committed or (device.is_default and config.default_device is None):
+                    execute, handlers, out_types = device.programs[primitive, (x.aval,)]
+                    buffer = execute([x.buffer]).consume_with_handlers(handlers)[0]
+                    return DeviceArray(out_types[0], buffer, device, x.committed)
+            except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
+                pass  # a first call, or not an array
         aval = getattr(x, "aval", None)
         if type(aval) is ShapedArray and aval.dtype in direct:
-            if state.trace is None:  # what `bind` does, without its frame: see ADR 0010
-                return evaluate(primitive, (x,), {})[0]
             return bind(primitive, x)[0]
         x = numeric(x, name)
         return fused(x) if to_float and x.aval.dtype not in direct else general(x)

@@ -1,7 +1,8 @@
 """A traced program ready to run: compiled once per device, arguments checked, results wrapped."""
 
+import operator
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from functrax import errors
@@ -22,7 +23,7 @@ class Ready(NamedTuple):
     Attributes:
         execute, handlers: start it, and make raw buffers of its results.
         constants: the buffers of captured values, which come first.
-        kept: which arguments are passed, or None for all.
+        kept: picks the arguments that are passed out of all, or None for all.
         device: where it runs.
         out_types: the types of its results.
     """
@@ -30,7 +31,7 @@ class Ready(NamedTuple):
     execute: Any
     handlers: list[Any]
     constants: list[Any]
-    kept: list[int] | None
+    kept: Callable[[Any], Any] | None
     device: Device
     out_types: tuple[ShapedArray, ...]
 
@@ -38,6 +39,14 @@ class Ready(NamedTuple):
     def takes_one(self) -> bool:
         """Whether it takes the buffer of its one argument, and nothing else."""
         return self.kept is None and not self.constants
+
+
+def _picker(positions: Sequence[int]) -> Callable[[Any], Any]:
+    """Return a function that picks items of a list, without a Python frame (ADR 0010)."""
+    if len(positions) > 1:
+        return operator.itemgetter(*positions)
+    first = positions[0] if positions else 0
+    return operator.itemgetter(slice(first, first + len(positions)))
 
 
 class Program:
@@ -110,7 +119,7 @@ class Program:
             executable.execute,
             executable.handlers,
             self.constants[device],
-            self.kept,
+            None if self.kept is None else _picker(self.kept),
             device,
             self.out_types,
         )

@@ -263,7 +263,7 @@ class JitFunction(Generic[P, R]):
                     leaves, in_tree = tree.flatten((args, kwargs))
                     found = self._ready[in_tree, config.key, *map(get_aval, leaves)]
                 (execute, handlers, constants, kept, device, out_types), unflatten = found
-                passed = leaves if kept is None else [leaves[i] for i in kept]
+                passed = leaves if kept is None else kept(leaves)
                 buffers = list(map(get_buffer, passed))
                 results = execute(constants + buffers).consume_with_handlers(handlers)
                 if unflatten is None:
