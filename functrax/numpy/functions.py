@@ -12,6 +12,7 @@ from functrax.numpy.arithmetic import choose
 from functrax.numpy.operands import cast, inexact, number, numeric, refuse_out, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
+from functrax.primitives import rounding
 from functrax.primitives.rules import broadcast_to, scalar
 from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
@@ -59,7 +60,12 @@ cbrt = _function("cbrt", lax.cbrt_p, "Return the cube root.")
 
 @fuse
 def _scaled_log(x: Value, *, base: float) -> Value:
-    return lax.div(lax.log(x), scalar(math.log(base), x.aval.dtype))
+    logarithm = lax.log(x)
+    if dtypes.is_complex(x.aval.dtype):  # complex division makes NaN of infinities
+        real, imag = lax.real(logarithm), lax.imag(logarithm)
+        scale = number(math.log(base), real.aval.dtype)
+        return lax.complex(lax.div(real, scale), lax.div(imag, scale))
+    return lax.div(logarithm, number(math.log(base), x.aval.dtype))
 
 
 def log2(x: Any, /) -> Array:
@@ -152,11 +158,24 @@ radians, degrees = deg2rad, rad2deg
 @fuse
 def _sinc(x: Value) -> Value:
     zero = lax.eq(x, number(0, x.aval.dtype))
-    angle = lax.mul(number(math.pi, x.aval.dtype), x)
+    pi = number(math.pi, x.aval.dtype)
+    angle = lax.mul(pi, x)
     safe = choose(zero, number(1, x.aval.dtype), angle)
     # 1 - angle**2/6 at 0 keeps the first and second derivative.
     near = lax.sub(number(1, x.aval.dtype), lax.mul(lax.square(angle), number(1 / 6, x.aval.dtype)))
-    return choose(zero, near, lax.div(lax.sin(safe), safe))
+    return choose(zero, near, lax.div(_sin_pi(x, safe), safe))
+
+
+def _sin_pi(x: Value, angle: Value) -> Value:
+    """Compute sin(pi x), which is exactly 0 at the integers: pi is not pi in floating point."""
+    if dtypes.is_complex(x.aval.dtype):
+        return lax.sin(angle)
+    half = number(0.5, x.aval.dtype)
+    whole = rounding.round(x, 1)
+    halves = lax.mul(whole, half)
+    odd = lax.ne(halves, lax.floor(halves))
+    rest = lax.sin(lax.mul(number(math.pi, x.aval.dtype), lax.sub(x, whole)))
+    return choose(odd, lax.neg(rest), rest)
 
 
 def sinc(x: Any, /) -> Array:

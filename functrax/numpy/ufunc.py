@@ -97,9 +97,11 @@ def unary(
     def function(x: Any, /) -> Array:
         if state.trace is None:  # what `evaluate` does, without its frame: see ADR 0010
             try:
-                device = x.device
-                if x.committed or (device.is_default and config.default_device is None):
-                    execute, handlers, out_types = device.programs[primitive, (x.aval,)]
+                aval, device = x.aval, x.device
+                if aval.dtype in direct and (
+                    x.committed or (device.is_default and config.default_device is None)
+                ):
+                    execute, handlers, out_types = device.programs[primitive, (aval,)]
                     buffer = execute([x.buffer]).consume_with_handlers(handlers)[0]
                     return DeviceArray(out_types[0], buffer, device, x.committed)
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
