@@ -1,8 +1,10 @@
 """functrax: composable transformations of Python functions, compiled by XLA."""
 
+from functrax import debug as debug
 from functrax import dlpack as dlpack
 from functrax import dtypes as dtypes
 from functrax import errors as errors
+from functrax import experimental as experimental
 from functrax import lax as lax
 from functrax import nn as nn
 from functrax import numpy as numpy
@@ -50,6 +52,8 @@ from functrax.runtime.dispatch import convert as _convert
 from functrax.runtime.dispatch import evaluate as _evaluate
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
+from functrax.transforms.callbacks import effects_barrier as effects_barrier
+from functrax.transforms.callbacks import pure_callback as pure_callback
 from functrax.transforms.checkpoint import checkpoint as checkpoint
 from functrax.transforms.checkpoint import remat as remat
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp

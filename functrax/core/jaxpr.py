@@ -75,6 +75,19 @@ class Equation:
         return f"{outs} = {self.primitive.name} {ins}"
 
 
+NO_EFFECTS: frozenset[str] = frozenset()
+
+
+def effects_of(eqn: Equation) -> frozenset[str]:
+    """Return what an equation, or a program that it calls, does beside computing."""
+    primitive = eqn.primitive
+    if primitive.effects is not None:
+        return primitive.effects(eqn.params)
+    if primitive.axis_names is None:  # which all that have programs have
+        return NO_EFFECTS
+    return NO_EFFECTS.union(*(program.effects for program in subjaxprs(eqn.params)))
+
+
 class Jaxpr:
     """A program: equations from ``constvars`` and ``invars`` to ``outvars``.
 
@@ -88,9 +101,19 @@ class Jaxpr:
         outvars: variables or literals returned.
         name: the name of the function that was traced.
         axis_names: the named axes that collectives inside refer to.
+        effects: what the equations do beside computing; see `core.primitive`.
     """
 
-    __slots__ = ("__weakref__", "axis_names", "constvars", "eqns", "invars", "name", "outvars")
+    __slots__ = (
+        "__weakref__",
+        "axis_names",
+        "constvars",
+        "effects",
+        "eqns",
+        "invars",
+        "name",
+        "outvars",
+    )
 
     def __init__(
         self,
@@ -100,17 +123,21 @@ class Jaxpr:
         eqns: Sequence[Equation],
         name: str = "",
     ) -> None:
-        """Set the fields and collect the axis names."""
+        """Set the fields and collect the axis names and effects."""
         self.constvars = tuple(constvars)
         self.invars = tuple(invars)
         self.outvars = tuple(outvars)
         self.eqns = tuple(eqns)
         self.name = name
-        names = NO_AXES
+        names, effects = NO_AXES, NO_EFFECTS
         for eqn in eqns:
             if eqn.primitive.axis_names is not None:
                 names |= eqn.primitive.axis_names(eqn.params)
+                effects |= effects_of(eqn)
+            elif eqn.primitive.effects is not None:
+                effects |= effects_of(eqn)
         self.axis_names = names
+        self.effects = effects
 
     @property
     def in_avals(self) -> tuple[ShapedArray, ...]:
@@ -226,7 +253,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Value], *args: Value) -> list[Valu
 def dce(
     jaxpr: Jaxpr, used: Sequence[bool] | None = None, keep_invars: bool = True
 ) -> tuple[Jaxpr, list[bool]]:
-    """Remove the equations whose results nobody uses.
+    """Remove the equations whose results nobody uses, and that have no effects.
 
     Args:
         jaxpr: the program.
@@ -244,7 +271,7 @@ def dce(
     live = {v for v in outvars if type(v) is Var}
     kept: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):
-        if not live.isdisjoint(eqn.outvars):
+        if not live.isdisjoint(eqn.outvars) or (jaxpr.effects and effects_of(eqn)):
             kept.append(eqn)
             for v in eqn.invars:
                 if type(v) is Var:

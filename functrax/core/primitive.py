@@ -28,6 +28,9 @@ stage
     ``(trace, operands, params) -> results``; writes the equation.
 axis_names
     ``(params) -> frozenset`` of the named axes that it refers to.
+effects
+    ``(params) -> frozenset`` of what it does beside computing: ``"io"``, ``"debug"``, and
+    ``"ordered"`` if it must happen in program order. Such equations stay, used or not.
 lowers_keys
     Whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by
     ``batch``.
@@ -95,6 +98,7 @@ class Primitive:
         "axis_names",
         "batch",
         "declared",
+        "effects",
         "evaluate",
         "jvp",
         "lower",
@@ -118,6 +122,7 @@ class Primitive:
         evaluate: Rule | None = None,
         stage: Rule | None = None,
         axis_names: Callable[[dict[str, Any]], frozenset[str]] | None = None,
+        effects: Callable[[dict[str, Any]], frozenset[str]] | None = None,
         lowers_keys: bool = False,
         declared: str = "",
     ) -> None:
@@ -133,6 +138,7 @@ class Primitive:
         setter(self, "evaluate", evaluate)
         setter(self, "stage", stage)
         setter(self, "axis_names", axis_names)
+        setter(self, "effects", effects)
         setter(self, "lowers_keys", lowers_keys)
         setter(self, "declared", declared)
 
@@ -146,6 +152,7 @@ class Primitive:
     evaluate: Rule | None
     stage: Rule | None
     axis_names: Callable[[dict[str, Any]], frozenset[str]] | None
+    effects: Callable[[dict[str, Any]], frozenset[str]] | None
     lowers_keys: bool
     declared: str
 

@@ -8,6 +8,7 @@ import numpy as np
 from functrax.core import dtypes
 from functrax.core.types import Literal, ShapedArray
 from functrax.xla import mlir
+from functrax.xla.callbacks import HostFunction, callback_attributes
 
 Value = Any
 Attribute = Any
@@ -28,10 +29,12 @@ class BaseBuilder:
         out_types: its result types.
         location: where in the user's code it came from.
         shared: literals and stretched operands of the block, to be used again.
+        callbacks: the host functions that the module calls, by number.
     """
 
     __slots__ = (
         "_types",
+        "callbacks",
         "context",
         "in_types",
         "location",
@@ -58,6 +61,7 @@ class BaseBuilder:
         self.out_types: tuple[ShapedArray, ...] = ()
         self.location: Any = context.unknown
         self.shared: dict[Any, Value] = {}
+        self.callbacks: list[HostFunction] = []
         self._types: dict[ShapedArray, tuple[Any]] = {}
 
     # The general form -----------------------------------------------------------------------------
@@ -110,6 +114,29 @@ class BaseBuilder:
         with mlir.insert_at_end(block):
             mlir.return_values(self.context, list(body(*block.arguments)))
         self.in_types, self.out_types, self.shared = saved
+
+    def host_call(
+        self, function: HostFunction, operands: Sequence[Value], *, has_side_effect: bool
+    ) -> list[Value]:
+        """Call a host function (`functrax.xla.callbacks`) with the operands of the equation.
+
+        Args:
+            function: what to call; a program may call one several times.
+            operands: what it is given.
+            has_side_effect: whether to call it even if nobody uses its results.
+        """
+        if function not in self.callbacks:
+            self.callbacks.append(function)
+        attributes = callback_attributes(
+            self.context,
+            self.platform,
+            self.callbacks.index(function),
+            [len(physical_type(aval)[0]) for aval in self.in_types],
+            [len(physical_type(aval)[0]) for aval in self.out_types],
+            has_side_effect,
+        )
+        name = "stablehlo.custom_call"
+        return list(self.multi_op(name, operands, self.out_types, attributes).results)
 
     # Constants ------------------------------------------------------------------------------------
 

@@ -11,14 +11,16 @@ from functrax.core.types import ShapedArray
 from functrax.lowering.builder import Builder
 from functrax.lowering.keys import has_keys, lower_on_words, uses_keys
 from functrax.xla import mlir
+from functrax.xla.callbacks import HostFunction
 
 
 class Lowered(NamedTuple):
-    """A StableHLO module and the jaxpr it was written from."""
+    """A StableHLO module, the jaxpr it was written from, and the host functions that it calls."""
 
     module: Any
     jaxpr: Jaxpr
     name: str
+    callbacks: tuple[HostFunction, ...] = ()
 
 
 class _Writer:
@@ -178,7 +180,7 @@ def lower_jaxpr(
     writer = _Writer(re.sub(r"\W+", "_", f"jit_{name}"), platform)
     attributes = donation_attributes(writer.context, jaxpr, donated) if any(donated) else None
     writer.function(jaxpr, "main", public=True, argument_attributes=attributes)
-    return Lowered(writer.module, jaxpr, name)
+    return Lowered(writer.module, jaxpr, name, tuple(writer.builder.callbacks))
 
 
 def donation_attributes(

@@ -8,9 +8,10 @@ written to a file before the first pass and after each.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce, effects_of
 from functrax.lowering.dump import dump
 from functrax.lowering.inline import inline_single_calls, programs_of, with_programs
+from functrax.lowering.order import in_order
 from functrax.lowering.simplify import simplify
 
 Pass = Callable[[Jaxpr], Jaxpr]
@@ -71,6 +72,9 @@ def share_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
         invars: Sequence[Atom] = eqn.invars
         if same:
             invars = [same.get(v, v) for v in invars]
+        if jaxpr.effects and effects_of(eqn):
+            eqns.append(eqn.replace(invars) if same else eqn)
+            continue
         operands = tuple([v if type(v) is Var else _literal_key(v) for v in invars])
         params = eqn.params
         key = (
@@ -103,4 +107,5 @@ PASSES: dict[str, Pass] = {
     "simplified": _everywhere(simplify),
     "shared": _everywhere(share_common_subexpressions),
     "pruned": _everywhere(remove_dead_code),
+    "ordered": in_order,
 }

@@ -32,6 +32,7 @@ from functrax.runtime.cache_folder import (
     default_path,
     sha256,
 )
+from functrax.xla.callbacks import HostFunction
 from functrax.xla.client import Client
 from functrax.xla.executable import Executable, OutType
 from functrax.xla.mlir import Module, module_bytes
@@ -129,7 +130,12 @@ class _Store:
             self._give_up("a folder to keep programs in", error)
 
     def load(
-        self, key: str, client: Client, options: CompileOptions, out_types: Sequence[OutType]
+        self,
+        key: str,
+        client: Client,
+        options: CompileOptions,
+        out_types: Sequence[OutType],
+        callbacks: Sequence[HostFunction],
     ) -> Executable | None:
         """Return a program if the folder has it; a damaged entry is told and removed."""
         if self.folder is None:
@@ -139,7 +145,7 @@ class _Store:
             entry = self.folder.read(key)
             if entry is None:
                 return None
-            executable = client.deserialize(entry.payload, options, out_types)
+            executable = client.deserialize(entry.payload, options, out_types, callbacks)
         except errors.FunctraxError as error:
             self.folder.remove(key)
             what = f"{self.folder.entry_path(key)!r}: {error.got}"
@@ -204,32 +210,39 @@ _opening = threading.Lock()
 
 
 def compile_cached(
-    client: Client, module: Module, options: CompileOptions, out_types: Sequence[OutType]
+    client: Client,
+    module: Module,
+    options: CompileOptions,
+    out_types: Sequence[OutType],
+    callbacks: Sequence[HostFunction] = (),
 ) -> Executable:
     """Load a program from the cache; compile and keep it if it is not there.
 
     Args:
         client: the platform.
-        module: a StableHLO module without host callbacks.
+        module: a StableHLO module.
         options: where and how to compile.
         out_types: shape and dtype of each result.
+        callbacks: the host functions that it calls. The module, and so the entry, knows them by
+            number only: whoever loads it brings its own.
 
     Raises:
         FunctraxError: XLA refused the program.
     """
     if not config.enable_compilation_cache or _dumps(options):
-        return client.compile(module, options, out_types)
+        return client.compile(module, options, out_types, callbacks)
     store = _store()
     key = entry_key(client, module, options)
-    executable = store.in_use.get(key)
+    executable = None if callbacks else store.in_use.get(key)
     if executable is not None:
         return executable
-    executable = store.load(key, client, options, out_types)
+    executable = store.load(key, client, options, out_types, callbacks)
     if executable is None:
         start = time.perf_counter()
-        executable = client.compile(module, options, out_types)
+        executable = client.compile(module, options, out_types, callbacks)
         store.save(key, client, executable, time.perf_counter() - start)
-    store.in_use[key] = executable
+    if not callbacks:
+        store.in_use[key] = executable
     return executable
 
 

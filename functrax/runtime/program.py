@@ -113,6 +113,8 @@ class Program:
         executable = self.compiled.get(device)
         if executable is None or self.donated or self.results is not None:
             return None
+        if executable.calls_host:  # a call that fails must not be tried again another way
+            return None
         if device.has_peers or not device.is_default:
             return None
         return Ready(
@@ -139,12 +141,15 @@ class Program:
                 return self._run_general(values)
             if device.has_peers and any(x.device is not device for x in values):
                 return self._run_general(values)  # XLA would refuse, and say so on stderr
-            run = self.compiled[device].run
+            executable = self.compiled[device]
             passed = values if self.kept is None else [values[i] for i in self.kept]
-            results = run([*self.constants[device], *[x.buffer for x in passed]])
+            buffers = [*self.constants[device], *[x.buffer for x in passed]]
+            results = None if executable.calls_host else executable.run(buffers)
         except (IndexError, AttributeError, KeyError, TypeError, errors.FunctraxError):
             # No arguments, a literal, a first run, an array elsewhere or without memory: look
             # closer.
+            return self._run_general(values)
+        if results is None:  # a host function that fails is not called again
             return self._run_general(values)
         return self._wrapped(results, device, values)
 
@@ -201,7 +206,8 @@ class Program:
         executable = self.executable(device)
         self.constants[device] = [x.buffer for x in constants]
         passed = arguments if self.kept is None else [arguments[i] for i in self.kept]
-        results = executable([x.buffer for x in (*constants, *passed)])
+        buffers = [x.buffer for x in (*constants, *passed)]
+        results = executable.run_to_end(buffers) if executable.calls_host else executable(buffers)
         return self._wrapped(results, device, values)
 
     def _wrapped(

@@ -302,7 +302,7 @@ class Compiled(Stage):
             try:
                 if tuple(map(get_aval, leaves)) == signature.avals:
                     execute, handlers, constants, kept, _, out_types = self._ready
-                    passed = leaves if kept is None else [leaves[i] for i in kept]
+                    passed = leaves if kept is None else kept(leaves)
                     buffers = constants + list(map(get_buffer, passed))
                     results = execute(buffers).consume_with_handlers(handlers)
                     arrays = list(map(DeviceArray, out_types, results, repeat(device)))

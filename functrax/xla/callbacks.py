@@ -34,7 +34,6 @@ def host_function(
     function: Callable[..., Sequence[Any]],
     out_types: Sequence[OutType],
     call: str = "pure_callback",
-    ordered: bool = False,
 ) -> HostFunction:
     """Return the function to compile a program with, in the place of the user's.
 
@@ -42,14 +41,12 @@ def host_function(
         function: gets read-only NumPy arrays and returns a sequence of arrays.
         out_types: shape and dtype that each result must have.
         call: the function that the user called, for errors.
-        ordered: whether a token leads operands and results, which keeps calls in order.
     """
     out_types = tuple(out_types)
 
     def run(*operands: Any) -> tuple[Any, ...]:
-        token, arrays = (operands[:1], operands[1:]) if ordered else ((), operands)
         try:
-            return (*token, *_checked(function(*arrays), out_types, call))
+            return tuple(checked_results(function(*operands), out_types, call))
         except BaseException as error:
             number = next(_numbers)
             keep_callback_failure(number, error)
@@ -58,7 +55,14 @@ def host_function(
     return run
 
 
-def _checked(results: Sequence[Any], out_types: tuple[OutType, ...], call: str) -> list[NDArray]:
+def checked_results(
+    results: Sequence[Any], out_types: Sequence[OutType], call: str
+) -> list[NDArray]:
+    """Return what a host function returned as arrays of the types it must have.
+
+    Raises:
+        ArgumentError, ShapeError, DtypeError: it returned something else.
+    """
     if len(results) != len(out_types):
         raise ArgumentError(
             call,
@@ -90,8 +94,8 @@ def callback_attributes(
     context: MlirContext,
     platform: str,
     index: int,
-    operand_ranks: Sequence[int | None],
-    result_ranks: Sequence[int | None],
+    operand_ranks: Sequence[int],
+    result_ranks: Sequence[int],
     has_side_effect: bool,
     per_shard: bool = False,
 ) -> dict[str, Attribute]:
@@ -101,7 +105,7 @@ def callback_attributes(
         context: the context that they belong to.
         platform: of the program.
         index: the position of the function in the `callbacks` of `Client.compile`.
-        operand_ranks: the number of dimensions of each operand, None for a token.
+        operand_ranks: the number of dimensions of each operand.
         result_ranks: the same of each result.
         has_side_effect: keep the call even if nobody uses its results.
         per_shard: call once for each device with its part; such a call has no results.
@@ -115,8 +119,8 @@ def callback_attributes(
     return custom_call_attributes(
         context,
         targets[platform],
-        [row_major(rank or 0) for rank in operand_ranks],
-        [row_major(rank or 0) for rank in result_ranks],
+        [row_major(rank) for rank in operand_ranks],
+        [row_major(rank) for rank in result_ranks],
         parameters={"index": context.ui64(index)},
         has_side_effect=has_side_effect,
     )

@@ -73,7 +73,7 @@ class Client:
             )
         except (JaxRuntimeError, MLIRError, ValueError) as error:
             raise translate(error, "compile") from None
-        return self._loaded(raw, options, out_types, out_shardings)
+        return self._loaded(raw, options, out_types, out_shardings, callbacks)
 
     def serialize(self, executable: Executable) -> bytes:
         """Return a program as bytes that `deserialize` of the same jaxlib and machine reads."""
@@ -108,7 +108,7 @@ class Client:
             )
         except (JaxRuntimeError, ValueError) as error:
             raise translate(error, "deserialize") from None
-        return self._loaded(raw, options, out_types, out_shardings)
+        return self._loaded(raw, options, out_types, out_shardings, callbacks)
 
     def _loaded(
         self,
@@ -116,8 +116,9 @@ class Client:
         options: CompileOptions,
         out_types: Sequence[OutType],
         out_shardings: Sequence[RawSharding] | None,
+        callbacks: Sequence[HostFunction],
     ) -> Executable:
-        return Executable(raw, options.devices, out_types, out_shardings)
+        return Executable(raw, options.devices, out_types, out_shardings, bool(callbacks))
 
     def describe_devices(self) -> str:
         """Return what jaxlib tells of the devices; the newer ones list a CPU's features."""

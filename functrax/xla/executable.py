@@ -97,6 +97,7 @@ class Executable(Program):
         devices: all devices that it runs on.
         out_types: shape and dtype of each result.
         out_shardings: how each result lies on the devices.
+        calls_host: whether it calls host functions.
         run: starts the program on a list of raw buffers and returns its results, which may not be
             there yet. It is what calling the executable does, without the cost of a method.
         execute, handlers: what `run` is made of,
@@ -105,7 +106,15 @@ class Executable(Program):
                 jaxlib's own errors (`failure.RUNTIME_ERRORS`).
     """
 
-    __slots__ = ("devices", "execute", "handlers", "out_shardings", "out_types", "run")
+    __slots__ = (
+        "calls_host",
+        "devices",
+        "execute",
+        "handlers",
+        "out_shardings",
+        "out_types",
+        "run",
+    )
 
     def __init__(
         self,
@@ -113,6 +122,7 @@ class Executable(Program):
         devices: Sequence[RawDevice],
         out_types: Sequence[OutType],
         out_shardings: Sequence[RawSharding] | None = None,
+        calls_host: bool = False,
     ) -> None:
         """Prepare to run jaxlib's loaded executable.
 
@@ -121,8 +131,10 @@ class Executable(Program):
             devices: all devices that it was compiled for.
             out_types: shape and dtype of each result.
             out_shardings: how each result lies on the devices; XLA's own choice by default.
+            calls_host: whether it calls host functions.
         """
         super().__init__(raw)
+        self.calls_host = calls_host
         self.devices = tuple(devices)
         self.out_types = tuple(out_types)
         self.out_shardings = tuple(out_shardings or self._chosen_shardings())
@@ -144,6 +156,26 @@ class Executable(Program):
             FunctraxError: the runtime refused the arguments, or the program failed at once.
         """
         return self.run(buffers)
+
+    def run_to_end(self, buffers: Sequence[RawBuffer]) -> list[RawBuffer]:
+        """Run the program like a call of it, and wait until it has ended.
+
+        So are programs run that call host functions. XLA's CPU client lets 32 programs be under
+        way: were 32 waiting for the result of one whose host function starts a program itself, all
+        would wait for each other. What host functions do is also in order then, and their errors
+        come from the call.
+
+        Raises:
+            FunctraxError: the program failed; or whatever a host function raised.
+        """
+        try:
+            results = self.execute(buffers, with_tokens=True)
+            token = results.consume_token()
+            outputs = results.consume_with_handlers(self.handlers)
+            token.block_until_ready()
+            return outputs
+        except (JaxRuntimeError, ValueError) as error:
+            raise translate(error, "jit") from None
 
     def in_shardings(self) -> list[RawSharding]:
         """Return how the program wants each argument to lie on the devices."""

@@ -6,6 +6,7 @@ The types and attributes come from the `MlirContext` of the thread (`mlir_contex
 """
 
 import io
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -56,16 +57,24 @@ __all__ = [
     "verify",
 ]
 
-_thread = threading.local()
+_MOST_CONTEXTS = 16
+_contexts: dict[int, MlirContext] = {}
+"""By thread. Not a `threading.local`: XLA's own threads run host callbacks, each time with a new
+Python state, and a context that is freed together with such a state ends the process.
+"""
 
 
 def mlir_context() -> MlirContext:
     """Return the context of the current thread."""
-    try:
-        return _thread.context
-    except AttributeError:
-        _thread.context = MlirContext()
-        return _thread.context
+    thread = threading.get_ident()
+    found = _contexts.get(thread)
+    if found is None:
+        if len(_contexts) >= _MOST_CONTEXTS:
+            running = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+            for other in [one for one in list(_contexts) if one not in running]:
+                _contexts.pop(other, None)
+        found = _contexts[thread] = MlirContext()
+    return found
 
 
 # Building

@@ -100,36 +100,6 @@ def test_only_the_last_failures_are_kept():
     assert "functrax-callback-failure--101" in text
 
 
-def test_ordered_calls_thread_a_token(compile_on_cpu, context, put, read):
-    calls = []
-
-    def remember(x):
-        calls.append(float(x[0]))
-        return (x + 1,)
-
-    attributes = callbacks.callback_attributes(
-        context, "cpu", 0, [None, 1], [None, 1], has_side_effect=True
-    )
-
-    def body(x):
-        token = mlir.operation(context, "stablehlo.create_token", [context.token_type()], []).result
-        for _ in range(3):
-            token, x = mlir.operation(
-                context,
-                "stablehlo.custom_call",
-                [context.token_type(), x.type],
-                [token, x],
-                attributes,
-            ).results
-        return [x]
-
-    host = callbacks.host_function(remember, [((4,), F32)], ordered=True)
-    types = [((4,), F32)]
-    (result,) = compile_on_cpu(types, types, body, callbacks=[host])([put(np.zeros(4, F32))])
-    assert read(result, (4,), F32).tolist() == [3, 3, 3, 3]
-    assert calls == [0, 1, 2]
-
-
 def test_a_call_with_side_effects_is_kept(compile_on_cpu, context, put):
     calls = []
     attributes = callbacks.callback_attributes(context, "cpu", 0, [1], [], has_side_effect=True)

@@ -38,6 +38,7 @@ from functrax.transforms.control.bodies import (
 )
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr, record_flat
+from functrax.transforms.quiet import quiet
 from functrax.transforms.stage import stage_open
 from functrax.transforms.transpose import backward_pass
 
@@ -313,9 +314,10 @@ class _Pull:
         linear: Sequence[bool],
     ) -> None:
         unknown = (*linear, *carry_unknown)
-        rest, _ = dce(body, carry_unknown)
+        rest, _ = dce(quiet(body, "while_loop"), carry_unknown)
         self.ordered = reordered(rest, [*where([not u for u in unknown]), *where(unknown)])
-        self.step, self.captured, _ = _known_step(body, carry_unknown, unknown)
+        step, self.captured, _ = _known_step(body, carry_unknown, unknown)
+        self.step = quiet(step, "while_loop")
         self.own = [x for x, is_l in zip(consts, linear, strict=True) if not is_l]
         self.num_sums = sum(linear)
 
