@@ -129,6 +129,7 @@ class Config(threading.local):
 
     log_compiles: bool = _option(False, bool, "Log each trace and compilation.")
     explain_cache_misses: bool = _option(False, bool, "Log why a function is traced again.")
+    warn_retraces: bool = _option(True, bool, "Warn of lines that trace again and again.")
     dump_ir_to: str | None = _option(
         None, str, "Folder for each program before and after each pass.", optional=True)
     traceback_filtering: str = _option("auto", _TRACEBACKS, "How functrax's frames are hidden.")

@@ -19,7 +19,7 @@ from functrax.primitives.convert import convert
 from functrax.primitives.rules import broadcast_to, expand_axis, reshape, scalar
 from functrax.transforms.calls import place_of
 from functrax.transforms.flat import as_array, function_name, path_of, shown
-from functrax.transforms.jit import Traced, trace_function, traces_of
+from functrax.transforms.traced import Traced, trace_function, traces_of
 
 Fit = Callable[[Any, list[Value]], list[Value]]
 

@@ -26,7 +26,7 @@ from functrax.transforms.control.bodies import (
 )
 from functrax.transforms.control.cond_rules import cond_p, merged
 from functrax.transforms.flat import as_array, check_callable, function_name
-from functrax.transforms.jit import Traced
+from functrax.transforms.traced import Traced
 
 
 def switch(
