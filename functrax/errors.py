@@ -237,6 +237,14 @@ class KeyTypeError(FunctraxError, TypeError):
     """
 
 
+class KeyReuseError(FunctraxError, RuntimeError, TypeError):
+    """A PRNG key is used twice, so numbers meant to be independent are the same.
+
+    Example: ``random.normal(key) + random.uniform(key)`` under ``jit`` with the option
+        ``key_reuse="error"``. Cure: ``random.split(key)``, and each new key once.
+    """
+
+
 class ConfigError(FunctraxError, AttributeError, ValueError):
     """A configuration name or value is unknown, or comes too late to take effect.
 
@@ -295,6 +303,12 @@ class RetraceWarning(UserWarning):
 
     Example: ``for x in xs: jit(lambda x: x + 1)(x)``. Cure: as the message says; the option
         ``warn_retraces`` turns it off.
+    """
+
+
+class KeyReuseWarning(UserWarning):
+    """A PRNG key is used twice; see `KeyReuseError`. The option ``key_reuse`` turns it off, or
+    makes it an error.
     """
 
 

@@ -10,6 +10,7 @@ from functrax.core.trace import Tracer, Value
 from functrax.core.types import ShapedArray
 from functrax.runtime.compile import timings
 from functrax.transforms.flat import FlatFunction, argument_names, function_name
+from functrax.transforms.key_reuse import check_key_reuse
 from functrax.transforms.scope import outside_scopes
 from functrax.transforms.stage import stage_open
 
@@ -64,14 +65,12 @@ def trace_function(
         results = flat(*values)
         return results if fit is None else fit(flat.out_tree, results)
 
+    names = lambda: argument_names(function, in_tree, static_nums)  # noqa: E731
+    name = function_name(function)
     with timings.phase("trace"), outside_scopes():
-        jaxpr, consts = stage_open(
-            fitted,
-            avals,
-            transform=call,
-            name=function_name(function),
-            argument_names=lambda: argument_names(function, in_tree, static_nums),
-        )
+        jaxpr, consts = stage_open(fitted, avals, transform=call, name=name, argument_names=names)
+        if call in ("jit", "make_jaxpr"):
+            check_key_reuse(call, jaxpr, consts, names, name)
     return Traced(jaxpr, consts, flat.out_tree, any(isinstance(c, Tracer) for c in consts))
 
 
