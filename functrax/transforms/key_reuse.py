@@ -377,7 +377,7 @@ def _cond(checker: _Checker, eqn: Equation, operands: list[_Known]) -> Sequence[
     """One branch runs: what any of them uses up is used up."""
     index, *arguments = operands
     branches = eqn.params["branches"]
-    if index.value is not None:
+    if index.value is not None and "platforms" not in eqn.params:
         chosen = int(index.value)
         return checker.run(branches[chosen if 0 <= chosen < len(branches) else -1], arguments)
     before = checker.used
