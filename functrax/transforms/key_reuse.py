@@ -14,6 +14,7 @@ Source: the rules of what uses a key up are those of JAX's key reuse checker (JE
 
 import bisect
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
 from functrax.core.jaxpr import Equation, Jaxpr, Var, subjaxprs
+from functrax.core.primitive import Primitive
 from functrax.core.source import Derived
 from functrax.core.trace import Tracer, Value, state
 from functrax.core.types import Literal, ShapedArray
@@ -71,10 +73,53 @@ def check_key_reuse(
     Raises:
         KeyReuseError: under ``key_reuse="error"`` (or JAX's ``debug_key_reuse``).
     """
-    mode = "error" if config.debug_key_reuse else config.key_reuse
+    mode = _mode()
     if mode == "off" or not uses_keys(jaxpr) or _is_staging():
         return
-    found = find_key_reuse(jaxpr, consts, names(), function)
+    _tell(call, mode, find_key_reuse(jaxpr, consts, names(), function))
+
+
+_checked: weakref.WeakSet[Jaxpr] = weakref.WeakSet()
+
+
+def check_loop(
+    call: str,
+    primitive: Primitive,
+    operands: Sequence[Value],
+    captured: int,
+    params: dict[str, Any],
+) -> None:
+    """Look for key reuse in a loop that runs at once, which is a program of its own.
+
+    Args:
+        call: the user's function.
+        primitive: the loop.
+        operands: its operands; the first ones are what it captured.
+        captured: how many these are.
+        params: its parameters.
+
+    Raises:
+        KeyReuseError: as `check_key_reuse`.
+    """
+    mode = _mode()
+    bodies = [body for body in subjaxprs(params) if body not in _checked]
+    if mode == "off" or not bodies or _is_staging():
+        return
+    if any(map(uses_keys, bodies)):
+        invars = [Var(x.aval) for x in operands]
+        eqn = Equation(primitive, invars, (), params, None)
+        _tell(
+            call, mode, find_key_reuse(Jaxpr((), invars, (), (eqn,)), operands[:captured], (), call)
+        )
+    _checked.update(bodies)
+
+
+def _mode() -> str:
+    return "error" if config.debug_key_reuse else config.key_reuse
+
+
+def _tell(call: str, mode: str, found: Sequence[Reuse]) -> None:
+    """Warn of what was found, or raise it."""
     for reuse in found[:_REPORTED]:
         error = errors.KeyReuseError(
             call,
@@ -121,7 +166,9 @@ def find_key_reuse(
         kind = value.aval.dtype
         integers = not dtypes.is_extended(kind) and dtypes.is_integer(kind)
         if integers and value.aval.size <= _KNOWN and not isinstance(value, Tracer):
-            operands[index] = operands[index]._replace(value=np.asarray(value))
+            operands[index] = operands[index]._replace(
+                value=value.numpy() if type(value) is Literal else np.asarray(value)
+            )
     for index, var in enumerate(jaxpr.invars[len(consts) :]):
         name = f" {names[index]!r}" if index < len(names) else ""
         operands.append(checker.unknown(var.aval, f"argument{name} of {function!r}"))

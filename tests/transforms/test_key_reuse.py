@@ -427,6 +427,36 @@ def test_the_name_of_jax():
             functrax.jit(two_samplers)(KEY)
 
 
+LOOPS = [in_scan, in_fori_loop, in_while_loop, carried_unchanged]
+
+
+@pytest.mark.parametrize("function", LOOPS, ids=name_of)
+def test_loops_that_run_at_once_are_programs_too(function):
+    with pytest.warns(errors.KeyReuseWarning) as found:
+        function(KEY)
+    assert len(found) == 1
+    for wrap in (lambda f: f, lambda f: lambda key: functrax.grad(lambda x: x * f(key))(1.0)):
+        with config.scope(key_reuse="error"), pytest.raises(errors.KeyReuseError):
+            wrap(function)(random.fold_in(KEY, 1))
+    if function is in_scan:
+        line = function.__code__.co_firstlineno + 1
+        place = f"test_key_reuse.py:{line}"
+        assert str(found[0].message) == (
+            "[scan] expected each key to be used once; got a captured key drawn from at "
+            f"{place} and again drawn from at {place} ({place}). {FIX}"
+        )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [fold_in_loop, split_in_the_carry, scan_over_keys, row_by_index_in_a_loop, gradient_of_loops],
+    ids=name_of,
+)
+def test_right_loops_run_at_once(function):
+    with config.scope(key_reuse="error"):
+        function(KEY), function(KEY)
+
+
 def test_each_reuse_is_told_once_where_the_program_is_traced():
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -435,6 +465,15 @@ def test_each_reuse_is_told_once_where_the_program_is_traced():
             jitted(KEY)
     assert [w.category for w in found] == [errors.KeyReuseWarning] * 2
     assert {w.filename for w in found} == {__file__}
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+
+        def body(c, _):
+            return c + random.normal(KEY), None
+
+        for _ in range(3):
+            lax.scan(body, 0.0, None, length=2)
+    assert len(found) == 1
 
 
 def test_a_program_inside_of_another_is_told_of_once():
