@@ -34,7 +34,12 @@ def user_location() -> str | None:
     frame = user_frame(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
     if frame is None:
         return None
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return short_place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def short_place(filename: str, line: int) -> str:
+    """Return ``file.py:line``."""
+    return f"{os.path.basename(filename)}:{line}"
 
 
 class FunctraxError(Exception):
@@ -172,6 +177,14 @@ class LeakedTracerError(FunctraxError, RuntimeError):
     """
 
 
+class TraceLimitError(FunctraxError, RuntimeError):
+    """A jitted function would be traced more often than its ``max_traces`` allows.
+
+    Example: ``jit(f, max_traces=1)`` called with arrays of two shapes. Cure: as the message says,
+        for what changed; or a larger ``max_traces``.
+    """
+
+
 class HashError(FunctraxError, TypeError, ValueError):
     """A value that must be hashable (a static argument, a dict key) is not.
 
@@ -221,6 +234,14 @@ class KeyTypeError(FunctraxError, TypeError):
 
     Example: ``random.key(0) + 1``. Cure: ``random.key_data(key)`` for the bits,
         ``random.key(seed)`` for a key.
+    """
+
+
+class KeyReuseError(FunctraxError, RuntimeError, TypeError):
+    """A PRNG key is used twice, so numbers meant to be independent are the same.
+
+    Example: ``random.normal(key) + random.uniform(key)`` under ``jit`` with the option
+        ``key_reuse="error"``. Cure: ``random.split(key)``, and each new key once.
     """
 
 
@@ -277,6 +298,20 @@ class InternalError(FunctraxError, AssertionError):
     """
 
 
+class RetraceWarning(UserWarning):
+    """A jitted function is traced again and again from one line, instead of run.
+
+    Example: ``for x in xs: jit(lambda x: x + 1)(x)``. Cure: as the message says; the option
+        ``warn_retraces`` turns it off.
+    """
+
+
+class KeyReuseWarning(UserWarning):
+    """A PRNG key is used twice; see `KeyReuseError`. The option ``key_reuse`` turns it off, or
+    makes it an error.
+    """
+
+
 class CacheWarning(UserWarning):
     """The persistent compilation cache had an entry it could not use, or a folder it could not
     write.
@@ -304,5 +339,5 @@ def filter_traceback(error: BaseException) -> BaseException:
 
 def __dir__() -> list[str]:
     """Show the classes: the functions here are for functrax itself."""
-    kinds = (FunctraxError, CacheWarning)
+    kinds = (FunctraxError, UserWarning)
     return [n for n, c in globals().items() if isinstance(c, type) and issubclass(c, kinds)]

@@ -603,6 +603,7 @@ RANDOM = [
     row("threefry2x32", words(), words(), words(2, 3), words(2, 3), dtypes=(U32,), order=0,
         label="one-key"),
     row("random_wrap", words(3, 2), dtype=THREEFRY, dtypes=(U32,), order=0),
+    row("random_clone", keys(3), dtypes=(U32,), order=0),
     row("random_unwrap", keys(3), dtypes=(U32,), order=0),
     row("random_seed", x(3, domain=limits), dtype=THREEFRY, dtypes=INTEGERS, order=0),
     *(

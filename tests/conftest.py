@@ -26,6 +26,7 @@ os.environ.update(
     JAX_PLATFORMS=PLATFORM if PLATFORM == "cpu" else f"{PLATFORM},cpu",
     TF_CPP_MIN_LOG_LEVEL="2",  # no WARNING lines of XLA between the dots
     MPLBACKEND="agg",
+    FUNCTRAX_WARN_RETRACES="0",  # one line of a test helper traces for every row of its table
 )
 # Each xdist worker is a process; with a thread pool in each, small matrices wait for each other.
 for pool in ("OMP", "OPENBLAS", "MKL"):

@@ -619,3 +619,4 @@ def _bits(keys: NDArray, shape: Any, bit_width: int, partitionable: bool) -> NDA
 
 
 ORACLE |= {"random_wrap": lambda words, dtype: words, "random_unwrap": lambda keys: keys}
+ORACLE |= {"random_clone": lambda keys: keys}

@@ -105,7 +105,9 @@ class Config(threading.local):
     disable_jit: bool = _option(False, bool, "Run jitted functions eagerly.", trace=True)
     debug_nans: bool = _option(False, bool, "Raise where a NaN appears.", trace=True)
     debug_infs: bool = _option(False, bool, "Raise where an infinity appears.", trace=True)
-    debug_key_reuse: bool = _option(False, bool, "Raise when a key is used twice.", trace=True)
+    key_reuse: str = _option(
+        "warn", ("warn", "error", "off"), "What to do when a key is used twice.", trace=True)
+    debug_key_reuse: bool = _option(False, bool, "Set key_reuse to 'error'.", trace=True)
     enable_checks: bool = _option(
         False, bool, "Check every program after every transform (slow).", trace=True)
     check_tracer_leaks: bool = _option(False, bool, "Raise where a tracer outlives its trace.")
@@ -129,6 +131,7 @@ class Config(threading.local):
 
     log_compiles: bool = _option(False, bool, "Log each trace and compilation.")
     explain_cache_misses: bool = _option(False, bool, "Log why a function is traced again.")
+    warn_retraces: bool = _option(True, bool, "Warn of lines that trace again and again.")
     dump_ir_to: str | None = _option(
         None, str, "Folder for each program before and after each pass.", optional=True)
     traceback_filtering: str = _option("auto", _TRACEBACKS, "How functrax's frames are hidden.")
@@ -197,8 +200,7 @@ class Config(threading.local):
             ...     config.debug_nans, config.log_compiles
             (True, True)
         """
-        named = {_resolve(name, "config.scope"): value for name, value in options.items()}
-        return Scope("config.scope", named)
+        return Scope("config.scope", {_resolve(n, "config.scope"): v for n, v in options.items()})
 
     def on_update(self, name: str, check: Callable[[Any], None]) -> None:
         """Have a function look at each new value of an option before it takes effect.
@@ -229,9 +231,8 @@ class Config(threading.local):
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse assignment: it does not say whether one thread or all are meant."""
-        cure = (
-            f"Call config.update({name!r}, {value!r}), or `with config.scope({name}={value!r}):`."
-        )
+        scope = f"`with config.scope({name}={value!r}):`"
+        cure = f"Call config.update({name!r}, {value!r}), or {scope}."
         raise ConfigError("config", "an update or a scope", f"an assignment to {name}", fix=cure)
 
     def __getattr__(self, name: str) -> Any:

@@ -51,6 +51,14 @@ class Source(NamedTuple):
         return f"{os.path.basename(self.filename)}:{self.line}"
 
 
+class Derived(Source):
+    """The location of an equation that a transform derived from the user's: the linear part of a
+    program, which may compute again what the program has computed.
+    """
+
+    __slots__ = ()
+
+
 _Position = tuple[int | None, int | None, int | None, int | None]
 _tables: dict[int, tuple[CodeType, list[_Position]]] = {}
 """Decoded tables by the id of the code object, which is kept alive: a long function has many

@@ -162,6 +162,7 @@ from functrax.primitives.sort import sort_key_val as sort_key_val
 from functrax.primitives.sort import top_k as top_k
 from functrax.primitives.window_generic import reduce_window as reduce_window
 from functrax.transforms.control.cond import cond as cond
+from functrax.transforms.control.cond import platform_dependent as platform_dependent
 from functrax.transforms.control.cond import switch as switch
 from functrax.transforms.control.loops import associative_scan as associative_scan
 from functrax.transforms.control.loops import fori_loop as fori_loop

@@ -114,6 +114,39 @@ random_unwrap_p = declare(
     lowers_keys=True,
 )
 
+# random_clone -------------------------------------------------------------------------------------
+
+
+def random_clone(keys: Any) -> Value:
+    """Return the same keys, written down as such in a program.
+
+    Args:
+        keys: array of keys.
+
+    Returns:
+        The same array.
+
+    Raises:
+        KeyTypeError: if they are not keys.
+    """
+    return bind(random_clone_p, as_value(keys, "clone"))[0]
+
+
+def _clone_abstract(keys: ShapedArray) -> tuple[ShapedArray]:
+    check_keys("clone", keys)
+    return (keys,)
+
+
+random_clone_p = declare(
+    "random_clone",
+    abstract_eval=_clone_abstract,
+    jvp=ZERO_DERIVATIVE,
+    transpose=NOT_LINEAR,
+    batch=lambda axis, operands, dims: (bind(random_clone_p, *operands), dims),
+    lower=lambda b, keys: keys,
+    lowers_keys=True,
+)
+
 # random_seed --------------------------------------------------------------------------------------
 
 
@@ -280,6 +313,7 @@ def _bits_abstract(
     shape: tuple[int, ...],
     partitionable: bool,
     alone: bool = False,
+    lanes: int = 1,
 ) -> tuple[ShapedArray]:
     check_keys("bits", keys)
     if not partitionable and bit_width * math.prod(shape) > 32 * (2**32 - 1):
@@ -294,7 +328,8 @@ def _bits_batch(axis: BatchAxis, operands: Any, dims: Sequence[Dim], **params: A
     return bind(random_bits_p, keys, **params), [0]
 
 
-def _bits_lower(b: Any, keys: Any, **params: Any) -> Any:
+def _bits_lower(b: Any, keys: Any, lanes: int = 1, **params: Any) -> Any:
+    del lanes  # how many lanes of vmap share the bits
     outer, out = b.in_types[0].shape, b.out_types[0]
     width, alone = params["bit_width"], params.get("alone", False)
     write = threefry.write_bits if params["partitionable"] else threefry.write_bits_in_halves

@@ -32,7 +32,10 @@ def full(shape: Sequence[int], value: Any, dtype: Any) -> Value:
 
 
 def zeros(aval: ShapedArray) -> Value:
-    """Return zeros of a type."""
+    """Return zeros of a type; keys of zeros hold a place where they are never used."""
+    if dtypes.is_extended(aval.dtype):
+        words = full((*aval.shape, *aval.dtype.key_shape), 0, dtypes.uint32)
+        return bind(registry["random_wrap"], words, dtype=aval.dtype)[0]
     zero = Literal(False if aval.dtype == bool else 0, ShapedArray((), aval.dtype, aval.weak_type))
     return broadcast_to(zero, aval.shape) if aval.shape else zero
 

@@ -8,7 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.trace import VALUES, Array, Value, as_value
+from functrax.core.trace import VALUES, Array, Value, as_value, state
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives import keys as key_primitives
 from functrax.primitives.convert import convert
@@ -196,7 +196,7 @@ def _like(key: Value, made: Value) -> Array:
 
 
 def clone(key: Any) -> Array:
-    """Return the same key, to say that using it twice is meant.
+    """Return the same key, to say that using it twice is meant; no warning is given of the copy.
 
     Args:
         key: keys, typed or raw.
@@ -211,7 +211,8 @@ def clone(key: Any) -> Array:
         >>> clone(PRNGKey(1))
         Array([0, 1], dtype=uint32)
     """
-    return some_keys("clone", key)
+    keys = some_keys("clone", key)
+    return keys if state.trace is None else _like(keys, key_primitives.random_clone(typed(keys)))
 
 
 def key_data(keys: Any) -> Array:

@@ -12,7 +12,9 @@ from functrax.core.primitive import BatchAxis, Primitive, Refusal, missing_rule
 from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, bind, state
 from functrax.core.types import ShapedArray
+from functrax.primitives.keys import random_bits_p
 from functrax.primitives.rules import NOT_MAPPED, Dim, move_batch_axis
+from functrax.transforms.key_reuse import uses_keys
 from functrax.transforms.stage import stage_open
 
 
@@ -93,6 +95,12 @@ class BatchTrace(Trace):
             axis = LiveAxis(*axis)
             axis.trace = self
             mapped = mapped or _holds_tracer(params, self)
+        if not mapped and self.parent is not None:
+            # Every lane uses the same key: written down for transforms/key_reuse.py.
+            if primitive is random_bits_p:
+                params = {**params, "lanes": params.get("lanes", 1) * axis.size}
+            elif primitive.name in ("jit", "checkpoint"):
+                mapped = uses_keys(params["jaxpr"])
         state.trace = self.parent
         try:
             if not mapped:

@@ -22,11 +22,12 @@ from functrax.transforms.flat import (
     check_callable,
     converted_arguments,
 )
-from functrax.transforms.jit import jit_p, trace_function
+from functrax.transforms.jit import jit_p
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import partial_eval_jaxpr, record_flat
 from functrax.transforms.stage import stage_open
 from functrax.transforms.static import StaticArguments
+from functrax.transforms.traced import trace_function
 from functrax.transforms.transpose import backward_pass
 
 P = ParamSpec("P")

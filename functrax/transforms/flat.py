@@ -316,22 +316,29 @@ def argument_names(
     """
     placeholders = in_tree.unflatten(range(in_tree.num_leaves))
     paths, _ = tree.flatten_with_path(placeholders)
+    parameters = parameter_names(function, static_nums)
+    return [argument_name(path, parameters) for path, _ in paths]
+
+
+def parameter_names(function: Callable[..., Any], static_nums: Sequence[int] = ()) -> list[str]:
+    """Return the names of a function's parameters, less those of static ones."""
     try:
         parameters = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
-        parameters = []
+        return []
     static = {number % len(parameters) for number in static_nums if parameters}
-    parameters = [name for i, name in enumerate(parameters) if i not in static]
-    names: list[str] = []
-    for path, _ in paths:
-        where, which, *rest = path
-        if str(where) == "[0]":
-            number = int(str(which)[1:-1])
-            name = parameters[number] if number < len(parameters) else f"argument {number}"
-        else:
-            name = str(which)[2:-2]
-        names.append(name + "".join(map(str, rest)))
-    return names
+    return [name for i, name in enumerate(parameters) if i not in static]
+
+
+def argument_name(path: Sequence[Any], parameters: Sequence[str]) -> str:
+    """Name a place in ``(args, kwargs)`` by parameter and path."""
+    where, which, *rest = path
+    if str(where) == "[0]":
+        number = int(str(which)[1:-1])
+        name = parameters[number] if number < len(parameters) else f"argument {number}"
+    else:
+        name = str(which)[2:-2]
+    return name + "".join(map(str, rest))
 
 
 def check_arity(

@@ -13,8 +13,8 @@ from functrax.transforms.flat import (
     argument_types,
     check_callable,
 )
-from functrax.transforms.jit import Traced, trace_function
 from functrax.transforms.static import StaticArguments
+from functrax.transforms.traced import Traced, trace_function
 
 
 def make_jaxpr(

@@ -7,10 +7,9 @@ concrete arrays, it is a few dictionary look-ups and one launch.
 import functools
 import threading
 import types
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from functrax import errors
 from functrax.core import tree
@@ -18,18 +17,16 @@ from functrax.core.check import call_types
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, abstract_cache, declare
-from functrax.core.trace import VALUES, Tracer, Value, as_value, bind, current, state
+from functrax.core.trace import VALUES, Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, is_linear
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.compile import timings
 from functrax.runtime.devices import clear_programs
 from functrax.runtime.dispatch import check_operands, get_aval, get_buffer
 from functrax.runtime.program import Program
 from functrax.transforms import ahead
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
-    FlatFunction,
     argument_names,
     argument_types,
     check_arity,
@@ -39,9 +36,15 @@ from functrax.transforms.flat import (
 )
 from functrax.transforms.jvp import Tangent, jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
-from functrax.transforms.scope import outside_scopes
-from functrax.transforms.stage import stage_open
+from functrax.transforms.retrace import (
+    Retrace,
+    Signature,
+    clear_histories,
+    history_of,
+    limit_error,
+)
 from functrax.transforms.static import StaticArguments
+from functrax.transforms.traced import Traced, clear_traces, trace_function, traces_of
 from functrax.transforms.transpose import transpose_jaxpr
 from functrax.xla.failure import RUNTIME_ERRORS
 
@@ -123,88 +126,11 @@ jit_p = declare(
     lowers_keys=True,
 )
 
-# Tracing ------------------------------------------------------------------------------------------
-
-
-class Traced(NamedTuple):
-    """A function traced at one signature.
-
-    Attributes:
-        jaxpr: the program; what it captured are its leading arguments.
-        consts: the captured values.
-        out_tree: the structure of the result.
-        captures_tracers: whether a captured value is traced by an enclosing transform.
-    """
-
-    jaxpr: Jaxpr
-    consts: list[Value]
-    out_tree: Any
-    captures_tracers: bool
-
-    @property
-    def is_live(self) -> bool:
-        """Whether what it captured still means something."""
-        return not self.captures_tracers or not any(
-            isinstance(c, Tracer) and c.owner.ended for c in self.consts
-        )
-
-
-def trace_function(
-    function: Callable[..., Any],
-    in_tree: Any,
-    avals: Sequence[ShapedArray],
-    *,
-    call: str = "jit",
-    rebuild: Any = None,
-    static_nums: Sequence[int] = (),
-    fit: Callable[[Any, list[Value]], list[Value]] | None = None,
-) -> Traced:
-    """Trace a function of pytrees at given argument types.
-
-    Args:
-        function: the user's function.
-        in_tree: the structure of ``(args, kwargs)``.
-        avals: the types of their leaves.
-        call: the user's transform, for messages.
-        rebuild: puts static arguments back.
-        static_nums: the positions of these.
-        fit: checks or changes the results: ``(their structure, results) -> results``.
-    """
-    flat = FlatFunction(function, in_tree, call, rebuild)
-
-    def fitted(*values: Value) -> list[Value]:
-        results = flat(*values)
-        return results if fit is None else fit(flat.out_tree, results)
-
-    with timings.phase("trace"), outside_scopes():
-        jaxpr, consts = stage_open(
-            fitted,
-            avals,
-            transform=call,
-            name=function_name(function),
-            argument_names=lambda: argument_names(function, in_tree, static_nums),
-        )
-    return Traced(jaxpr, consts, flat.out_tree, any(isinstance(c, Tracer) for c in consts))
-
-
-_traced: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
-_tracing_lock = threading.Lock()
-
-
-def traces_of(function: Callable[..., Any]) -> dict[Any, Any]:
-    """Return the traces of a function, shared by all that traces it."""
-    try:
-        with _tracing_lock:
-            return _traced.setdefault(function, {})
-    except TypeError:  # not hashable or not weakly referable: the jitted function keeps its own
-        return {}
-
 
 def clear_caches() -> None:
     """Forget every trace and compiled program of this process."""
-    with _tracing_lock:
-        for cache in _traced.values():
-            cache.clear()
+    clear_traces()
+    clear_histories()
     jvp_jaxpr.cache_clear()
     batch_jaxpr.cache_clear()
     partial_eval_jaxpr.cache_clear()
@@ -214,6 +140,7 @@ def clear_caches() -> None:
 
 
 _LEAF = tree.structure(0)
+_counting = threading.Lock()
 
 # The transform ------------------------------------------------------------------------------------
 
@@ -228,6 +155,7 @@ class JitFunction(Generic[P, R]):
         keep_unused: bool,
         inline: bool,
         overrides: dict[str, Any] | None,
+        max_traces: int | None = None,
     ) -> None:
         """Wrap a function; see `jit` for the options."""
         functools.update_wrapper(self, function)
@@ -242,6 +170,9 @@ class JitFunction(Generic[P, R]):
         self._ready: dict[Any, Any] = {}
         self._one: dict[ShapedArray, Any] = {}
         self._arrays_only = True
+        self.max_traces = max_traces
+        self._history = history_of(function)
+        self._count = 0  # of traces made here; the history counts those of all jits of the function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the compiled program for these arguments, making it first if need be."""
@@ -364,13 +295,36 @@ class JitFunction(Generic[P, R]):
     def _trace(self, key: Any, in_tree: Any, avals: Sequence[ShapedArray], rebuild: Any) -> Traced:
         key = (*key, state.axes) if state.axes else key
         traced = self._traces.get(key)
-        if traced is None or not traced.is_live:
-            static_nums = self.options.static_nums
-            traced = trace_function(
-                self.function, in_tree, avals, rebuild=rebuild, static_nums=static_nums
-            )
-            self._traces[key] = traced
-        return traced
+        if traced is not None and traced.is_live:
+            return traced
+        function, static_nums = self.function, self.options.static_nums
+        static = key[0] if key[0] is not in_tree else None
+        signature = Signature(static, in_tree, config.trace_key(), tuple(avals), state.axes)
+        changes = self._history.changes(function, signature, static_nums)
+        if self.max_traces is not None and self._count >= self.max_traces:
+            raise limit_error(function, self.max_traces, changes)
+        made = trace_function(function, in_tree, avals, rebuild=rebuild, static_nums=static_nums)
+        with _counting:
+            found = self._traces.get(key)
+            if found is not traced and found is not None:
+                return found  # another thread was faster
+            self._traces[key] = made
+            self._count += 1
+        self._history.add(function, signature, changes)
+        return made
+
+    def retraces(self) -> list[Retrace]:
+        """Return why the function was traced more than once, the oldest first; see `Retrace`.
+
+        Example:
+            >>> import functrax, functrax.numpy as jnp
+            >>> f = functrax.jit(lambda x: x + 1)
+            >>> f(jnp.ones(3)), f(jnp.ones(4))
+            (Array([2., 2., 2.], dtype=float32), Array([2., 2., 2., 2.], dtype=float32))
+            >>> [(row.cause, row.path, row.old, row.new) for row in f.retraces()]
+            [('shape', 'x', '(3,)', '(4,)')]
+        """
+        return list(self._history.records)
 
     def trace(self, *args: Any, **kwargs: Any) -> ahead.Traced:
         """Trace at the types of arguments: arrays, numbers or `ShapeDtypeStruct`."""
@@ -417,6 +371,8 @@ class JitFunction(Generic[P, R]):
         self._programs.clear()
         self._ready.clear()
         self._one.clear()
+        self._history.clear()
+        self._count = 0
 
 
 @overload
@@ -430,6 +386,7 @@ def jit(
     keep_unused: bool = False,
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
+    max_traces: int | None = None,
 ) -> JitFunction[P, R]: ...
 @overload
 def jit(
@@ -441,6 +398,7 @@ def jit(
     keep_unused: bool = False,
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
+    max_traces: int | None = None,
 ) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
 def jit(
     fun: Any = tree.UNSET,
@@ -452,6 +410,7 @@ def jit(
     keep_unused: bool = False,
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
+    max_traces: int | None = None,
 ) -> Any:
     """Compile a function with XLA.
 
@@ -470,12 +429,16 @@ def jit(
             one equation.
         compiler_options: XLA's options by name, such as ``{"xla_cpu_enable_fast_math": True}``.
             They are those of the whole program: inside another transform, that one's hold.
+        max_traces: how often the function may be traced; None is without bound. What `jit` returns
+            tells in `.retraces()` why it was traced more than once.
 
     Returns:
-        The function, with `.trace`, `.lower`, `.eval_shape` and `.clear_cache` beside the call.
+        The function, with `.trace`, `.lower`, `.eval_shape`, `.retraces` and `.clear_cache` beside
+        the call.
 
     Raises:
-        ArgumentError: if a position or name does not exist.
+        ArgumentError: if a position or name does not exist, or max_traces is not positive.
+        TraceLimitError: at a call that would need a trace beyond `max_traces`.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -492,8 +455,11 @@ def jit(
             keep_unused=keep_unused,
             inline=inline,
             compiler_options=compiler_options,
+            max_traces=max_traces,
         )
     check_callable(fun, "jit")
+    if max_traces is not None and (not isinstance(max_traces, int) or max_traces < 1):
+        raise errors.ArgumentError("jit", "max_traces as a positive int", shown(max_traces))
     options = StaticArguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
     overrides = dict(compiler_options) if compiler_options else None
-    return JitFunction(fun, options, keep_unused, inline, overrides)
+    return JitFunction(fun, options, keep_unused, inline, overrides, max_traces)

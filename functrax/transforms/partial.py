@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Atom, Jaxpr, eval_jaxpr
 from functrax.core.primitive import Primitive
+from functrax.core.source import Derived
 from functrax.core.trace import Value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import tangent_type
@@ -24,6 +25,20 @@ class RecordTrace(StageTrace):
     """
 
     __slots__ = ()
+
+    def append(
+        self,
+        primitive: Primitive,
+        invars: Sequence[Atom],
+        types: tuple[ShapedArray, ...],
+        params: dict[str, Any],
+    ) -> list[StageTracer]:
+        """Write the equation; what a call in the linear part computes is not computed first."""
+        results = super().append(primitive, invars, types, params)
+        eqn = self.eqns[-1]
+        if eqn.source is not None and (primitive.partial or primitive.stage):
+            eqn.source = Derived(*eqn.source)
+        return results
 
     def process(
         self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]

@@ -1,4 +1,6 @@
-"""`cond` and `switch`: one of several functions, chosen by a value of the program."""
+"""`cond` and `switch`: one of several functions, chosen by a value of the program; and
+`platform_dependent`, chosen by the platform.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,17 +18,20 @@ from functrax.primitives.convert import convert
 from functrax.primitives.rules import (
     scalar,
 )
+from functrax.runtime.devices import default_device
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
     converted,
+    int32,
     joined_type,
     operands_of,
     path_of,
     trace_body,
 )
-from functrax.transforms.control.cond_rules import cond_p, merged
+from functrax.transforms.control.cond_lanes import WAYS, merged
+from functrax.transforms.control.cond_rules import cond_p, platform_index
 from functrax.transforms.flat import as_array, check_callable, function_name
-from functrax.transforms.jit import Traced
+from functrax.transforms.traced import Traced
 
 
 def switch(
@@ -34,6 +39,7 @@ def switch(
     branches: Sequence[Callable[..., Any]],
     *operands: Any,
     operand: Any = tree.UNSET,
+    batched: str = "select",
 ) -> Any:
     """Apply one of several functions, chosen by an index.
 
@@ -43,12 +49,14 @@ def switch(
             same shapes and dtypes.
         *operands: pytrees of arrays.
         operand: one operand, by name.
+        batched: what runs under `vmap` with a mapped index; see `cond`.
 
     Returns:
         The result of the chosen function. Under `vmap` with a mapped index, the others run too, but
         only if some lane takes them, and on operands of such lanes.
 
     Raises:
+        ArgumentError: if `batched` is none of the three.
         TreeError, ShapeError, DtypeError: if the results differ, naming the leaf.
 
     Example:
@@ -68,7 +76,8 @@ def switch(
     if config.disable_jit:
         return functions[min(max(int(value), 0), len(functions) - 1)](*operands)
     value = clamp(scalar(0, value.aval.dtype), value, scalar(len(functions) - 1, value.aval.dtype))
-    return _choose("switch", convert(value, np.dtype(np.int32)), functions, operands)
+    index = convert(value, np.dtype(np.int32))
+    return _choose("switch", index, functions, operands, **_way("switch", batched))
 
 
 def cond(
@@ -77,6 +86,7 @@ def cond(
     false_fun: Callable[..., Any],
     *operands: Any,
     operand: Any = tree.UNSET,
+    batched: str = "select",
 ) -> Any:
     """Apply one of two functions, chosen by a truth value.
 
@@ -86,6 +96,13 @@ def cond(
         false_fun: function of `operands`, whose result has the same structure, shapes and dtypes.
         *operands: pytrees of arrays.
         operand: one operand, by name.
+        batched: what runs under `vmap` with a mapped `pred`. ``"select"`` runs each function over
+            all lanes, at once, unless no lane takes it. ``"map"`` runs one lane after another, each
+            its own function only. ``"partition"`` sorts the lanes by function and runs each
+            function over its own lanes only, in blocks of 8 (the last block of a function is filled
+            up with copies of its last lane): it pays where functions are expensive. Either of
+            these loops has derivatives in both modes; collectives over the mapped axis need
+            ``"select"``.
 
     Returns:
         The result of the chosen function. Only that function runs; under `vmap` with a mapped
@@ -93,6 +110,7 @@ def cond(
         function that it does not take.
 
     Raises:
+        ArgumentError: if `batched` is none of the three.
         TreeError, ShapeError, DtypeError: if the results differ, naming the leaf.
 
     Example:
@@ -110,7 +128,63 @@ def cond(
     if not dtypes.is_bool(value.aval.dtype):
         (value,) = bind(registry["ne"], value, scalar(0, value.aval.dtype))
     index = convert(value, np.dtype(np.int32))
-    return _choose("cond", index, [false_fun, true_fun], operands)
+    return _choose("cond", index, [false_fun, true_fun], operands, **_way("cond", batched))
+
+
+def platform_dependent(
+    *args: Any, default: Callable[..., Any] | None = None, **per_platform: Callable[..., Any]
+) -> Any:
+    """Apply one of several functions, chosen by the platform that the program is lowered for.
+
+    Args:
+        *args: pytrees of arrays.
+        default: function of `args` for the platforms without one of their own.
+        **per_platform: functions of `args` by platform: ``cpu``, ``tpu``, ``cuda``, ``rocm``. All
+            are traced, and their results have one structure, and the same shapes and dtypes.
+
+    Returns:
+        The result of the platform's function. The others are no part of the program that runs.
+
+    Raises:
+        ArgumentError: if there is no function, or, when the program is lowered, none for the
+            platform.
+        TreeError, ShapeError, DtypeError: if the results differ, naming the leaf.
+
+    Example:
+        >>> import functrax
+        >>> functrax.lax.platform_dependent(3, cpu=lambda x: x + 1, default=lambda x: x - 1)
+        Array(4, dtype=int32, weak_type=True)
+    """
+    call = "platform_dependent"
+    if "gpu" in per_platform:
+        fix = "Use 'cuda' or 'rocm'."
+        raise errors.ArgumentError(call, "the name of a platform", "'gpu'", fix=fix)
+    named = list(per_platform.items())
+    if default is not None:
+        named.append(("", default))
+    if not named:
+        raise errors.ArgumentError(call, "at least one function", "none")
+    platforms: list[tuple[str, ...] | None] = []
+    functions: list[Callable[..., Any]] = []
+    for name, function in named:
+        check_callable(function, call)
+        known = next((i for i, f in enumerate(functions) if f is function and name), None)
+        if known is None:
+            functions.append(function)
+            platforms.append((name,) if name else None)
+        else:  # traced once for all its platforms
+            platforms[known] = (*(platforms[known] or ()), name)
+    if config.disable_jit:
+        return functions[platform_index(default_device().platform, platforms)](*args)
+    return _choose(call, int32(0), functions, args, platforms=tuple(platforms))
+
+
+def _way(call: str, batched: str) -> dict[str, str]:
+    """Return the option for `batched`; the default is not written down."""
+    if batched not in WAYS:
+        expected = "batched as " + ", ".join(map(repr, WAYS))
+        raise errors.ArgumentError(call, expected, repr(batched))
+    return {} if batched == "select" else {"batched": batched}
 
 
 def _by_name(call: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
@@ -129,7 +203,11 @@ def _scalar(call: str, what: str, x: Any) -> Any:
 
 
 def _choose(
-    call: str, index: Value, functions: Sequence[Callable[..., Any]], operands: tuple[Any, ...]
+    call: str,
+    index: Value,
+    functions: Sequence[Callable[..., Any]],
+    operands: tuple[Any, ...],
+    **options: Any,
 ) -> Any:
     """Trace the branches, give their results common types, and bind the choice."""
     values, _ = operands_of(call, "operands", operands)
@@ -148,7 +226,7 @@ def _choose(
         for function, body in zip(functions, bodies, strict=True)
     ]
     branches, consts = merged([(body.jaxpr, body.consts) for body in fitted])
-    results = bind(cond_p, index, *consts, *values, branches=branches)
+    results = bind(cond_p, index, *consts, *values, branches=branches, **options)
     return bodies[0].out_tree.unflatten(results)
 
 

@@ -1,22 +1,21 @@
 """`cond` and `switch`: one of several programs, chosen by a value of the program.
 
 Operands are the index, an int32 scalar, then what the branches captured and their arguments; all
-branches are programs of the same types.
+branches are programs of the same types. Options, where there are any: ``batched``, what becomes of
+the choice under `vmap` with a mapped index; ``platforms``, the platforms that each branch is for,
+of which the lowering then chooses whatever the index is.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from functrax import errors
 from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr
-from functrax.core.primitive import BatchAxis, declare, registry
+from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Value, bind, current
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.clamp import clamp
-from functrax.primitives.convert import convert
 from functrax.primitives.rules import (
     Dim,
     Tangent,
@@ -24,62 +23,24 @@ from functrax.primitives.rules import (
     move_batch_axis,
     zeros,
 )
-from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
     int32,
-    of_lanes,
-    spread,
 )
+from functrax.transforms.control.cond_lanes import INDEX, WAYS, Branches, batched, merged
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
 from functrax.transforms.stage import stage_open
 from functrax.transforms.transpose import transpose_jaxpr
 
-_INDEX = ShapedArray((), np.dtype(np.int32))
-Branches = tuple[Jaxpr, ...]
-
 
 def _abstract_eval(
-    index: ShapedArray, *avals: ShapedArray, branches: Branches
+    index: ShapedArray, *avals: ShapedArray, branches: Branches, **options: Any
 ) -> tuple[ShapedArray, ...]:
     wanted = [aval.strong() for aval in branches[0].in_avals]
-    if index.strong() is not _INDEX or [aval.strong() for aval in avals] != wanted:
-        expected = f"operands of types ({short_types((_INDEX, *wanted))})"
+    if index.strong() is not INDEX or [aval.strong() for aval in avals] != wanted:
+        expected = f"operands of types ({short_types((INDEX, *wanted))})"
         raise errors.JaxprError("cond", expected, f"({short_types((index, *avals))})")
     return branches[0].out_avals
-
-
-def merged(
-    programs: Sequence[tuple[Jaxpr, Sequence[Value]]],
-) -> tuple[Branches, list[Value]]:
-    """Give programs that captured different values the same leading arguments: all of these."""
-    places: dict[int, int] = {}
-    values: list[Value] = []
-    for _, consts in programs:
-        for value in consts:
-            if places.setdefault(id(value), len(values)) == len(values):
-                values.append(value)
-    branches = _with_arguments(
-        tuple(jaxpr for jaxpr, _ in programs),
-        tuple(tuple(places[id(c)] for c in consts) for _, consts in programs),
-        tuple(value.aval for value in values),
-    )
-    return branches, values
-
-
-@lru_cache(maxsize=4096)
-def _with_arguments(
-    branches: Branches, places: tuple[tuple[int, ...], ...], avals: tuple[ShapedArray, ...]
-) -> Branches:
-    """Return branches with common leading arguments, where their own ones are at `places`."""
-    found: list[Jaxpr] = []
-    for jaxpr, own in zip(branches, places, strict=True):
-        leading = [Var(aval) for aval in avals]
-        for var, place in zip(jaxpr.invars, own, strict=False):
-            leading[place] = var
-        invars = (*leading, *jaxpr.invars[len(own) :])
-        found.append(Jaxpr((), invars, jaxpr.outvars, jaxpr.eqns, jaxpr.name))
-    return tuple(found)
 
 
 # Forward mode -------------------------------------------------------------------------------------
@@ -96,12 +57,14 @@ def _pushed(
     return *merged(pushed), wanted
 
 
-def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, branches: Branches) -> Any:
+def _jvp(
+    primals: Sequence[Value], tangents: Sequence[Tangent], *, branches: Branches, **options: Any
+) -> Any:
     """Push the chosen branch forward."""
     nonzero = tuple(t is not None for t in tangents[1:])
     pushed, consts, out_nonzero = _pushed(branches, nonzero)
     given = [t for t in tangents if t is not None]
-    results = bind(cond_p, primals[0], *consts, *primals[1:], *given, branches=pushed)
+    results = bind(cond_p, primals[0], *consts, *primals[1:], *given, branches=pushed, **options)
     count = len(branches[0].outvars)
     tangents_out = iter(results[count:])
     return results[:count], [next(tangents_out) if has else None for has in out_nonzero]
@@ -184,16 +147,19 @@ def _partial(
     if unknown[0]:
         return trace.record(cond_p, operands, params)
     index, *arguments = operands
+    options = {name: value for name, value in params.items() if name != "branches"}
     parts = _parts(params["branches"], tuple(unknown[1:]))
     branches, consts, rests, out_unknown, sources = parts
     known = [x for x, is_unknown in zip(arguments, unknown[1:], strict=True) if not is_unknown]
     rest = [x for x, is_unknown in zip(arguments, unknown[1:], strict=True) if is_unknown]
     with current(trace.parent):
-        results = bind(cond_p, index, *consts, *known, branches=branches)
+        results = bind(cond_p, index, *consts, *known, branches=branches, **options)
     count = out_unknown.count(False)
     computed = iter(results[count:])
     residuals = [next(computed) if source is None else known[source] for source in sources]
-    recorded = iter(trace.record(cond_p, [index, *residuals, *rest], {"branches": rests}))
+    recorded = iter(
+        trace.record(cond_p, [index, *residuals, *rest], {"branches": rests, **options})
+    )
     determined = iter(results[:count])
     return [next(recorded) if is_unknown else next(determined) for is_unknown in out_unknown]
 
@@ -225,7 +191,7 @@ def _transposed(
 
 
 def _transpose(
-    cotangents: Sequence[Tangent], index: Any, *operands: Any, branches: Branches
+    cotangents: Sequence[Tangent], index: Any, *operands: Any, branches: Branches, **options: Any
 ) -> list[Tangent]:
     """Transpose the chosen branch."""
     if is_linear(index):
@@ -240,7 +206,7 @@ def _transpose(
     transposed, consts, out_nonzero = _transposed(branches, linear, nonzero)
     known = [x for x in operands if not is_linear(x)]
     given = [c for c in cotangents if c is not None]
-    results = iter(bind(cond_p, index, *consts, *known, *given, branches=transposed))
+    results = iter(bind(cond_p, index, *consts, *known, *given, branches=transposed, **options))
     pulled = iter([next(results) if has else None for has in out_nonzero])
     return [None, *(next(pulled) if is_linear(x) else None for x in operands)]
 
@@ -248,83 +214,60 @@ def _transpose(
 # Mapping ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
-def _batched(
-    branches: Branches, axis: BatchAxis, dims: tuple[Dim, ...], all_mapped: bool
-) -> tuple[Branches, list[Value], tuple[Dim, ...]]:
-    count = len(branches[0].outvars)
-    if all_mapped:
-        wanted = (True,) * count
-    else:
-        found = [batch_jaxpr(branch, axis, dims, (False,) * count)[2] for branch in branches]
-        wanted = tuple(any(d is not None for d in column) for column in zip(*found, strict=True))
-    programs = [batch_jaxpr(branch, axis, dims, wanted)[:2] for branch in branches]
-    return *merged(programs), tuple(0 if w else None for w in wanted)
-
-
 def _batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, branches: Branches
+    axis: BatchAxis,
+    operands: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    branches: Branches,
+    **options: Any,
 ) -> Any:
-    """Map the branches; with a mapped index, each runs for the lanes that take it.
-
-    All lanes run through every branch that any of them takes. What a lane computes in a branch that
-    it does not take is thrown away, but must not do harm before: an inf or NaN there would make its
-    derivative NaN, and a loop might not end. So there it computes on the operands of a lane that
-    does take the branch. A branch that no lane takes does not run.
+    """Map the branches; with a mapped index, each runs for the lanes that take it, in the way of
+    the option ``batched``.
     """
     index, *arguments = operands
     if dims[0] is None:
-        mapped, consts, out_dims = _batched(branches, axis, tuple(dims[1:]), False)
-        return bind(cond_p, index, *consts, *arguments, branches=mapped), out_dims
+        mapped, consts, out_dims = batched(branches, axis, tuple(dims[1:]), False)
+        results = bind(cond_p, index, *consts, *arguments, branches=mapped, **options)
+        return results, out_dims
     moved = [
         x if d is None else move_batch_axis(axis, x, d)
         for x, d in zip(arguments, dims[1:], strict=True)
     ]
-    places = tuple(None if d is None else 0 for d in dims[1:])
+    is_mapped = [d is not None for d in dims[1:]]
     index = clamp(int32(0), index, int32(len(branches) - 1))
-    chosen: list[list[Value]] = []
-    for number, branch in enumerate(branches):
-        takes = bind(registry["eq"], index, int32(number))[0]
-        (mapped,), consts, _ = _batched((branch,), axis, places, True)
-        if axis.name is not None and axis.name in branch.axis_names:
-            chosen.append(eval_jaxpr(mapped, (), *consts, *moved))  # collectives need all lanes
-            continue
-        own = [x if p is None else of_lanes(x, takes) for x, p in zip(moved, places, strict=True)]
-        chosen.append(_if_any(takes, mapped, [*consts, *own]))
-    results: list[Value] = []
-    for column in zip(*chosen, strict=True):
-        shape = column[0].aval.shape
-        which = spread(index, shape)
-        results.append(bind(registry["select_n"], _as_selector(which, len(column)), *column)[0])
+    run = WAYS[options.get("batched", "select")]
+    results = run(axis, index, moved, is_mapped, branches, options)
     return results, [0] * len(results)
-
-
-def _as_selector(index: Value, cases: int) -> Value:
-    return convert(index, np.dtype(bool)) if cases == 2 else index
-
-
-def _if_any(takes: Value, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
-    """Run a program if any lane takes it; else return zeros."""
-    (any_lane,) = bind(registry["reduce_or"], takes, axes=(0,))
-    empty, consts = _zeros_of(jaxpr)
-    branches = (empty, jaxpr)
-    index = convert(any_lane, np.dtype(np.int32))
-    return bind(cond_p, index, *consts, *operands, branches=branches)
-
-
-@lru_cache(maxsize=4096)
-def _zeros_of(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Value]]:
-    def run(*_: Value) -> list[Value]:
-        return [zeros(aval) for aval in jaxpr.out_avals]
-
-    return stage_open(run, jaxpr.in_avals, name=f"no {jaxpr.name}")
 
 
 # Lowering -----------------------------------------------------------------------------------------
 
 
-def _lower(b: Any, index: Any, *operands: Any, branches: Branches) -> list[Any]:
+def platform_index(platform: str, platforms: Sequence[tuple[str, ...] | None]) -> int:
+    """Return the branch for a platform; that for None is for all others.
+
+    Raises:
+        ArgumentError: if there is none.
+    """
+    name = "cuda" if platform == "gpu" else platform
+    for index, names in enumerate(platforms):
+        if names is None or name in names:
+            return index
+    raise errors.ArgumentError(
+        "platform_dependent",
+        f"a function for {name!r}, or a default",
+        "functions for " + ", ".join(repr(n) for names in platforms for n in names or ()),
+    )
+
+
+def _lower(
+    b: Any, index: Any, *operands: Any, branches: Branches, platforms: Any = None, **_: Any
+) -> list[Any]:
     """Write a `case`; an index that is out of range takes the last branch."""
+    if platforms is not None:
+        branch = branches[platform_index(b.platform, platforms)]
+        return b.lower_jaxpr(branch, operands, branch.name or "branch")
     operation = b.multi_op("stablehlo.case", (index,), b.out_types, regions=len(branches))
     for region, branch in zip(operation.regions, branches, strict=True):
 

@@ -18,6 +18,7 @@ from functrax.primitives.rules import reshape
 from functrax.primitives.shape import canonical_axis
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
+    bind_loop,
     check_structure,
     leading_sizes,
     operands_of,
@@ -100,8 +101,9 @@ def fori_loop(
     if static:
         trips = max(end.value - first.value, 0)
         copies = 1 if unroll is None or unroll is False else trips if unroll is True else unroll
-        results = bind(
-            scan_p, *body.consts, *start, jaxpr=step, length=trips, reverse=False,
+        results = bind_loop(
+            "fori_loop", scan_p, *body.consts, *start, captured=len(body.consts),
+            jaxpr=step, length=trips, reverse=False,
             unroll=max(1, min(copies, trips)), num_consts=len(body.consts), num_carry=len(start),
         )  # fmt: skip
     else:
@@ -111,8 +113,9 @@ def fori_loop(
             limit = Literal(max_steps, ShapedArray((), dtype))
             (furthest,) = bind(registry["add"], convert(first, dtype), limit)
             (end,) = bind(registry["min"], convert(end, dtype), furthest)
-        results = bind(
-            while_p, convert(end, dtype), *body.consts, *start,
+        results = bind_loop(
+            "fori_loop", while_p, convert(end, dtype), *body.consts, *start,
+            captured=1 + len(body.consts),
             cond=_below(tuple(x.aval for x in start)), body=step, num_cond_consts=1,
             max_steps=max_steps,
         )  # fmt: skip
@@ -224,8 +227,9 @@ def _leading(values: Sequence[Value], structure: Any) -> int:
 def _mapped(
     jaxpr: Jaxpr, consts: Sequence[Value], xs: Sequence[Value], length: int
 ) -> Sequence[Value]:
-    return bind(
-        scan_p, *consts, *xs, jaxpr=jaxpr, length=length, reverse=False, unroll=1,
+    return bind_loop(
+        "map", scan_p, *consts, *xs, captured=len(consts),
+        jaxpr=jaxpr, length=length, reverse=False, unroll=1,
         num_consts=len(consts), num_carry=0,
     )  # fmt: skip
 

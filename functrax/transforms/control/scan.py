@@ -6,8 +6,9 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.config import config
-from functrax.core.trace import Value, bind
+from functrax.core.trace import Value
 from functrax.transforms.control.bodies import (
+    bind_loop,
     check_structure,
     leading_sizes,
     operands_of,
@@ -73,11 +74,13 @@ def scan(
     body, carry = trace_carrying(
         "scan", "the carry", f, in_tree, carry_tree, carry, check, after=slices
     )
-    results = bind(
+    results = bind_loop(
+        "scan",
         scan_p,
         *body.consts,
         *carry,
         *x_values,
+        captured=len(body.consts),
         jaxpr=body.jaxpr,
         length=steps,
         reverse=bool(reverse),

@@ -22,6 +22,7 @@ from functrax.primitives.rules import Dim, Tangent, move_batch_axis, zeros
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
+    bind_loop,
     check_structure,
     int32,
     of_lanes,
@@ -276,11 +277,13 @@ def while_loop(
     if max_steps is not None:
         check, step = _bounded(check, step, count, max_steps)
         carry = [int32(0), *carry]
-    results = bind(
+    results = bind_loop(
+        "while_loop",
         while_p,
         *cond.consts,
         *body.consts,
         *carry,
+        captured=count + len(body.consts),
         cond=check,
         body=step,
         num_cond_consts=count,
