@@ -21,6 +21,8 @@ import functrax.numpy as jnp
 # Each public module with the module of JAX whose names it has.
 MODULES = {
     "functrax": "jax",
+    "functrax.custom_batching": "jax.custom_batching",
+    "functrax.custom_derivatives": "jax.custom_derivatives",
     "functrax.dlpack": "jax.dlpack",
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",
