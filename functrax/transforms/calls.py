@@ -18,6 +18,7 @@ from functrax.transforms.flat import (
     FlatFunction,
     argument_names,
     as_array,
+    called,
     check_arity,
     converted_arguments,
     function_name,
@@ -157,6 +158,25 @@ def as_program(
         return stage_open(function, [x.aval for x in operands], name=name)
 
 
+def call_rule(name: str, rule: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a rule of the function `name`.
+
+    Raises:
+        ArgumentError: if it does not take these arguments.
+        LeakedTracerError: if it closes over what is traced elsewhere.
+    """
+    try:
+        return called(rule, args, {}, name)
+    except errors.LeakedTracerError as error:
+        raise errors.LeakedTracerError(
+            name,
+            "rules to use what is traced around the function through arguments and residuals only",
+            error.got,
+            where=error.where,
+            fix="Pass the value to the function as an argument.",
+        ) from error
+
+
 def user_tangent(aval: ShapedArray, tangent: Value | None = None, symbolic: bool = False) -> Any:
     """Return a tangent or cotangent as user rules see it.
 
@@ -257,7 +277,7 @@ def checked_leaves(
         CustomRuleError: naming both structures, or both types and the leaf.
     """
     where = place_of(rule)
-    leaves = _leaves_up_to(result, expected_tree)
+    leaves = leaves_up_to(result, expected_tree)
     if leaves is None:
         fix = "None stands for zero."
         if names is not None:
@@ -289,7 +309,7 @@ def _is_zero(leaf: Any) -> bool:
     return isinstance(leaf, SymbolicZero) or getattr(leaf, "dtype", None) == dtypes.float0
 
 
-def _leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:
+def leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:
     """Flatten a tree in which None may stand for a subtree; None if it does not fit."""
     leaves, structure = tree.flatten(result, is_leaf=lambda x: x is None)
     if structure == expected_tree:

@@ -11,6 +11,7 @@ from functrax.core.trace import Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Tangent
 from functrax.transforms.calls import (
+    call_rule,
     checked_leaves,
     checked_pair,
     checked_values,
@@ -153,7 +154,7 @@ def _user_rules(
         free, _ = in_tree.unflatten(
             map(CustomVJPPrimal, leaves, perturbed) if custom.symbolic_zeros else leaves
         )
-        result = called(fwd, merge_nondiff(fixed, free, nondiff), {}, name)
+        result = call_rule(name, fwd, merge_nondiff(fixed, free, nondiff))
         out, kept = checked_pair(
             name, fwd, "the fwd rule to return a pair (output, residuals)", result
         )
@@ -179,7 +180,7 @@ def _user_rules(
             for c, aval in zip(cotangents, memory["outs"], strict=True)
         ]
         kept = memory["residuals"].unflatten(map(as_array, residuals))
-        result = called(bwd, [*fixed, kept, function.out_tree.unflatten(dense)], {}, name)
+        result = call_rule(name, bwd, [*fixed, kept, function.out_tree.unflatten(dense)])
         names = lambda: argument_names(custom.fun, in_tree, nondiff)  # noqa: E731
         if not isinstance(result, tuple | list):
             raise errors.CustomRuleError(

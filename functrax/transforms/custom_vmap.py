@@ -16,6 +16,7 @@ from functrax.primitives.rules import Dim, Tangent, has_tangent, is_linear, move
 from functrax.transforms.batch import mapped_type
 from functrax.transforms.calls import (
     JaxprFunction,
+    call_rule,
     checked_pair,
     checked_values,
     free_values,
@@ -334,7 +335,7 @@ def _flat_rule(
     """Call the user's rule on pytrees and check what it returns."""
     args, _ = in_tree.unflatten(map(as_array, values))
     in_batched, _ = in_tree.unflatten(batched)
-    result = called(vmap_rule, [size, list(in_batched), *args], {}, name)
+    result = call_rule(name, vmap_rule, [size, list(in_batched), *args])
     what = "the vmap rule to return a pair (output, out_batched)"
     out, out_batched = checked_pair(name, vmap_rule, what, result)
     leaves, found = tree.flatten(out)

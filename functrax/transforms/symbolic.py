@@ -5,7 +5,8 @@ they are differentiated.
 import dataclasses
 from typing import Any
 
-from functrax.core import dtypes, tree
+from functrax.core import dtypes
+from functrax.core import tree as trees
 from functrax.core.trace import as_value
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import has_tangent, zeros
@@ -84,11 +85,11 @@ class CustomVJPPrimal:
     perturbed: bool
 
 
-def custom_vjp_primal_tree_values(tree_: Any) -> Any:
+def custom_vjp_primal_tree_values(tree: Any) -> Any:
     """Replace each `CustomVJPPrimal` in a pytree by its value.
 
     Args:
-        tree_: a pytree with such leaves.
+        tree: a pytree with such leaves.
 
     Returns:
         The pytree of arrays.
@@ -97,7 +98,7 @@ def custom_vjp_primal_tree_values(tree_: Any) -> Any:
         >>> custom_vjp_primal_tree_values((CustomVJPPrimal(1.0, True), CustomVJPPrimal(2, False)))
         (1.0, 2)
     """
-    return tree.map(lambda leaf: leaf.value, tree_)
+    return trees.map(lambda leaf: leaf.value, tree)
 
 
 def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
@@ -122,4 +123,4 @@ def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
             return symbolic_zero(aval)
         return as_array(zeros(aval)) if has_tangent(aval) else None
 
-    return tree.map(zero, val)
+    return trees.map(zero, val)
