@@ -124,21 +124,21 @@ def custom_gradient(fun: Callable[P, Any]) -> custom_vjp[P, Any]:
     """
     check_callable(fun, "custom_gradient")
 
-    def split(args: Sequence[Any]) -> tuple[Any, Any]:
+    def split(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         name = function_name(fun)
         out, pullback = checked_pair(
-            name, fun, "a pair (output, pullback)", called(fun, args, {}, name)
+            name, fun, "a pair (output, pullback)", called(fun, args, kwargs, name)
         )
         if not callable(pullback):
             check_callable(pullback, name)
         return out, pullback
 
     @functools.wraps(fun)
-    def output(*args: Any) -> Any:
-        return split(args)[0]
+    def output(*args: Any, **kwargs: Any) -> Any:
+        return split(args, kwargs)[0]
 
     def forward(*args: Any) -> tuple[Any, Any]:
-        out, pullback = split(args)
+        out, pullback = split(args, {})
         leaves, out_tree = tree.flatten(out)
         avals = [x.aval for x in checked_values(function_name(fun), fun, "the function", leaves)]
         given: list[ShapedArray] = [aval.strong() for aval in avals if has_tangent(aval)]

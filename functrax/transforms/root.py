@@ -82,17 +82,19 @@ def custom_root(
         CALL, lambda x: solver.run(solve, (apply, x)), values, structure
     )
 
+    counts = len(consts), len(inverse_consts)
+
     def run(*operands: Value) -> list[Value]:
-        _, _, held = split_at(operands, len(consts), len(inverse_consts))
+        _, _, held = split_at(operands, *counts)
         return eval_jaxpr(search, (), *held)
 
     def rule(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:
         """Solve f' dx = -df: the derivative of f(x, c) = 0."""
         results = bind(custom_jvp_call_p, *primals, function=run, rule=rule, name=CALL)
-        held, inverse_held, _ = split_at(primals, len(consts), len(inverse_consts))
+        held, inverse_held, _ = split_at(primals, *counts)
         x = results[:count]
         changed = lambda *c: eval_jaxpr(function, (), *c, *x)  # noqa: E731
-        _, changes = jvp_flat(changed, held, tangents[: len(consts)])
+        _, changes = jvp_flat(changed, held, tangents[: counts[0]])
         if all(t is None for t in changes):
             return results, [None] * len(results)
         right = [zeros(v.aval) if t is None else neg(t) for v, t in zip(x, changes, strict=True)]
