@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from functrax.core import dtypes
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
 from functrax.core.primitive import Refusal
+from functrax.core.trace import Tracer, Value
 from functrax.core.types import Literal
 from functrax.primitives.rules import has_tangent
 
@@ -42,6 +44,14 @@ CALLS = {"jit", "checkpoint"}
 Fail = Callable[[Equation, str], Exception]
 
 
+def kind_of_value(value: Value) -> Kind:
+    """Return the kind of a constant: zero, or not or not known to be."""
+    if isinstance(value, Tracer) or dtypes.is_extended(value.aval.dtype):
+        return Kind.OTHER
+    number = value.value if isinstance(value, Literal) else value
+    return Kind.OTHER if np.any(np.asarray(number) != 0) else Kind.ZERO
+
+
 def check_linear(jaxpr: Jaxpr, kinds: Sequence[Kind], fail: Fail) -> list[Kind]:
     """Follow what depends linearly on the arguments through a program.
 
@@ -56,9 +66,7 @@ def check_linear(jaxpr: Jaxpr, kinds: Sequence[Kind], fail: Fail) -> list[Kind]:
     found: dict[Var, Kind] = dict(zip(jaxpr.invars, kinds, strict=True))
 
     def kind_of(atom: Atom) -> Kind:
-        if isinstance(atom, Literal):
-            return Kind.OTHER if np.any(np.asarray(atom.value) != 0) else Kind.ZERO
-        return found[atom]
+        return kind_of_value(atom) if isinstance(atom, Literal) else found[atom]
 
     for eqn in jaxpr.eqns:
         outs = _results(eqn, [kind_of(atom) for atom in eqn.invars], fail)

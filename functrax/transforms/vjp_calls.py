@@ -29,7 +29,7 @@ from functrax.primitives.rules import (
 from functrax.transforms.batch import batch_flat, batch_jaxpr
 from functrax.transforms.calls import Flat, JaxprFunction, as_program, check_outputs
 from functrax.transforms.jvp import jvp_flat, jvp_jaxpr
-from functrax.transforms.linearity import Kind, check_linear
+from functrax.transforms.linearity import Kind, check_linear, kind_of_value
 from functrax.transforms.partial import RecordTrace
 from functrax.transforms.stage import StageTrace, stage_open
 from functrax.transforms.transpose import backward_pass
@@ -163,7 +163,9 @@ def _transposed(
     differentiable = [aval.strong() for aval in out_avals if has_tangent(aval)]
     jaxpr, consts = stage_open(backward, differentiable, name=name)
     jaxpr, _ = dce(jaxpr)
-    kinds = [*[Kind.OTHER] * len(consts), *[Kind.LINEAR] * len(differentiable)]
+    computed = set(map(id, residuals))
+    kinds = [Kind.OTHER if id(c) in computed else kind_of_value(c) for c in consts]
+    kinds += [Kind.LINEAR] * len(differentiable)
     if Kind.OTHER in check_linear(jaxpr, kinds, fail):
         raise errors.CustomRuleError(
             name,
