@@ -225,7 +225,7 @@ def custom_linear_solve(
 
     Source: Griewank and Walther, "Evaluating Derivatives", SIAM, 2008, chapter 15.
     """
-    for function in (matvec, solve):
+    for function in (matvec, solve, *(() if transpose_solve is None else (transpose_solve,))):
         check_callable(function, CALL)
     values, structure = inexact_operands(CALL, "b", b)
     right = structure.unflatten(map(as_array, values))
@@ -239,20 +239,19 @@ def custom_linear_solve(
 
     if state.trace is None:
         return solver.result(*solver.run(solve, (apply, right)))
-    forward = program(CALL, lambda b: solver.run(solve, (apply, b)), values, structure)
+    nothing: tuple[Jaxpr | None, list[Value]] = (None, [])
+    forward = program(CALL, apply, values, structure)
+    solving = program(CALL, lambda b: solver.run(solve, (apply, b)), values, structure)
+    pairs = [forward, nothing, solving, nothing]
     aux_tree = solver.aux_tree
-    pairs: list[tuple[Jaxpr | None, list[Value]]] = [
-        program(CALL, apply, values, structure),
-        (None, []),
-        forward,
-        (None, []),
-    ]
-    backwards = transpose_solve or (solve if symmetric else None)
-    if backwards is not None:
+    if symmetric:
+        pairs = [forward, forward, solving, solving]
+    if transpose_solve is not None:
         pairs[1] = program(CALL, apply_transposed, values, structure)
         pairs[3] = program(
-            CALL, lambda b: solver.run(backwards, (apply_transposed, b)), values, structure
+            CALL, lambda b: solver.run(transpose_solve, (apply_transposed, b)), values, structure
         )
+        solver.aux_tree = aux_tree
     results = bind(
         custom_linear_solve_p,
         *(x for _, consts in pairs for x in consts),
@@ -261,7 +260,6 @@ def custom_linear_solve(
         num_consts=tuple(len(consts) for _, consts in pairs),
         num_unknowns=len(values),
     )
-    solver.aux_tree = aux_tree
     return solver.result(structure.unflatten(results[: len(values)]), results[len(values) :])
 
 
