@@ -3,6 +3,7 @@ a closure.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
@@ -10,7 +11,7 @@ from functrax import errors
 from functrax.core import tree
 from functrax.core.jaxpr import eval_jaxpr
 from functrax.core.trace import Tracer, Value, as_value
-from functrax.core.types import ShapedArray
+from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent
 from functrax.transforms.calls import checked_pair, checked_values
 from functrax.transforms.custom_vjp import custom_vjp
@@ -60,41 +61,52 @@ def closure_convert(
     check_callable(fun, "closure_convert")
     leaves, args_tree = tree.flatten(example_args)
     in_tree = call_tree(args_tree)
-    names = lambda: argument_names(fun, in_tree)  # noqa: E731
-    avals = argument_types("closure_convert", leaves, names)
+    name, names = function_name(fun), argument_names(fun, in_tree)
+    avals = argument_types("closure_convert", leaves, lambda: names)
     traced = trace_function(fun, in_tree, avals, call="closure_convert")
     hoisted = [isinstance(c, Tracer) and has_tangent(c.aval) for c in traced.consts]
+    captured = list(itertools.compress(traced.consts, hoisted))
+    # The function may outlive the trace: it keeps neither what it hands out nor `fun`.
+    kept = [None if h else c for h, c in zip(hoisted, traced.consts, strict=True)]
+    jaxpr, out_tree = traced.jaxpr, traced.out_tree
+    wanted = [aval.strong() for aval in (*avals, *(c.aval for c in captured))]
 
-    @functools.wraps(fun)
     def converted(*args: Any) -> Any:
-        count = len(args) - sum(hoisted)
+        count = max(len(args) - sum(hoisted), 0)
         given, found = tree.flatten(args[:count])
         if found != args_tree:
-            tree.flatten_up_to(args_tree, args[:count], function_name(fun), "args")
-            raise errors.TreeError(function_name(fun), f"arguments {args_tree}", f"{found}")
-        values = converted_arguments("closure_convert", given, names, as_value)
-        rest = iter(checked_values("closure_convert", fun, "the values", args[count:]))
-        consts = [next(rest) if h else c for h, c in zip(hoisted, traced.consts, strict=True)]
-        results = eval_jaxpr(traced.jaxpr, (), *consts, *values)
-        return traced.out_tree.unflatten(map(as_array, results))
+            tree.flatten_up_to(args_tree, args[:count], name, "args")
+            raise errors.TreeError(name, f"arguments {args_tree}", f"{found}")
+        values = converted_arguments(name, given, lambda: names, as_value)
+        rest = [as_value(x, name) for x in args[count:]]
+        later = iter(rest)
+        consts = [next(later) if h else c for h, c in zip(hoisted, kept, strict=True)]
+        types = [x.aval.strong() for x in (*values, *rest)]
+        if types != wanted:
+            expected = f"the types of the example and of what it captured, {short_types(wanted)}"
+            raise errors.ArgumentError(name, expected, short_types(types))
+        results = eval_jaxpr(jaxpr, (), *consts, *values)
+        return out_tree.unflatten(map(as_array, results))
 
-    return converted, [c for h, c in zip(hoisted, traced.consts, strict=True) if h]
+    converted.__name__, converted.__doc__ = name, fun.__doc__
+    return converted, captured
 
 
 class _Pullback:
     """The rule that a call of a `custom_gradient` function returned, without what it captured."""
 
-    __slots__ = ("traced",)
+    __slots__ = ("jaxpr", "out_tree")
 
     def __init__(self, traced: Traced) -> None:
         """Keep the program."""
-        self.traced = traced
+        self.jaxpr = traced.jaxpr
+        self.out_tree = traced.out_tree
 
     def __call__(self, consts: Sequence[Value], cotangent: Any) -> Any:
         """Interpret it."""
         values = [as_value(x, "custom_gradient") for x in tree.leaves(cotangent)]
-        results = eval_jaxpr(self.traced.jaxpr, (), *consts, *values)
-        return self.traced.out_tree.unflatten(map(as_array, results))
+        results = eval_jaxpr(self.jaxpr, (), *consts, *values)
+        return self.out_tree.unflatten(map(as_array, results))
 
 
 def custom_gradient(fun: Callable[P, Any]) -> custom_vjp[P, Any]:

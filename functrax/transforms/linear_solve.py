@@ -33,6 +33,7 @@ from functrax.transforms.flat import (
 )
 from functrax.transforms.grad import linear_transpose
 from functrax.transforms.jvp import jvp_jaxpr
+from functrax.transforms.scope import disable_jit
 from functrax.transforms.stage import stage_open
 
 CALL = "custom_linear_solve"
@@ -299,7 +300,8 @@ def program(
         function, tree.structure((tuple(s.unflatten(values) for s in structures), {})), call
     )
     avals = [x.aval.strong() for x in values] * len(structures)
-    return stage_open(flat, avals, transform=call, name=function_name(function))
+    with disable_jit(False):  # a loop in Python could not see values
+        return stage_open(flat, avals, transform=call, name=function_name(function))
 
 
 def like(

@@ -69,6 +69,27 @@ def test_other_arguments_than_the_example():
         f({"b": 1.0})
     with pytest.raises(errors.ArgumentError, match="to be an array or a number; got 'x'"):
         f({"a": "x"})
+    with pytest.raises(errors.ArgumentError, match="the types of the example and of what it"):
+        f({"a": jnp.ones(2)})
+
+
+@pytest.mark.parametrize(
+    "make", [lambda x: minimum(functrax, *_convert(x)), lambda x: CUSTOM(x) * 2.0]
+)
+def test_nothing_outlives_the_trace(make):
+    with functrax.checking_leaks():
+        assert functrax.jit(functrax.grad(functrax.jit(make)))(2.0) is not None
+
+
+def _convert(x):
+    f, captured = closure_convert(lambda y: x * y, 1.0)
+    return f, x, *captured
+
+
+@functrax.custom_gradient
+def CUSTOM(x):
+    y = jnp.exp(x)
+    return y, lambda g: g * y
 
 
 def several(lib):

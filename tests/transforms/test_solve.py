@@ -243,3 +243,12 @@ def test_wrong_functions(run, kind, message):
     assert f"{caught.value.expected}; got {caught.value.got}" == message
     assert caught.value.call in ("custom_root", "custom_linear_solve")
     assert "test_solve.py" in str(caught.value)
+
+
+def test_disable_jit():
+    with functrax.disable_jit():
+        f = lambda c: lax.custom_root(
+            lambda x: x * x - c, c, lambda f, x: newton(functrax, jnp)(f, x)[0],
+            lambda g, y: y / g(1.0),
+        )  # fmt: skip
+        np.testing.assert_allclose([f(4.0), functrax.grad(f)(4.0)], [2, 0.25], rtol=1e-5)
