@@ -1,5 +1,7 @@
 """functrax: composable transformations of Python functions, compiled by XLA."""
 
+from functrax import custom_batching as custom_batching
+from functrax import custom_derivatives as custom_derivatives
 from functrax import debug as debug
 from functrax import dlpack as dlpack
 from functrax import dtypes as dtypes
@@ -56,6 +58,8 @@ from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
 from functrax.transforms.checkpoint import checkpoint as checkpoint
 from functrax.transforms.checkpoint import remat as remat
+from functrax.transforms.closures import closure_convert as closure_convert
+from functrax.transforms.closures import custom_gradient as custom_gradient
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp
 from functrax.transforms.custom_vjp import custom_vjp as custom_vjp
 from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct

@@ -44,6 +44,7 @@ MEMBERS = {
     "values": "sharding version",
     "facade": "tree tree_util dtypes",
     "library": "numpy lax random nn scipy image ops testing profiler debug distributed dlpack"
+    " custom_batching custom_derivatives"
     " extend ffi flatten_util stages monitoring typing",
     "application": "interop data export inspect run",
 }

@@ -4,6 +4,8 @@ import warnings
 from typing import Any
 
 import jax
+import jax.custom_batching
+import jax.custom_derivatives
 import numpy as np
 import pytest
 
@@ -55,13 +57,33 @@ grad(lambda x: x**0.0)(0.0) | nan | 0.0
 grad(lambda x: x**2.0)(0.0).weak_type | False | True
 vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), 1) | TypeError | [1 2]
 vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), b=1) | TypeError | [1 2]
+jvp(custom_gradient(lambda x: (x * 2, lambda g: 7 * g)), (1.0,), (1.0,))[1] | TypeError | 2.0
+grad(custom_gradient(lambda x: (x * 2, lambda g: 7 * g)))(1.0) | 7.0 | 7.0
+custom_vjp(lambda x: x, mode="transpose").mode | TypeError | transpose
+jvp(lambda x, n: x * n, (2.0, 3), (1.0, None))[1] | TypeError | 3.0
+grad(sequential_vmap(lambda x: x * x))(3.0) | ValueError | 6.0
+vmap(grad(sequential_vmap(lambda x: x * x)))(jnp.arange(2.0)) | ValueError | [0. 2.]
+vmap(lambda x: linear_call(lambda r, x: x, lambda r, t: t, (), x))(jnp.ones(2)) | NotImplementedError | [1. 1.]
+grad(lambda c: lax.custom_root(lambda x: x - c, c, lambda f, x: (x, 1), lambda g, y: y, True)[0])(2.0) | TypeError | 1.0
 """
 
 
 def evaluate(library: Any, expression: str) -> tuple[str, list[str]]:
     """Return what an expression gives, or the names of the classes of what it raises."""
-    names = ("numpy", "lax", "random", "grad", "jit", "vmap")
+    names = [
+        "numpy",
+        "lax",
+        "random",
+        "grad",
+        "jit",
+        "jvp",
+        "vmap",
+        "custom_vjp",
+        "custom_gradient",
+    ]
     namespace = {name: getattr(library, name) for name in names} | {"np": np}
+    namespace["sequential_vmap"] = library.custom_batching.sequential_vmap
+    namespace["linear_call"] = library.custom_derivatives.linear_call
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -21,6 +21,8 @@ import functrax.numpy as jnp
 # Each public module with the module of JAX whose names it has.
 MODULES = {
     "functrax": "jax",
+    "functrax.custom_batching": "jax.custom_batching",
+    "functrax.custom_derivatives": "jax.custom_derivatives",
     "functrax.dlpack": "jax.dlpack",
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",
@@ -78,6 +80,14 @@ SIGNATURES = {
     "functrax.ShapeDtypeStruct": ("manual_axis_type is_ref _memory_space", "not there yet"),
     "functrax.checkpoint": ("concrete", "deprecated in JAX"),
     "functrax.remat": ("concrete", "deprecated in JAX"),
+    "functrax.custom_gradient": (
+        "fun with_logs remat with_accums",
+        "new in JAX 0.12",
+    ),
+    "functrax.custom_derivatives.custom_gradient": (
+        "fun with_logs remat with_accums",
+        "new in JAX 0.12",
+    ),
     "functrax.jit": ("in_shardings out_shardings device backend", "not there yet"),
     "functrax.local_devices": ("host_id", "deprecated in JAX"),
     "functrax.transfer_guard": ("new_val", "all scopes have one form"),

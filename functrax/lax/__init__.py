@@ -169,5 +169,7 @@ from functrax.transforms.control.loops import fori_loop as fori_loop
 from functrax.transforms.control.loops import map as map
 from functrax.transforms.control.scan import scan as scan
 from functrax.transforms.control.while_loop import while_loop as while_loop
+from functrax.transforms.linear_solve import custom_linear_solve as custom_linear_solve
+from functrax.transforms.root import custom_root as custom_root
 
 __dir__ = _directory(__name__)

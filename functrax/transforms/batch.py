@@ -188,7 +188,8 @@ def _parts(x: Any) -> Iterable[Any]:
         return x
     if isinstance(x, type | types.ModuleType):
         return ()
-    slots = [getattr(x, name, None) for name in getattr(type(x), "__slots__", ())]
+    names = getattr(type(x), "__slots__", ())  # "__weakref__" raises for objects of jaxlib
+    slots = [getattr(x, name, None) for name in names if not name.startswith("__")]
     return [*slots, *getattr(x, "__dict__", {}).values()]
 
 

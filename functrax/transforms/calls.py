@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
@@ -20,6 +18,7 @@ from functrax.transforms.flat import (
     FlatFunction,
     argument_names,
     as_array,
+    called,
     check_arity,
     converted_arguments,
     function_name,
@@ -28,6 +27,7 @@ from functrax.transforms.flat import (
 )
 from functrax.transforms.stage import StageTrace, stage_open
 from functrax.transforms.static import as_tuple, resolve
+from functrax.transforms.symbolic import SymbolicZero, symbolic_zero
 
 Flat = Callable[..., Sequence[Value]]
 
@@ -158,13 +158,41 @@ def as_program(
         return stage_open(function, [x.aval for x in operands], name=name)
 
 
-def user_tangent(aval: ShapedArray, tangent: Value | None = None) -> Any:
-    """Return a tangent or cotangent as user rules see it: zeros where there is none, float0 for
-    integers.
+def call_rule(name: str, rule: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a rule of the function `name`.
+
+    Raises:
+        ArgumentError: if it does not take these arguments.
+        LeakedTracerError: if it closes over what is traced elsewhere.
     """
-    if not has_tangent(aval):
-        return np.zeros(aval.shape, dtypes.float0)
-    return as_array(zeros(aval) if tangent is None else tangent)
+    try:
+        return called(rule, args, {}, name)
+    except errors.LeakedTracerError as error:
+        raise errors.LeakedTracerError(
+            name,
+            "rules to use what is traced around the function through arguments and residuals only",
+            error.got,
+            where=error.where,
+            fix="Pass the value to the function as an argument.",
+        ) from error
+
+
+def user_tangent(aval: ShapedArray, tangent: Value | None = None, symbolic: bool = False) -> Any:
+    """Return a tangent or cotangent as user rules see it.
+
+    Args:
+        aval: the type of the primal.
+        tangent: the value, or None for zero.
+        symbolic: whether the rule wants to know which are zero.
+
+    Returns:
+        An array; None for integers and others that have no tangent. Symbolic zeros stand for both.
+    """
+    if tangent is not None:
+        return as_array(tangent)
+    if symbolic:
+        return symbolic_zero(aval)
+    return as_array(zeros(aval)) if has_tangent(aval) else None
 
 
 def check_outputs(name: str, kind: str, results: Sequence[Value], jaxpr: Jaxpr | None) -> None:
@@ -237,7 +265,7 @@ def checked_leaves(
         name: the decorated function, for messages.
         rule: the user's rule.
         what: what it must return, for messages.
-        result: a pytree; None stands for a zero (sub)tree.
+        result: a pytree; None stands for a zero (sub)tree, float0 and `SymbolicZero` for a leaf.
         expected_tree: the structure it must have.
         avals: the type of each leaf.
         names: gives what each leaf is for; its path by default.
@@ -249,7 +277,7 @@ def checked_leaves(
         CustomRuleError: naming both structures, or both types and the leaf.
     """
     where = place_of(rule)
-    leaves = _leaves_up_to(result, expected_tree)
+    leaves = leaves_up_to(result, expected_tree)
     if leaves is None:
         fix = "None stands for zero."
         if names is not None:
@@ -263,7 +291,7 @@ def checked_leaves(
         )
     checked: list[Value | None] = []
     for index, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
-        if leaf is None or getattr(leaf, "dtype", None) == dtypes.float0 or not has_tangent(aval):
+        if leaf is None or not has_tangent(aval) or _is_zero(leaf):
             checked.append(None)
             continue
         (value,) = checked_values(name, rule, what.partition(" to return")[0], [leaf])
@@ -277,7 +305,11 @@ def checked_leaves(
     return checked
 
 
-def _leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:
+def _is_zero(leaf: Any) -> bool:
+    return isinstance(leaf, SymbolicZero) or getattr(leaf, "dtype", None) == dtypes.float0
+
+
+def leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:
     """Flatten a tree in which None may stand for a subtree; None if it does not fit."""
     leaves, structure = tree.flatten(result, is_leaf=lambda x: x is None)
     if structure == expected_tree:

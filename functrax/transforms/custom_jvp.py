@@ -18,6 +18,7 @@ from functrax.transforms.calls import (
     Flat,
     JaxprFunction,
     as_program,
+    call_rule,
     check_outputs,
     checked_leaves,
     checked_pair,
@@ -207,6 +208,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             fun, nondiff_argnums, nondiff_argnames, "custom_jvp"
         )
         self.jvp: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
 
     def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
         """Set the rule ``jvp(primals, tangents) -> (output, output tangent)`` and return it (so it
@@ -215,12 +217,14 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         Args:
             jvp: the rule; it must be linear in the tangents. With `nondiff_argnums`, these
                 arguments come first.
-            symbolic_zeros: must be False.
+            symbolic_zeros: whether tangents that are known to be zero come as
+                `custom_derivatives.SymbolicZero` instead of arrays. The rule may return them too.
+
+        The tangents of integers are None, and None stands for a zero tangent of the output.
         """
         check_callable(jvp, "custom_jvp.defjvp")
-        if symbolic_zeros:
-            raise errors.ArgumentError("custom_jvp.defjvp", "symbolic_zeros=False", "True")
         self.jvp = jvp
+        self.symbolic_zeros = symbolic_zeros
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
@@ -237,16 +241,17 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             parts = [
                 rule(t, out, *primals)
                 for rule, t in zip(jvps, tangents, strict=True)
-                if rule is not None
+                if rule is not None and tree.leaves(t)
             ]
             if not parts:
-                return out, tree.map(lambda x: x * 0, out)
+                return out, None
             total = parts[0]
             for part in parts[1:]:
                 total = tree.map(lambda a, b: a + b, total, part)
             return out, total
 
         self.jvp = jvp
+        self.symbolic_zeros = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; transforms will find its rule."""
@@ -274,10 +279,13 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         in_tree = function.in_tree
         primal_args, _ = in_tree.unflatten(map(as_array, primals))
         tangent_args, _ = in_tree.unflatten(
-            [user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)]
+            [
+                user_tangent(p.aval, t, self.symbolic_zeros)
+                for p, t in zip(primals, tangents, strict=True)
+            ]
         )
         rule: Any = self.jvp
-        result = called(rule, [*fixed, primal_args, tangent_args], {}, name)
+        result = call_rule(name, rule, [*fixed, primal_args, tangent_args])
         what = "the jvp rule to return a pair (output, output tangent)"
         out, out_tangent = checked_pair(name, rule, what, result)
         leaves, out_tree = tree.flatten(out)

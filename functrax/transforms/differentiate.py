@@ -13,6 +13,7 @@ from functrax.core.trace import Array, Value, as_value, describe
 from functrax.core.types import ShapedArray
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import has_tangent, zeros
+from functrax.transforms.calls import leaves_up_to
 from functrax.transforms.flat import (
     FlatFunction,
     TreeWithFloat0,
@@ -98,13 +99,17 @@ def call_tree(args_tree: Any) -> Any:
 def leaves_like(call: str, name: str, given: Any, structure: Any) -> list[Any]:
     """Return the leaves of a tree that must have a structure, without float0 results in it.
 
+    None may stand for leaves, which then have to be integers.
+
     Raises:
         TreeError: naming the first place where it differs.
     """
     zeros_at = structure.zeros if isinstance(structure, TreeWithFloat0) else ()
     whole = structure.whole if isinstance(structure, TreeWithFloat0) else structure
     leaves, found = tree.flatten(given)
-    if found != whole:
+    if found != whole and (with_none := leaves_up_to(given, whole)) is not None:
+        leaves = with_none
+    elif found != whole:
         tree.flatten_up_to(whole, given, call, name)
         smaller = tree.unflatten(whole, list(range(whole.num_leaves)))
         mismatch = tree.first_mismatch(found, smaller, ())
@@ -122,14 +127,13 @@ def check_like(call: str, what: Callable[[], str], given: Any, aval: ShapedArray
         ArgumentError, ShapeError, DtypeError: for another thing, shape or dtype.
     """
     if not has_tangent(aval):
-        if getattr(given, "dtype", None) == dtypes.float0:
+        if given is None or getattr(given, "dtype", None) == dtypes.float0:
             return None
         raise errors.DtypeError(
             call,
-            f"{what()} to have dtype float0, because {aval!r} has no derivative",
+            f"{what()} to be None (or float0), because {aval!r} has no derivative",
             f"{given.aval!r}" if isinstance(given, Array) else shown(given),
-            fix="Differentiate with respect to floating-point arguments only, or pass "
-            "`np.zeros(shape, float0)`.",
+            fix="Differentiate with respect to floating-point arguments only, or pass None.",
         )
     try:
         value = as_array(as_value(given, call))

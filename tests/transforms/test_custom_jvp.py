@@ -93,7 +93,7 @@ def test_trees_integers_and_several_outputs():
     @f.defjvp
     def rule(primals, tangents):
         (p, n), (dp, dn) = primals, tangents
-        assert dn.dtype == functrax.dtypes.float0
+        assert dn is None
         return f(p, n), ({"y": 10.0 * dp["a"], "n": np.zeros((), functrax.dtypes.float0)}, dp["b"])
 
     p = {"a": 2.0, "b": jnp.ones(2)}

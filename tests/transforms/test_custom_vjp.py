@@ -133,8 +133,7 @@ def test_integer_outputs_get_float0():
         return x * 2, jnp.arange(3)
 
     def backward(_, g):
-        assert g[1].dtype == functrax.dtypes.float0
-        assert g[1].shape == (3,)
+        assert g[1] is None
         return (g[0] * 5,)
 
     f.defvjp(lambda x: (f(x), None), backward)
