@@ -50,8 +50,6 @@ from functrax.runtime.dispatch import convert as _convert
 from functrax.runtime.dispatch import evaluate as _evaluate
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
-from functrax.transforms.checkpoint import checkpoint as checkpoint
-from functrax.transforms.checkpoint import remat as remat
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp
 from functrax.transforms.custom_vjp import custom_vjp as custom_vjp
 from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct
@@ -72,6 +70,9 @@ from functrax.transforms.placement import device_put as device_put
 from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope
+from functrax.transforms.remat.checkpoint import checkpoint as checkpoint
+from functrax.transforms.remat.checkpoint import remat as remat
+from functrax.transforms.remat.policies import checkpoint_policies as checkpoint_policies
 from functrax.transforms.vmap import vmap as vmap
 from functrax.version import __version__ as __version__
 

@@ -21,6 +21,7 @@ import functrax.numpy as jnp
 # Each public module with the module of JAX whose names it has.
 MODULES = {
     "functrax": "jax",
+    "functrax.ad_checkpoint": "jax.ad_checkpoint",
     "functrax.dlpack": "jax.dlpack",
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",

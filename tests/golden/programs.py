@@ -24,7 +24,7 @@ from functrax.primitives.convolution import conv_general_dilated
 from functrax.primitives.precision import DotAlgorithm, DotAlgorithmPreset, Precision
 from functrax.primitives.reduce import reduce_sum
 from functrax.primitives.rules import full
-from functrax.transforms.checkpoint import checkpoint
+from functrax.transforms.remat.checkpoint import checkpoint
 from functrax.transforms.custom_jvp import custom_jvp
 
 FOLDER = Path(__file__).parent
