@@ -73,6 +73,7 @@ from functrax.transforms.scope import named_scope as named_scope
 from functrax.transforms.remat.checkpoint import checkpoint as checkpoint
 from functrax.transforms.remat.checkpoint import remat as remat
 from functrax.transforms.remat.policies import checkpoint_policies as checkpoint_policies
+from functrax.transforms.remat.saved import saved_report as saved_report
 from functrax.transforms.vmap import vmap as vmap
 from functrax.version import __version__ as __version__
 

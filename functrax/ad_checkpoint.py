@@ -7,8 +7,16 @@ from functrax.transforms.remat.policies import (
     Saveable,
     checkpoint_policies,
 )
+from functrax.transforms.remat.saved import print_saved_residuals
 
-__all__ = ["Offloadable", "Recompute", "Saveable", "checkpoint_name", "checkpoint_policies"]
+__all__ = [
+    "Offloadable",
+    "Recompute",
+    "Saveable",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "print_saved_residuals",
+]
 
 
 def __dir__() -> list[str]:

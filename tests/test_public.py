@@ -44,6 +44,7 @@ MODULES = {
 # Names that JAX's module lacks, by the reason why we have them.
 EXTENSIONS = {
     "functrax": {
+        "saved_report": "JAX prints the residuals alone: ad_checkpoint.print_saved_residuals",
         "timings": "seconds spent tracing, lowering and compiling: JAX only logs them",
         "testing": "jax.test_util; as soon as it is imported",
         "extend": "as soon as it is imported, as in JAX",
