@@ -15,6 +15,7 @@ from functrax.core.jaxpr import Jaxpr, Var, dce, subjaxprs
 from functrax.runtime.compile import lower
 from functrax.transforms.remat import budget
 from functrax.transforms.remat.cost import flops, nbytes, program_flops
+from functrax.transforms.stage import closed_as_open
 
 X = np.linspace(-1, 1, 20, dtype=np.float32).reshape(4, 5)
 W = np.linspace(1, -0.7, 25, dtype=np.float32).reshape(5, 5)
@@ -214,7 +215,7 @@ def test_offloading(call):
     assert "kind=pinned_host" in text
     assert "kind=device" in text
     assert "annotate_device_placement" not in traced.lower().as_text()
-    gpu = str(lower(traced.jaxpr.jaxpr, name="main", platform="gpu").module)
+    gpu = str(lower(closed_as_open(traced.jaxpr.jaxpr), name="main", platform="gpu").module)
     assert gpu.count("annotate_device_placement") == 2
     assert '_xla_buffer_placement = "pinned_host"' in gpu
 
@@ -222,8 +223,7 @@ def test_offloading(call):
 def test_what_offloading_policies_answer():
     policy = offloading("names")
     (name_p,) = {
-        eqn.primitive
-        for eqn in functrax.make_jaxpr(lambda x: checkpoint_name(x, "h"))(1.0).eqns
+        eqn.primitive for eqn in functrax.make_jaxpr(lambda x: checkpoint_name(x, "h"))(1.0).eqns
     }
     assert policy(name_p, name="h") == Offloadable(src="device", dst="pinned_host")
     assert policy(name_p, name="s") is True
@@ -394,7 +394,9 @@ def test_programs_with_policies_print():
     policy = functrax.checkpoint_policies.dots_saveable
     f = functrax.checkpoint(lambda x: jnp.sin(x @ W), policy=policy)
     jaxpr = functrax.make_jaxpr(functrax.grad(lambda x: f(x).sum()))(X)
-    assert "policy=<function dots_saveable>" in repr(jaxpr) or "policy=<dots_saveable>" in repr(jaxpr)
+    assert "policy=<function dots_saveable>" in repr(jaxpr) or "policy=<dots_saveable>" in repr(
+        jaxpr
+    )
     assert any(True for eqn in jaxpr.eqns for _ in subjaxprs(eqn.params))
     budget = functrax.checkpoint(lambda x: jnp.sin(x @ W), budget_bytes=80)
     assert "Budget(size=80)" in repr(functrax.make_jaxpr(budget)(X))

@@ -6,8 +6,8 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax.ad_checkpoint import checkpoint_name, print_saved_residuals
-from functrax.transforms.differentiate import Pullback
 from functrax.core import tree
+from functrax.transforms.differentiate import Pullback
 from functrax.transforms.remat.cost import nbytes
 
 W = np.linspace(1, -0.7, 25, dtype=np.float32).reshape(5, 5)

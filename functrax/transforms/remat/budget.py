@@ -4,6 +4,7 @@ again.
 
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -97,14 +98,15 @@ def _exact(problem: _Problem, size: int) -> Sequence[int]:
             matrix[i, j] = value
     scale = max(sizes.max(), 1.0)
     matrix[len(rows), :count] = sizes / scale
-    bounds = np.array([*lower, -np.inf]), np.array([np.inf] * len(rows) + [size / scale])
+    least: Any = np.array([*lower, -np.inf])
+    most: Any = np.array([np.inf] * len(rows) + [size / scale])
     # A tiny price of bytes: of equally good choices the smallest.
     price = 1e-6 * sizes / max(sizes.sum(), 1.0)
     found = optimize.milp(
         np.concatenate([price, (costs + 1e-3) / max(costs.sum(), 1.0)]),
         integrality=np.array([1] * count + [0] * equations),
         bounds=optimize.Bounds(0, 1),
-        constraints=optimize.LinearConstraint(matrix.tocsr(), *bounds),
+        constraints=optimize.LinearConstraint(matrix.tocsr(), least, most),
         options={"time_limit": SECONDS, "mip_rel_gap": 0.0},
     )
     if found.x is None:  # the time was too short for any

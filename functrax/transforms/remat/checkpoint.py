@@ -78,9 +78,7 @@ def _partial(
         trace.record(checkpoint_p, [*residuals, *rest], {**params, "jaxpr": parts.again})
     )
     determined = iter(results)
-    return [
-        next(recorded) if is_unknown else next(determined) for is_unknown in parts.out_unknown
-    ]
+    return [next(recorded) if is_unknown else next(determined) for is_unknown in parts.out_unknown]
 
 
 def _transpose(

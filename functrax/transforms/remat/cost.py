@@ -9,10 +9,19 @@ from functrax.lowering.inline import programs_of
 
 # Operations that move or rename what is there; XLA does them within others, or not at all.
 _FREE = frozenset(
-    "name to_memory stop_gradient copy reshape broadcast_in_dim convert_element_type iota".split()
+    [
+        "name",
+        "to_memory",
+        "stop_gradient",
+        "copy",
+        "reshape",
+        "broadcast_in_dim",
+        "convert_element_type",
+        "iota",
+    ]
 )
 # Operations that take time in proportion to what they read.
-_READING = "reduce arg cum sort scatter"
+_READING = ("reduce", "arg", "cum", "sort", "scatter")
 
 
 def nbytes(aval: ShapedArray) -> int:
@@ -43,7 +52,7 @@ def flops(eqn: Equation) -> int:
         return 2 * out * (kernel.size // max(features, 1))
     if name in _FREE:
         return 0
-    if name.startswith(tuple(_READING.split())):
+    if name.startswith(_READING):
         return max([out, *(v.aval.size for v in eqn.invars)])
     return out
 

@@ -180,7 +180,7 @@ def _saved(aval: ShapedArray, value: str, source: str) -> SavedValue:
 
 def _origins(jaxpr: Jaxpr, num_consts: int, names: Sequence[str]) -> dict[Any, tuple[str, str]]:
     """Say of each variable of a program what it is, and at which line it was made."""
-    found: dict[Any, tuple[str, str]] = {v: ("constant", "") for v in jaxpr.invars[:num_consts]}
+    found: dict[Any, tuple[str, str]] = dict.fromkeys(jaxpr.invars[:num_consts], ("constant", ""))
     arguments = jaxpr.invars[num_consts:]
     found.update({v: (f"argument {n}", "") for v, n in zip(arguments, names, strict=True)})
     found.update(_results(jaxpr))
