@@ -107,13 +107,14 @@ def saved_report(fun: Callable[..., Any]) -> Callable[..., SavedReport]:
         >>> import functrax, functrax.numpy as jnp
         >>> f = functrax.checkpoint(lambda x: jnp.sin(jnp.sin(x)))
         >>> report = functrax.saved_report(f)(functrax.ShapeDtypeStruct((3,), "float32"))
-        ... # doctest: +ELLIPSIS
-        value  type    bytes  source  status      flops
-        x      f32[3]     12          saved           0
-        sin    f32[3]     12  ...
+        ... # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
+        value       type    bytes  source...  status      flops
+        argument x  f32[3]     12...          saved           0
+        sin         f32[3]     12  ...:1      recomputed      3
         ...
-        >>> report.total_bytes
-        12
+        <lambda>: 12 bytes saved, 9 operations computed again
+        >>> report.total_bytes, report.total_flops
+        (12, 9)
     """
     check_callable(fun, "saved_report")
 
