@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from functrax import errors
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce
+from functrax.core import dtypes
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce, eval_jaxpr
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.lowering.inline import programs_of
 from functrax.primitives.residuals import name_p, to_memory_p
+from functrax.primitives.rules import zeros
 from functrax.transforms.batch import mapped_type
+from functrax.transforms.control.cond_rules import cond_p
 from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.jit import jit_p
 from functrax.transforms.partial import partial_eval_jaxpr
@@ -202,33 +205,98 @@ def inlined(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Value]]:
 
 
 def _opened(eqn: Equation, policy: Any) -> tuple[Equation, Equation, list[Var]]:
-    """Cut the body of a loop too: the loop that also stacks what is kept, the one that takes these
-    stacks as xs, and their variables.
+    """Cut the programs of a loop or a branch too: the equation that also gives what is kept in
+    them, the one that takes this, and the variables of it.
     """
-    if eqn.primitive is not scan_p or policy is None or isinstance(policy, Budget):
+    parts: _Opened | None = None
+    if policy is None or isinstance(policy, Budget):
         return eqn, eqn, []
-    parts = _cut_body(eqn.params["jaxpr"], policy)
+    if eqn.primitive is scan_p:
+        parts = _cut_body(eqn.params["jaxpr"], policy)
+    elif eqn.primitive is cond_p:
+        parts = _cut_branches(eqn.params["branches"], policy)
     if parts is None:
         return eqn, eqn, []
     first, again, avals = parts
-    stacks = [Var(mapped_type(aval, 0, eqn.params["length"])) for aval in avals]
-    outer = Equation(
-        scan_p, eqn.invars, [*eqn.outvars, *stacks], {**eqn.params, "jaxpr": first}, eqn.source
+    if eqn.primitive is scan_p:
+        avals = [mapped_type(aval, 0, eqn.params["length"]) for aval in avals]
+    kept = [Var(aval) for aval in avals]
+    outvars, invars = [*eqn.outvars, *kept], [*eqn.invars, *kept]
+    return (
+        Equation(eqn.primitive, eqn.invars, outvars, {**eqn.params, **first}, eqn.source),
+        Equation(eqn.primitive, invars, eqn.outvars, {**eqn.params, **again}, eqn.source),
+        kept,
     )
-    inner = Equation(
-        scan_p, [*eqn.invars, *stacks], eqn.outvars, {**eqn.params, "jaxpr": again}, eqn.source
-    )
-    return outer, inner, stacks
+
+
+_Opened = tuple[dict[str, Any], dict[str, Any], list[ShapedArray]]
+"""The parameters of both equations, and the types of what is kept."""
 
 
 @lru_cache(maxsize=4096)
-def _cut_body(jaxpr: Jaxpr, policy: Policy) -> tuple[Jaxpr, Jaxpr, list[ShapedArray]] | None:
+def _cut_body(jaxpr: Jaxpr, policy: Policy) -> _Opened | None:
+    parts = _cut_program(jaxpr, policy)
+    if parts is None or not parts[2]:
+        return None
+    first, again, avals = parts
+    return {"jaxpr": first}, {"jaxpr": again}, avals
+
+
+@lru_cache(maxsize=4096)
+def _cut_branches(branches: tuple[Jaxpr, ...], policy: Policy) -> _Opened | None:
+    """Cut every branch; what is kept has a place of its type, shared by the branches."""
+    places: list[ShapedArray] = []
+    parts: list[tuple[Jaxpr, Jaxpr, list[int]]] = []
+    for branch in branches:
+        part = _cut_program(branch, policy)
+        if part is None or any(dtypes.is_extended(aval.dtype) for aval in part[2]):
+            return None
+        free = list(range(len(places)))
+        order: list[int] = []
+        for aval in map(ShapedArray.strong, part[2]):
+            place = next((i for i in free if places[i] is aval), len(places))
+            if place == len(places):
+                places.append(aval)
+            else:
+                free.remove(place)
+            order.append(place)
+        parts.append((part[0], part[1], order))
+    if not places:
+        return None
+    count = len(branches[0].invars)
+    firsts: list[Jaxpr] = []
+    agains: list[Jaxpr] = []
+    for first, again, order in parts:
+        firsts.append(_filled(first, len(branches[0].outvars), order, places))
+        kept = [Var(aval) for aval in places]
+        for var, place in zip(again.invars[count:], order, strict=True):
+            kept[place] = var
+        invars = (*again.invars[:count], *kept)
+        agains.append(Jaxpr((), invars, again.outvars, again.eqns, again.name))
+    avals = list(firsts[0].out_avals[len(branches[0].outvars) :])
+    return {"branches": tuple(firsts)}, {"branches": tuple(agains)}, avals
+
+
+def _filled(first: Jaxpr, count: int, order: list[int], places: list[ShapedArray]) -> Jaxpr:
+    """Let a branch return something for every place: zeros where it keeps nothing."""
+
+    def run(*values: Value) -> list[Value]:
+        results = eval_jaxpr(first, (), *values)
+        own = dict(zip(order, results[count:], strict=True))
+        return [
+            *results[:count],
+            *(own[i] if i in own else zeros(aval) for i, aval in enumerate(places)),
+        ]
+
+    return stage_open(run, first.in_avals, name=first.name)[0]
+
+
+def _cut_program(jaxpr: Jaxpr, policy: Policy) -> tuple[Jaxpr, Jaxpr, list[ShapedArray]] | None:
+    """Cut a program inside another: ``args -> (results, kept)`` and ``(args, kept) -> results``."""
     body, captured = inlined(jaxpr)
-    if captured:  # arrays that only this body captured: leave it whole
+    if captured:  # arrays that only this program captured: leave it whole
         return None
     before, after, kept = cut(body, policy)
-    if not kept:
-        return None
     first = Jaxpr((), body.invars, [*body.outvars, *kept], before, body.name)
     again = Jaxpr((), [*body.invars, *kept.values()], body.outvars, after, body.name)
-    return first, dce(again)[0], [v.aval for v in kept]
+    return dce(first)[0], dce(again)[0], [v.aval for v in kept]
