@@ -1343,6 +1343,27 @@ def a_checkpoint_policy_by_name():
     functrax.checkpoint(lambda x: x, policy="dots_saveable")
 
 
+class UnhashablePolicy:
+    __hash__ = None
+
+    def __call__(self, prim, *avals, **params):
+        return True
+
+    def __repr__(self):
+        return "UnhashablePolicy()"
+
+
+@raises(
+    errors.HashError,
+    """
+    [checkpoint] expected a hashable policy; got UnhashablePolicy() of type
+    UnhashablePolicy (HERE).
+    """,
+)
+def a_checkpoint_policy_that_is_not_hashable():
+    functrax.checkpoint(lambda x: x, policy=UnhashablePolicy())
+
+
 @raises(
     errors.ArgumentError,
     """

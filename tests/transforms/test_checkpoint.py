@@ -53,6 +53,8 @@ def test_a_branch_or_barrier_keeps_xla_from_merging():
     free = functrax.checkpoint(chain, prevent_cse=False)
     assert "stablehlo.if" not in functrax.jit(functrax.grad(free)).lower(1.0).as_text()
     np.testing.assert_allclose(functrax.grad(free)(1.0), functrax.grad(chain)(1.0), rtol=1e-6)
+    some = functrax.checkpoint(chain, prevent_cse=[False, True])
+    assert "stablehlo.if" in functrax.jit(functrax.grad(some)).lower(1.0).as_text()
 
 
 def test_derivatives_of_every_order_and_mode():

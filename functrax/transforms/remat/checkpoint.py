@@ -223,6 +223,7 @@ def checkpoint(
     Raises:
         ArgumentError: if the policy is not a function, the budget not a number of bytes, or both
             are given.
+        HashError: if the policy is not hashable.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -280,6 +281,8 @@ def _chosen(policy: Policy | None, budget_bytes: int | None) -> Policy | Budget 
         raise errors.ArgumentError(
             "checkpoint", "a function of (primitive, *types, **params) as policy", shown(policy)
         )
+    if getattr(policy, "__hash__", None) is None:  # what it answers is remembered
+        raise errors.HashError("checkpoint", "a hashable policy", shown(policy))
     if budget_bytes is None:
         return policy
     if isinstance(budget_bytes, bool) or not hasattr(budget_bytes, "__index__") or budget_bytes < 0:
