@@ -77,6 +77,10 @@ from functrax.transforms.jacobian import jacrev as jacrev
 from functrax.transforms.jit import clear_caches as clear_caches
 from functrax.transforms.jit import jit as jit
 from functrax.transforms.placement import device_put as device_put
+from functrax.transforms.remat.checkpoint import checkpoint as checkpoint
+from functrax.transforms.remat.checkpoint import remat as remat
+from functrax.transforms.remat.policies import checkpoint_policies as checkpoint_policies
+from functrax.transforms.remat.saved import saved_report as saved_report
 from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope

@@ -326,6 +326,8 @@ SHAPES = [
     row("reduce_precision", x(3, 4), exponent_bits=5, mantissa_bits=3, dtypes=FLOATS, order=None),
     row("copy", x(3, 4), dtypes=ANY),
     row("stop_gradient", x(3, 4), order=0),
+    row("name", x(3, 4), name="a", dtypes=ANY),
+    row("to_memory", x(3, 4), kind="pinned_host", dtypes=ANY),
     row("optimization_barrier", x(3), x(2), dtypes=ANY),
 ]
 

@@ -44,8 +44,8 @@ MEMBERS = {
     "values": "sharding version",
     "facade": "tree tree_util dtypes",
     "library": "numpy lax random nn scipy image ops testing profiler debug distributed dlpack"
-    " custom_batching custom_derivatives"
-    " extend ffi flatten_util stages monitoring typing",
+    " custom_batching custom_derivatives debug experimental"
+    " extend ffi flatten_util stages monitoring typing ad_checkpoint",
     "application": "interop data export inspect run",
 }
 LAYERS = {name: layer for layer, names in MEMBERS.items() for name in names.split()}

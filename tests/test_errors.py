@@ -9,7 +9,7 @@ import pytest
 
 import functrax
 import functrax.numpy as jnp
-from functrax import errors, lax, random
+from functrax import ad_checkpoint, errors, lax, random
 from functrax.core.primitive import NOT_LINEAR, Refusal, declare, registry
 from functrax.core.trace import bind
 
@@ -1335,12 +1335,129 @@ def a_generator():
 @raises(
     errors.ArgumentError,
     """
-    [checkpoint] expected policy=None; got <built-in function max> (HERE). Split the
-    function instead.
+    [checkpoint] expected a function of (primitive, *types, **params) as policy; got
+    'dots_saveable' of type str (HERE).
     """,
 )
-def a_checkpoint_policy():
-    functrax.checkpoint(lambda x: x, policy=max)
+def a_checkpoint_policy_by_name():
+    functrax.checkpoint(lambda x: x, policy="dots_saveable")
+
+
+class UnhashablePolicy:
+    __hash__ = None
+
+    def __call__(self, prim, *avals, **params):
+        return True
+
+    def __repr__(self):
+        return "UnhashablePolicy()"
+
+
+@raises(
+    errors.HashError,
+    """
+    [checkpoint] expected a hashable policy; got UnhashablePolicy() of type
+    UnhashablePolicy (HERE).
+    """,
+)
+def a_checkpoint_policy_that_is_not_hashable():
+    functrax.checkpoint(lambda x: x, policy=UnhashablePolicy())
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [checkpoint] expected a policy that returns True, False or an Offloadable; got None
+    (HERE).
+    """,
+)
+def a_checkpoint_policy_that_does_not_answer():
+    functrax.grad(functrax.checkpoint(jnp.sin, policy=lambda *_, **__: None))(1.0)
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [checkpoint] expected budget_bytes as a number of bytes; got -1 of type int (HERE).
+    """,
+)
+def a_negative_checkpoint_budget():
+    functrax.checkpoint(lambda x: x, budget_bytes=-1)
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [checkpoint] expected a policy or budget_bytes, not both; got both (HERE).
+    """,
+)
+def a_checkpoint_policy_and_budget():
+    policy = functrax.checkpoint_policies.dots_saveable
+    functrax.checkpoint(lambda x: x, policy=policy, budget_bytes=1)
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [checkpoint_name] expected a name as a str; got 3 (HERE).
+    """,
+)
+def a_checkpoint_name_that_is_no_string():
+    ad_checkpoint.checkpoint_name(1.0, 3)
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [save_only_these_names] expected names as strings; got ['a', 'b'] (HERE).
+    Write `save_only_these_names('a', 'b')`.
+    """,
+)
+def checkpoint_names_in_a_list():
+    functrax.checkpoint_policies.save_only_these_names(["a", "b"])
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [save_and_offload_only_these_names] expected each name saved or offloaded, not both; got
+    'a' (HERE).
+    """,
+)
+def a_name_saved_and_offloaded():
+    functrax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=["a"],
+        names_which_can_be_offloaded=["a", "b"],
+        offload_src="device",
+        offload_dst="pinned_host",
+    )
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [offload_dot_with_no_batch_dims] expected kinds of memory among 'device',
+    'pinned_host', 'unpinned_host'; got 'host' (HERE).
+    """,
+)
+def an_unknown_memory_to_offload_to():
+    functrax.checkpoint_policies.offload_dot_with_no_batch_dims("device", "host")
+
+
+@raises(
+    errors.ArgumentError,
+    """
+    [save_from_both_policies] expected policies that return True or False; got
+    Offloadable(src='device', dst='pinned_host') (HERE). Write one policy that decides on
+    both.
+    """,
+)
+def both_of_policies_that_offload():
+    policies = functrax.checkpoint_policies
+    offload = policies.offload_dot_with_no_batch_dims("device", "pinned_host")
+    both = policies.save_from_both_policies(offload, policies.dots_saveable)
+    x = jnp.ones((2, 2))
+    functrax.grad(lambda x: functrax.checkpoint(jnp.dot, policy=both)(x, x).sum())(x)
 
 
 @raises(

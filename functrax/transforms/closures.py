@@ -25,7 +25,7 @@ from functrax.transforms.flat import (
     converted_arguments,
     function_name,
 )
-from functrax.transforms.jit import Traced, trace_function
+from functrax.transforms.traced import Traced, trace_function
 
 P = ParamSpec("P")
 

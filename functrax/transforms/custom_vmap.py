@@ -25,11 +25,11 @@ from functrax.transforms.calls import (
 )
 from functrax.transforms.control.loops import map as map_
 from functrax.transforms.flat import as_array, called, check_callable, function_name
-from functrax.transforms.jit import trace_function
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.linear_call import linear_call_p
 from functrax.transforms.partial import linearize_flat
 from functrax.transforms.stage import stage_open
+from functrax.transforms.traced import trace_function
 from functrax.transforms.transpose import backward_pass, transpose_jaxpr
 
 P = ParamSpec("P")

@@ -24,8 +24,8 @@ from functrax.primitives.convolution import conv_general_dilated
 from functrax.primitives.precision import DotAlgorithm, DotAlgorithmPreset, Precision
 from functrax.primitives.reduce import reduce_sum
 from functrax.primitives.rules import full
-from functrax.transforms.checkpoint import checkpoint
 from functrax.transforms.custom_jvp import custom_jvp
+from functrax.transforms.remat.checkpoint import checkpoint
 
 FOLDER = Path(__file__).parent
 VECTOR = np.linspace(0.1, 1, 3, dtype=np.float32)

@@ -8,7 +8,6 @@ from functrax.core import tree
 from functrax.core.config import config
 from functrax.core.trace import Value
 from functrax.transforms.control.bodies import (
-    bind_loop,
     check_structure,
     leading_sizes,
     operands_of,
@@ -16,12 +15,13 @@ from functrax.transforms.control.bodies import (
     stacked,
     trace_carrying,
 )
-from functrax.transforms.control.scan_rules import scan_p
+from functrax.transforms.control.scan_segments import bind_scan, plan_of, plan_within
 from functrax.transforms.flat import (
     check_callable,
     function_name,
     shown,
 )
+from functrax.transforms.key_reuse import check_loop
 
 
 def scan(
@@ -32,6 +32,9 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
     _split_transpose: bool = False,
+    *,
+    checkpoint: int | str | None = None,
+    budget_bytes: int | None = None,
 ) -> tuple[Any, Any]:
     """Loop over the leading axis of arrays, carrying values along and stacking results.
 
@@ -47,18 +50,31 @@ def scan(
         reverse: whether to go from the last x to the first; each y still lies at its x's place.
         unroll: how many steps to write out in each turn of the compiled loop; True for all.
         _split_transpose: accepted for compatibility; it changes nothing here.
+        checkpoint: what reverse mode keeps: of each step all that it needs (None); the carry at
+            the start of so many segments, which it runs again one at a time (a number, or
+            ``"sqrt"`` for as many as the square root of the length); or, by halving segments again
+            and again, the carry at 2 log2(length) steps (``"log"``), which are run log2(length)
+            times.
+        budget_bytes: instead of `checkpoint`, how many bytes reverse mode may take, beside xs, ys
+            and their cotangents. Segments, and segments of segments, are made as need be. A number
+            of segments that divides the length saves copies of xs.
 
     Returns:
         ``(carry, ys)``: the last carry, and the ys stacked along a new leading axis.
 
     Raises:
-        ArgumentError: if the length is not known, or not that of xs.
+        ArgumentError: if the length is not known, or not that of xs; if no segments keep within
+            the budget.
         TreeError, ShapeError, DtypeError: if the body changes the carry's structure or types.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
         >>> functrax.lax.scan(lambda total, x: (total + x, total), 0, jnp.arange(4))
         (Array(6, dtype=int32), Array([0, 0, 1, 3], dtype=int32))
+
+    Source: Griewank, "Achieving logarithmic growth of temporal and spatial complexity in reverse
+    automatic differentiation", Optimization Methods and Software 1, 1992; Chen et al., "Training
+    deep nets with sublinear memory cost", arXiv:1604.06174.
     """
     del _split_transpose
     check_callable(f, "scan")
@@ -66,6 +82,11 @@ def scan(
     x_values, x_tree = operands_of("scan", "xs", xs)
     steps = _length(x_values, x_tree, length)
     copies = _copies(unroll, steps)
+    plan: Any = []
+    if checkpoint is not None:
+        if budget_bytes is not None:
+            raise errors.ArgumentError("scan", "checkpoint or budget_bytes, not both", "both")
+        plan = plan_of(checkpoint, steps)
     slices = [x.aval.update(shape=x.aval.shape[1:]) for x in x_values]
     if config.disable_jit and steps:
         return _unrolled(f, init, x_values, x_tree, steps, reverse)
@@ -74,20 +95,19 @@ def scan(
     body, carry = trace_carrying(
         "scan", "the carry", f, in_tree, carry_tree, carry, check, after=slices
     )
-    results = bind_loop(
-        "scan",
-        scan_p,
-        *body.consts,
-        *carry,
-        *x_values,
-        captured=len(body.consts),
-        jaxpr=body.jaxpr,
-        length=steps,
-        reverse=bool(reverse),
-        unroll=copies,
-        num_consts=len(body.consts),
-        num_carry=len(carry),
-    )
+    if budget_bytes is not None:
+        plan = plan_within(budget_bytes, body.jaxpr, len(body.consts), len(carry), steps)
+    operands = [*body.consts, *carry, *x_values]
+    params: dict[str, Any] = {
+        "jaxpr": body.jaxpr,
+        "length": steps,
+        "reverse": bool(reverse),
+        "unroll": copies,
+        "num_consts": len(body.consts),
+        "num_carry": len(carry),
+    }
+    check_loop("scan", scan_p, operands, len(body.consts), params)
+    results = bind_scan(plan, operands, **params)
     return body.out_tree.unflatten(results)
 
 

@@ -76,7 +76,9 @@ class _Pushed(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _pushed(jaxpr: Jaxpr, num_consts: int, num_carry: int, nonzero: tuple[bool, ...]) -> _Pushed:
+def pushed_body(
+    jaxpr: Jaxpr, num_consts: int, num_carry: int, nonzero: tuple[bool, ...]
+) -> _Pushed:
     """Push the body forward: ``(consts, tangents | carry, tangents | xs, tangents)``."""
     consts_nz, carry_nz, xs_nz = split_at(nonzero, num_consts, num_carry)
     rest = (False,) * (len(jaxpr.outvars) - num_carry)
@@ -118,7 +120,7 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -
     """Push the body forward; the carry is a pair wherever a tangent reaches it."""
     jaxpr, num_carry = params["jaxpr"], params["num_carry"]
     nonzero = tuple(t is not None for t in tangents)
-    pushed = _pushed(jaxpr, params["num_consts"], num_carry, nonzero)
+    pushed = pushed_body(jaxpr, params["num_consts"], num_carry, nonzero)
     p, t = _split(primals, params), _split(tangents, params)
     consts_t = [x for x in t.consts if x is not None]
     carry_t = [
@@ -174,7 +176,8 @@ class _Parts(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _parts(jaxpr: Jaxpr, num_consts: int, num_carry: int, unknown: tuple[bool, ...]) -> _Parts:
+def split_body(jaxpr: Jaxpr, num_consts: int, num_carry: int, unknown: tuple[bool, ...]) -> _Parts:
+    """Split the body; a carry is unknown if it is so at the start or after a step."""
     consts_u, carry_u, xs_u = split_at(unknown, num_consts, num_carry)
     ys = (False,) * (len(jaxpr.outvars) - num_carry)
     while True:
@@ -233,7 +236,7 @@ def _partial(
 ) -> Any:
     """Run the loop over what is known, and record the loop over the rest with its residuals."""
     jaxpr, name = params["jaxpr"], params["jaxpr"].name
-    parts = _parts(jaxpr, params["num_consts"], params["num_carry"], tuple(unknown))
+    parts = split_body(jaxpr, params["num_consts"], params["num_carry"], tuple(unknown))
     consts, carry, xs = _split(operands, params)
     consts_u, _, xs_u = _split(unknown, params)
 

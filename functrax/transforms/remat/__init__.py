@@ -1,0 +1,1 @@
+"""Rematerialization: which values the backward pass keeps, and which it computes again."""
