@@ -56,8 +56,6 @@ from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
 from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
-from functrax.transforms.checkpoint import checkpoint as checkpoint
-from functrax.transforms.checkpoint import remat as remat
 from functrax.transforms.closures import closure_convert as closure_convert
 from functrax.transforms.closures import custom_gradient as custom_gradient
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp

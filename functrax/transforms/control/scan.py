@@ -15,6 +15,7 @@ from functrax.transforms.control.bodies import (
     stacked,
     trace_carrying,
 )
+from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.control.scan_segments import bind_scan, plan_of, plan_within
 from functrax.transforms.flat import (
     check_callable,
