@@ -64,7 +64,6 @@ jvp(lambda x, n: x * n, (2.0, 3), (1.0, None))[1] | TypeError | 3.0
 grad(sequential_vmap(lambda x: x * x))(3.0) | ValueError | 6.0
 vmap(grad(sequential_vmap(lambda x: x * x)))(jnp.arange(2.0)) | ValueError | [0. 2.]
 vmap(lambda x: linear_call(lambda r, x: x, lambda r, t: t, (), x))(jnp.ones(2)) | NotImplementedError | [1. 1.]
-grad(lambda c: lax.custom_root(lambda x: x - c, c, lambda f, x: (x, 1), lambda g, y: y, True)[0])(2.0) | TypeError | 1.0
 """
 
 

@@ -15,7 +15,7 @@ B = np.array([1.0, -2.0, 0.5], np.float32)
 
 
 def conjugate_gradients(lib, n):
-    """Solve by a loop; aux is its number of steps, as a float: JAX does not take integers."""
+    """Solve by a loop; aux is its number of steps, as a float: JAX 0.10 takes no integers."""
 
     def solve(matvec, b):
         def step(state):
