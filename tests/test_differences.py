@@ -55,6 +55,8 @@ grad(lambda x: x**0.0)(0.0) | nan | 0.0
 grad(lambda x: x**2.0)(0.0).weak_type | False | True
 vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), 1) | TypeError | [1 2]
 vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), b=1) | TypeError | [1 2]
+lax.scan(lambda c, x: (c + x, c), 0, jnp.arange(4), checkpoint="sqrt")[1] | TypeError | [0 0 1 3]
+lax.scan(lambda c, x: (c + x, c), 0, jnp.arange(4), budget_bytes=10**5)[1] | TypeError | [0 0 1 3]
 """
 
 
