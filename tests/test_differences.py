@@ -64,6 +64,8 @@ jvp(lambda x, n: x * n, (2.0, 3), (1.0, None))[1] | TypeError | 3.0
 grad(sequential_vmap(lambda x: x * x))(3.0) | ValueError | 6.0
 vmap(grad(sequential_vmap(lambda x: x * x)))(jnp.arange(2.0)) | ValueError | [0. 2.]
 vmap(lambda x: linear_call(lambda r, x: x, lambda r, t: t, (), x))(jnp.ones(2)) | NotImplementedError | [1. 1.]
+lax.scan(lambda c, x: (c + x, c), 0, jnp.arange(4), checkpoint="sqrt")[1] | TypeError | [0 0 1 3]
+lax.scan(lambda c, x: (c + x, c), 0, jnp.arange(4), budget_bytes=10**5)[1] | TypeError | [0 0 1 3]
 """
 
 

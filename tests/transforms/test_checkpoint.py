@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pytest
 
 import functrax
 import functrax.numpy as jnp
@@ -72,6 +73,19 @@ def test_derivatives_of_every_order_and_mode():
     ):  # fmt: skip
         point = jnp.float32(0.7), jnp.float32(-0.4)
         np.testing.assert_allclose(derive(f)(*point), derive(g)(*point), rtol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bfloat16", "float16", "float64", "float8_e5m2"])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 2)])
+def test_other_dtypes_and_sizes(dtype, shape):
+    holomorphic = dtype.startswith("complex")
+    f = lambda x: (x * x * x.astype(x.dtype)).sum()  # noqa: E731
+    x = jnp.full(shape, 0.5, dtype)
+    grad = lambda f: functrax.jit(functrax.grad(f, holomorphic=holomorphic))(x)  # noqa: E731
+    got, wanted = grad(functrax.checkpoint(f)), grad(f)
+    assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
+    as_wide = lambda x: np.asarray(x.astype("complex64"))  # noqa: E731
+    np.testing.assert_allclose(as_wide(got), as_wide(wanted), rtol=1e-2)
 
 
 def test_nested_checkpoints():
