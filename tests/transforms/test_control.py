@@ -108,7 +108,7 @@ AGAINST_JAX = {
     )(w),
     "scan-key": lambda lib, n, w, c, x: lib.random.key_data(
         lib.lax.scan(
-            lambda k, _: (lib.random.split(k)[0], lib.random.normal(k)),
+            lambda k, _: (lib.random.fold_in(k, 1), lib.random.normal(k)),
             lib.random.key(0),
             None,
             length=3,
