@@ -19,6 +19,7 @@ from functrax.transforms.control.cond_rules import cond_p
 from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.jit import jit_p
 from functrax.transforms.partial import partial_eval_jaxpr
+from functrax.transforms.quiet import quiet
 from functrax.transforms.remat.budget import choose_within
 from functrax.transforms.remat.policies import Budget, Offloadable, Policy
 from functrax.transforms.stage import stage_open
@@ -76,7 +77,7 @@ def split(jaxpr: Jaxpr, unknown: tuple[bool, ...], policy: Policy | Budget | Non
             positions[v] = len(outs)
             outs.append(v)
     forward, _ = dce(Jaxpr((), known.invars, outs, before, known.name))
-    again, _ = dce(Jaxpr((), invars, outvars, eqns, jaxpr.name))
+    again = quiet(dce(Jaxpr((), invars, outvars, eqns, jaxpr.name))[0], "checkpoint")
     return Parts(forward, consts, [positions[v] for v in kept], inputs, again, out_unknown)
 
 
