@@ -97,6 +97,7 @@ def measure_program(lib: Any, name: str) -> dict[str, float]:
         "run": sorted(runs)[len(runs) // 2],
         "equations": count_equations(traced.jaxpr),
         "operations": len(re.findall(r"= (?:stablehlo|chlo)\.", text)),
+        "temp bytes": compiled.memory_analysis().temp_size_in_bytes,
     }
 
 

@@ -151,33 +151,45 @@ def gpt_step(lib: Any) -> Program:
     return adam(lib, loss), with_moments(*arguments)
 
 
-def gpt_loss(lib: Any) -> Program:
-    """The loss of that transformer."""
+def _norm(lib: Any, x: Any, p: Any) -> Any:
     jnp = lib.numpy
+    mean = jnp.mean(x, axis=-1, keepdims=True)
+    var = jnp.var(x, axis=-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(var + 1e-5) * p["scale"] + p["bias"]
 
-    def norm(x: Any, p: Any) -> Any:
-        mean = jnp.mean(x, axis=-1, keepdims=True)
-        var = jnp.var(x, axis=-1, keepdims=True)
-        return (x - mean) / jnp.sqrt(var + 1e-5) * p["scale"] + p["bias"]
 
-    def attention(x: Any, p: Any) -> Any:
-        batch, length, width = x.shape
-        qkv = x @ p["qkv"]
-        q, k, v = jnp.split(qkv.reshape(batch, length, 3 * HEADS, width // HEADS), 3, axis=2)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(width // HEADS)
-        mask = jnp.tril(jnp.ones((length, length), bool))
-        scores = jnp.where(mask, scores, -1e9)
-        out = jnp.einsum("bhqk,bkhd->bqhd", lib.nn.softmax(scores, axis=-1), v)
-        return out.reshape(batch, length, width) @ p["out"]
+def _attention(lib: Any, x: Any, p: Any) -> Any:
+    jnp = lib.numpy
+    batch, length, width = x.shape
+    qkv = x @ p["qkv"]
+    q, k, v = jnp.split(qkv.reshape(batch, length, 3 * HEADS, width // HEADS), 3, axis=2)
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(width // HEADS)
+    mask = jnp.tril(jnp.ones((length, length), bool))
+    scores = jnp.where(mask, scores, -1e9)
+    out = jnp.einsum("bhqk,bkhd->bqhd", lib.nn.softmax(scores, axis=-1), v)
+    return out.reshape(batch, length, width) @ p["out"]
+
+
+def _block(lib: Any, x: Any, p: Any) -> Any:
+    x = x + _attention(lib, _norm(lib, x, p["norm1"]), p)
+    h = lib.nn.gelu(_norm(lib, x, p["norm2"]) @ p["up"] + p["up_bias"])
+    return x + h @ p["down"] + p["down_bias"]
+
+
+def _unrolled(lib: Any, x: Any, layers: Any) -> Any:
+    for p in layers:
+        x = _block(lib, x, p)
+    return x
+
+
+def gpt_loss(lib: Any, run: Callable[..., Any] = _unrolled) -> Program:
+    """The loss of that transformer; `run` takes the library, activations and layers."""
 
     def loss(params: Any, tokens: Any) -> Any:
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
         x = params["embedding"][inputs] + params["positions"][: inputs.shape[1]]
-        for p in params["layers"]:
-            x = x + attention(norm(x, p["norm1"]), p)
-            h = lib.nn.gelu(norm(x, p["norm2"]) @ p["up"] + p["up_bias"])
-            x = x + h @ p["down"] + p["down_bias"]
-        logits = norm(x, params["norm"]) @ params["embedding"].T
+        x = run(lib, x, params["layers"])
+        logits = _norm(lib, x, params["norm"]) @ params["embedding"].T
         return _cross_entropy(lib, logits, lib.nn.one_hot(targets, VOCABULARY))
 
     def normal() -> dict[str, np.ndarray]:
@@ -274,6 +286,108 @@ def third_derivative(lib: Any) -> Program:
     return lib.grad(lib.grad(lib.grad(f))), (np.float32(0.7),)
 
 
+# Control flow -------------------------------------------------------------------------------------
+
+
+def lstm_gradient(lib: Any, steps: int = 1000, width: int = 64) -> Program:
+    """The gradient of a recurrent network over a long sequence."""
+    jnp = lib.numpy
+
+    def step(weights: Any, carry: Any, x: Any) -> Any:
+        h, c = carry
+        gates = x @ weights["x"] + h @ weights["h"] + weights["b"]
+        i, f, g, o = jnp.split(gates, 4, axis=-1)
+        c = lib.nn.sigmoid(f) * c + lib.nn.sigmoid(i) * jnp.tanh(g)
+        return (lib.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    def loss(weights: Any, xs: Any) -> Any:
+        start = jnp.zeros((xs.shape[1], width)), jnp.zeros((xs.shape[1], width))
+        (h, _), _ = lib.lax.scan(lambda carry, x: step(weights, carry, x), start, xs)
+        return jnp.sum(h**2)
+
+    weights = {
+        "x": _normal((width, 4 * width)),
+        "h": _normal((width, 4 * width), 1),
+        "b": np.zeros(4 * width, np.float32),
+    }
+    return lib.grad(loss), (weights, _normal((steps, 8, width), 2, 1.0))
+
+
+def gpt_scan(lib: Any) -> Program:
+    """One Adam step of the transformer as a loop over its layers, each computed again backwards."""
+
+    def run(lib: Any, x: Any, layers: Any) -> Any:
+        body = lib.checkpoint(lambda x, p: _block(lib, x, p))
+        return lib.lax.scan(lambda x, p: (body(x, p), None), x, layers)[0]
+
+    loss, (params, tokens) = gpt_loss(lib, run)
+    stacked = lib.tree.map(lambda *rows: np.stack(rows), *params["layers"])
+    return adam(lib, loss), with_moments({**params, "layers": stacked}, tokens)
+
+
+def n_body(lib: Any, bodies: int = 64, steps: int = 200) -> Program:
+    """Bodies that attract each other, by leapfrog steps in a `fori_loop`."""
+    jnp = lib.numpy
+
+    def acceleration(x: Any) -> Any:
+        apart = x[None, :, :] - x[:, None, :]
+        distance = jnp.sum(apart**2, axis=-1) + 0.01
+        return jnp.sum(apart * (distance**-1.5)[..., None], axis=1)
+
+    def step(_: Any, state: Any) -> Any:
+        x, v = state
+        v = v + 0.5e-3 * acceleration(x)
+        x = x + 1e-3 * v
+        return x, v + 0.5e-3 * acceleration(x)
+
+    def simulate(x: Any, v: Any) -> Any:
+        return lib.lax.fori_loop(0, steps, step, (x, v))
+
+    return simulate, (_normal((bodies, 3), 0, 1.0), _normal((bodies, 3), 1, 0.1))
+
+
+def while_gradient(lib: Any, most: int = 200) -> Program:
+    """The gradient of a fixed point, iterated until it stands still.
+
+    JAX has no reverse mode for `while_loop`: there the program is what its users write instead, a
+    `scan` of as many steps as there may be, which holds still at the end.
+    """
+    jnp, lax = lib.numpy, lib.lax
+
+    def following(x: Any, w: Any) -> Any:
+        return jnp.tanh(w @ x + 1.0)
+
+    def changes(pair: Any) -> Any:
+        return jnp.max(jnp.abs(pair[0] - pair[1])) > 1e-6
+
+    def loss(w: Any) -> Any:
+        start = jnp.zeros(w.shape[0]), jnp.ones(w.shape[0])
+        if lib.__name__ == "functrax":
+            x, _ = lax.while_loop(changes, lambda pair: (following(pair[0], w), pair[0]), start)
+        else:
+
+            def step(pair: Any, _: Any) -> Any:
+                goes_on, new = changes(pair), (following(pair[0], w), pair[0])
+                return lib.tree.map(lambda a, b: jnp.where(goes_on, a, b), new, pair), None
+
+            (x, _), _ = lax.scan(step, start, None, length=most)
+        return jnp.sum(x**2)
+
+    return lib.grad(loss), (_normal((64, 64), 0, 0.05),)
+
+
+def control(lib: Any) -> Program:
+    """A branch, a loop and a scan over next to nothing: what starting them costs."""
+    jnp, lax = lib.numpy, lib.lax
+
+    def f(x: Any) -> Any:
+        x = lax.cond(x[0] > 0, lambda x: x + 1, lambda x: x - 1, x)
+        x = lax.while_loop(lambda x: x[0] < 8, lambda x: x + 1, x)
+        return lax.scan(lambda c, y: (c + y, c), x[0], jnp.arange(8.0))
+
+    return f, (np.ones(4, np.float32),)
+
+
 PROGRAMS: dict[str, Callable[[Any], Program]] = {
     "mlp": mlp_step,
     "resnet_loss": resnet_loss,
@@ -286,4 +400,9 @@ PROGRAMS: dict[str, Callable[[Any], Program]] = {
     "line": straight_line,
     "line_grad": straight_line_gradient,
     "grad3": third_derivative,
+    "lstm": lstm_gradient,
+    "gpt_scan": gpt_scan,
+    "n_body": n_body,
+    "while_grad": while_gradient,
+    "control": control,
 }

@@ -10,6 +10,7 @@ import functrax.numpy as jnp
 from functrax import errors, lax
 from functrax.core.jaxpr import eval_jaxpr
 from functrax.core.parse import parse
+from functrax.testing import check_grads
 
 XS = np.linspace(-1, 1, 10, dtype=np.float32).reshape(5, 2)
 W = np.array([[0.5, 0.2], [-0.3, 0.9]], np.float32)
@@ -637,3 +638,46 @@ def test_bad_input(case):
         call()
     assert str(caught.value).startswith(message)
     assert "test_control.py" in str(caught.value)
+
+
+# What a loop need not carry -----------------------------------------------------------------------
+
+
+def _with_still_carry(kind):
+    def step(carry, x):
+        w, h, n = carry
+        return (w, jnp.tanh(w @ h + x[0]), n + 1), w[0]
+
+    def f(w, h, xs):
+        if kind == "scan":
+            (w, h, n), ys = lax.scan(step, (w, h, 0), (xs, xs * 2))
+            return jnp.sum(h) * n + jnp.sum(ys) + jnp.sum(w)
+        if kind == "fori":
+            body = lambda i, carry: step(carry, (xs[i],))[0]
+            w, h, n = lax.fori_loop(0, xs.shape[0], body, (w, h, 0))
+        else:
+            go_on = lambda c: (c[2] < 4) & (c[0][0, 0] < 100)
+            w, h, n = lax.while_loop(go_on, lambda c: step(c, (xs[0],))[0], (w, h, 0))
+        return jnp.sum(h) * n + jnp.sum(w)
+
+    return f
+
+
+@pytest.mark.parametrize("kind", ["scan", "fori", "while"])
+def test_what_stays_the_same_is_not_carried(kind):
+    f = _with_still_carry(kind)
+    w, h, xs = jnp.eye(3) * 0.5, jnp.ones(3), jnp.arange(12.0).reshape(4, 3) / 12
+    (eqn,) = [e for e in functrax.make_jaxpr(f)(w, h, xs).eqns if e.primitive.name in LOOPS_OF]
+    carried = eqn.outvars if kind == "while" else eqn.outvars[: eqn.params["num_carry"]]
+    assert (3, 3) not in [v.aval.shape for v in carried]
+    if kind == "scan":
+        assert len(eqn.invars) == eqn.params["num_consts"] + eqn.params["num_carry"] + 1
+    with functrax.disable_jit():
+        expected = f(w, h, xs)
+    np.testing.assert_allclose(functrax.jit(f)(w, h, xs), expected, rtol=1e-6)
+    check_grads(f, (w, h, xs), 2, rtol=1e-3)
+    lanes = functrax.vmap(functrax.grad(f), (0, None, None))(jnp.stack([w, 2 * w]), h, xs)
+    np.testing.assert_allclose(lanes[1], functrax.grad(f)(2 * w, h, xs), rtol=1e-5)
+
+
+LOOPS_OF = ("scan", "while")

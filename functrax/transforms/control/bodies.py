@@ -11,7 +11,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr
-from functrax.core.primitive import Primitive, registry
+from functrax.core.primitive import registry
 from functrax.core.trace import Value, as_value, bind, state
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
@@ -19,7 +19,6 @@ from functrax.primitives.convert import convert
 from functrax.primitives.rules import broadcast_to, expand_axis, reshape, scalar
 from functrax.transforms.calls import place_of
 from functrax.transforms.flat import as_array, function_name, path_of, shown
-from functrax.transforms.key_reuse import check_loop
 from functrax.transforms.traced import Traced, trace_function, traces_of
 
 Fit = Callable[[Any, list[Value]], list[Value]]
@@ -244,14 +243,6 @@ def check_structure(
             f"{got}",
             where=place_of(function),
         )
-
-
-def bind_loop(
-    call: str, primitive: Primitive, *operands: Value, captured: int, **params: Any
-) -> Sequence[Value]:
-    """Bind a loop as a user wrote it, with what it captured first; see `check_loop`."""
-    check_loop(call, primitive, operands, captured, params)
-    return bind(primitive, *operands, **params)
 
 
 # Programs -----------------------------------------------------------------------------------------

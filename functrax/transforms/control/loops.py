@@ -18,7 +18,6 @@ from functrax.primitives.rules import reshape
 from functrax.primitives.shape import canonical_axis
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
-    bind_loop,
     check_structure,
     leading_sizes,
     operands_of,
@@ -28,6 +27,7 @@ from functrax.transforms.control.bodies import (
     trace_carrying,
 )
 from functrax.transforms.control.scan_rules import scan_p
+from functrax.transforms.control.trim import bind_loop
 from functrax.transforms.control.while_loop import while_p
 from functrax.transforms.flat import as_array, check_callable, function_name
 from functrax.transforms.stage import stage_open

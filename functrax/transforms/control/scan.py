@@ -17,6 +17,7 @@ from functrax.transforms.control.bodies import (
 )
 from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.control.scan_segments import bind_scan, plan_of, plan_within
+from functrax.transforms.control.trim import trimmed
 from functrax.transforms.flat import (
     check_callable,
     function_name,
@@ -108,7 +109,8 @@ def scan(
         "num_carry": len(carry),
     }
     check_loop("scan", scan_p, operands, len(body.consts), params)
-    results = bind_scan(plan, operands, **params)
+    smaller, params, restore = trimmed(scan_p, operands, params)
+    results = restore(bind_scan(plan, smaller, **params))
     return body.out_tree.unflatten(results)
 
 

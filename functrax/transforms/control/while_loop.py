@@ -22,7 +22,6 @@ from functrax.primitives.rules import Dim, Tangent, move_batch_axis, zeros
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
-    bind_loop,
     check_structure,
     int32,
     of_lanes,
@@ -34,6 +33,7 @@ from functrax.transforms.control.bodies import (
     trace_body,
     trace_carrying,
 )
+from functrax.transforms.control.trim import bind_loop
 from functrax.transforms.control.while_reverse import partial_while
 from functrax.transforms.flat import check_callable, function_name
 from functrax.transforms.jvp import jvp_jaxpr
