@@ -43,7 +43,7 @@ MEMBERS = {
     **{layer: layer for layer in KERNEL},
     "values": "sharding version",
     "facade": "tree tree_util dtypes",
-    "library": "numpy lax random nn scipy image ops testing profiler debug distributed dlpack"
+    "library": "numpy lax random nn scipy image ops testing checking profiler debug distributed dlpack"
     " extend ffi flatten_util stages monitoring typing",
     "application": "interop data export inspect run",
 }

@@ -46,12 +46,19 @@ def _option(default: object, kind: type | tuple[str, ...], doc: str, **flags: bo
 
 
 class TraceKey:
-    """Stands for the options that change programs: the same object for the same settings."""
+    """Stands for the options that change programs: the same object for the same settings.
 
-    __slots__ = ("values",)
+    Attributes:
+        values: those of the options, in the order of `TRACED`.
+        checks: what every program checks while it runs: of "nan", "inf" and "index".
+    """
+
+    __slots__ = ("checks", "values")
 
     def __init__(self, values: tuple[Hashable, ...]) -> None:
         self.values = values
+        on = dict(zip(TRACED, values, strict=True))
+        self.checks = tuple(kind for option, kind in _CHECKS.items() if on[option])
 
     def __repr__(self) -> str:
         """Show the options that differ from their defaults."""
@@ -105,6 +112,8 @@ class Config(threading.local):
     disable_jit: bool = _option(False, bool, "Run jitted functions eagerly.", trace=True)
     debug_nans: bool = _option(False, bool, "Raise where a NaN appears.", trace=True)
     debug_infs: bool = _option(False, bool, "Raise where an infinity appears.", trace=True)
+    debug_index: bool = _option(
+        False, bool, "Raise where an index known only at run time is out of bounds.", trace=True)
     debug_key_reuse: bool = _option(False, bool, "Raise when a key is used twice.", trace=True)
     enable_checks: bool = _option(
         False, bool, "Check every program after every transform (slow).", trace=True)
@@ -440,6 +449,7 @@ _lock = threading.Lock()
 OPTIONS: dict[str, Option] = {n: row for n, row in vars(Config).items() if isinstance(row, Option)}
 TRACED: tuple[str, ...] = tuple(name for name, row in OPTIONS.items() if row.trace)
 _traced = frozenset(TRACED)
+_CHECKS = {"debug_nans": "nan", "debug_infs": "inf", "debug_index": "index"}
 _ALIASES = {"platform_name": "platforms"}
 _IMPLIED = {"transfer_guard": tuple(n for n in OPTIONS if n.startswith("transfer_guard_"))}
 
@@ -481,6 +491,7 @@ config = Config()
 enable_x64 = ScopedOption("enable_x64")
 debug_nans = ScopedOption("debug_nans")
 debug_infs = ScopedOption("debug_infs")
+debug_index = ScopedOption("debug_index")
 debug_key_reuse = ScopedOption("debug_key_reuse")
 enable_checks = ScopedOption("enable_checks")
 enable_custom_prng = ScopedOption("enable_custom_prng")

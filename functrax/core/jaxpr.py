@@ -223,10 +223,16 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Value], *args: Value) -> list[Valu
     return [env[v] if type(v) is Var else v for v in jaxpr.outvars]
 
 
+def acts(eqn: Equation) -> bool:
+    """Tell whether an equation is there for what it does: it, or one in its programs, gives nothing."""
+    programs = list(subjaxprs(eqn.params))
+    return any(any(map(acts, one.eqns)) for one in programs) if programs else not eqn.outvars
+
+
 def dce(
     jaxpr: Jaxpr, used: Sequence[bool] | None = None, keep_invars: bool = True
 ) -> tuple[Jaxpr, list[bool]]:
-    """Remove the equations whose results nobody uses.
+    """Remove the equations whose results nobody uses, but for those that `acts` tells of.
 
     Args:
         jaxpr: the program.
@@ -244,7 +250,7 @@ def dce(
     live = {v for v in outvars if type(v) is Var}
     kept: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):
-        if not live.isdisjoint(eqn.outvars):
+        if not live.isdisjoint(eqn.outvars) or acts(eqn):
             kept.append(eqn)
             for v in eqn.invars:
                 if type(v) is Var:

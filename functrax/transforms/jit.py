@@ -312,6 +312,7 @@ class JitFunction(Generic[P, R]):
                 donated=donated,
                 keep_unused=self.keep_unused,
                 overrides=self.overrides,
+                checks=config.key.checks,
             )
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
@@ -392,6 +393,7 @@ class JitFunction(Generic[P, R]):
             self.options.static_nums,
             avals,
             self.overrides,
+            config.key.checks,
         )
         return ahead.Traced(signature, leaves)
 

@@ -265,12 +265,14 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **pa
 
 
 @lru_cache(maxsize=1024)
-def _program(avals: tuple[ShapedArray, ...], params: Any) -> Jaxpr:
+def while_tangent_program(avals: tuple[ShapedArray, ...], params: Any) -> Jaxpr:
+    """Return the program that a `while_tangent` with these operands and params stands for."""
     return stage_open(lambda *v: _forward(*v, **dict(params)), avals, name="while_tangent")[0]
 
 
 def _lower(b: Any, *operands: Any, **params: Any) -> list[Any]:
-    return b.lower_jaxpr(_program(b.in_types, tuple(params.items())), operands, "while_tangent")
+    jaxpr = while_tangent_program(b.in_types, tuple(params.items()))
+    return b.lower_jaxpr(jaxpr, operands, "while_tangent")
 
 
 def _transpose(
