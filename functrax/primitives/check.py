@@ -26,10 +26,12 @@ class Place(NamedTuple):
     """Where a check failed.
 
     Attributes:
+        call: the function whose program it is in.
         source: the user's line, or None.
         steps: the step of each loop around it, the outermost first; not known outside of programs.
     """
 
+    call: str
     source: Source | None
     steps: tuple[int, ...] = ()
 
@@ -150,7 +152,7 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, c
 def _evaluate(bad: Any, *values: Any, check: Any) -> list[Value]:
     if not check.debug and bool(_on_host(bad)):
         source = state.source or current_source(state.scope)
-        raise check.error([_on_host(x) for x in values], Place(source))
+        raise check.error([_on_host(x) for x in values], Place(check_p.name, source))
     return []
 
 

@@ -13,13 +13,15 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
-from functrax.core.trace import VALUES, Array, Value, as_value, current, describe
+from functrax.core.source import is_internal
+from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
     FlatFunction,
     argument_names,
     as_array,
+    called,
     check_arity,
     converted_arguments,
     function_name,
@@ -156,6 +158,22 @@ def as_program(
     """Stage a function at its operands' types, under the trace that is to hold its call."""
     with current(trace):
         return stage_open(function, [x.aval for x in operands], name=name)
+
+
+def call_rule(name: str, rule: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a rule of the function `name`; what it computes has its own lines, not the call's.
+
+    Raises:
+        ArgumentError: if it does not take these arguments.
+    """
+    saved = state.source, state.scope
+    code = getattr(inspect.unwrap(rule), "__code__", None)
+    if state.source is not None and code is not None and not is_internal(code):
+        state.source, state.scope = None, state.source.scope
+    try:
+        return called(rule, args, {}, name)
+    finally:
+        state.source, state.scope = saved
 
 
 def user_tangent(aval: ShapedArray, tangent: Value | None = None) -> Any:

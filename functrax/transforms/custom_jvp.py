@@ -18,6 +18,7 @@ from functrax.transforms.calls import (
     Flat,
     JaxprFunction,
     as_program,
+    call_rule,
     check_outputs,
     checked_leaves,
     checked_pair,
@@ -277,7 +278,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             [user_tangent(p.aval, t) for p, t in zip(primals, tangents, strict=True)]
         )
         rule: Any = self.jvp
-        result = called(rule, [*fixed, primal_args, tangent_args], {}, name)
+        result = call_rule(name, rule, [*fixed, primal_args, tangent_args])
         what = "the jvp rule to return a pair (output, output tangent)"
         out, out_tangent = checked_pair(name, rule, what, result)
         leaves, out_tree = tree.flatten(out)

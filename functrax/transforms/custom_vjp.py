@@ -33,6 +33,7 @@ from functrax.transforms.calls import (
     Flat,
     JaxprFunction,
     as_program,
+    call_rule,
     check_outputs,
     checked_leaves,
     checked_pair,
@@ -457,7 +458,7 @@ def _user_rules(
 
     def forward(*primals: Value) -> tuple[list[Value], list[Value]]:
         free, _ = in_tree.unflatten(map(as_array, primals))
-        result = called(fwd, merge_nondiff(fixed, free, nondiff), {}, name)
+        result = call_rule(name, fwd, merge_nondiff(fixed, free, nondiff))
         out, kept = checked_pair(
             name, fwd, "the fwd rule to return a pair (output, residuals)", result
         )
@@ -480,7 +481,7 @@ def _user_rules(
     def backward(residuals: Sequence[Value], cotangents: Sequence[Tangent]) -> list[Tangent]:
         dense = [user_tangent(aval, c) for c, aval in zip(cotangents, memory["outs"], strict=True)]
         kept = memory["residuals"].unflatten(map(as_array, residuals))
-        result = called(bwd, [*fixed, kept, function.out_tree.unflatten(dense)], {}, name)
+        result = call_rule(name, bwd, [*fixed, kept, function.out_tree.unflatten(dense)])
         names = lambda: argument_names(custom.fun, in_tree, nondiff)  # noqa: E731
         if not isinstance(result, tuple | list):
             raise errors.CustomRuleError(

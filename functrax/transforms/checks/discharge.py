@@ -279,7 +279,7 @@ def functional(jaxpr: Jaxpr, kinds: Kinds) -> tuple[Jaxpr, Table]:
         return [*failed, *results]
 
     found = discharge.staged(run, jaxpr.in_avals, jaxpr.name)
-    return found, Table(discharge.layout, discharge.records)
+    return found, Table(jaxpr.name, discharge.layout, discharge.records)
 
 
 def raising(jaxpr: Jaxpr, checks: tuple[str, ...]) -> Checked | None:
@@ -295,7 +295,7 @@ def raising(jaxpr: Jaxpr, checks: tuple[str, ...]) -> Checked | None:
 
     with timings.phase("trace"):
         found = discharge.staged(run, jaxpr.in_avals, jaxpr.name)
-    table = Table(discharge.layout, discharge.records)
+    table = Table(jaxpr.name, discharge.layout, discharge.records)
     return Checked(found, tuple(discharge.layout.types), table.error)
 
 

@@ -122,7 +122,7 @@ tree.register_node(
     lambda table, values: Error(table, values),
 )
 
-init_error = Error(Table(Layout(0, ()), ()), ())
+init_error = Error(Table("", Layout(0, ()), ()), ())
 
 
 class _HandedOn:

@@ -35,9 +35,9 @@ class NumberCheck(NamedTuple):
 
     def error(self, values: Sequence[Any], place: Place) -> errors.FunctraxError:
         """Return the error."""
-        kind, expected, got, fix = _NUMBERS[self.kind]
+        error, expected, got, fix = _NUMBERS[self.kind]
         text = f"{got} {self.primitive!r} {place}"
-        return kind(self.primitive, expected, text, where=place.line, fix=fix)
+        return error(place.call, expected, text, where=place.line, fix=fix)
 
 
 _LOOK = "Look at what this line computes on"
@@ -110,14 +110,16 @@ class Table:
     """The records of one program: what the numbers in its state mean.
 
     Args:
+        name: of the function.
         layout: the types of the state.
         records: by code, from 1.
     """
 
-    __slots__ = ("layout", "records")
+    __slots__ = ("layout", "name", "records")
 
-    def __init__(self, layout: Layout, records: Sequence[Record]) -> None:
-        """Keep both."""
+    def __init__(self, name: str, layout: Layout, records: Sequence[Record]) -> None:
+        """Keep the parts."""
+        self.name = name
         self.layout = layout
         self.records = records
 
@@ -130,7 +132,7 @@ class Table:
         steps = [int(x) for x in values[1 : 1 + self.layout.depth]]
         # A program of one eager operation has no line of its own: it is the one that runs now.
         source = record.source or state.source or current_source(state.scope)
-        place = Place(source, tuple(step for step in steps if step >= 0))
+        place = Place(self.name, source, tuple(step for step in steps if step >= 0))
         shown = values[record.first : record.first + record.count]
         return record.check.error([np.asarray(x) for x in shown], place)
 
