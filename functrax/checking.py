@@ -1,7 +1,6 @@
-"""Checks inside of transformed functions, and errors as values; JAX's `jax.experimental.checkify`."""
+"""Checks inside of transformed functions, and errors as values: `jax.experimental.checkify`."""
 
 from functrax.core.config import debug_index
-from functrax.transforms.checks import control as _control  # the rules of calls and loops
 from functrax.transforms.checks.functions import (
     Error,
     all_checks,

@@ -225,8 +225,8 @@ class CheckError(FunctraxError, ValueError):
 
     def _message(self) -> str:
         """Put the user's text first, and what happened behind it."""
-        place = ", ".join(filter(None, (self.got, self.where)))
-        return f"{self.expected} (`{self.call}` failed{f', {place}' if place else ''})"
+        where = f" at {self.where}" if self.where else ""
+        return f"{self.expected} (`{self.call}` failed{where}{f', {self.got}' if self.got else ''})"
 
 
 class UnhandledCheckError(FunctraxError, ValueError):

@@ -224,7 +224,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Value], *args: Value) -> list[Valu
 
 
 def acts(eqn: Equation) -> bool:
-    """Tell whether an equation is there for what it does: it, or one in its programs, gives nothing."""
+    """Tell whether an equation is there for what it does: it, or one in it, has no results."""
     programs = list(subjaxprs(eqn.params))
     return any(any(map(acts, one.eqns)) for one in programs) if programs else not eqn.outvars
 

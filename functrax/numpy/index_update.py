@@ -245,7 +245,7 @@ def _write(
     if plan.size == 0:
         return x
     starts = starts_of(plan, places)
-    check_places(f"at[].{operation}", plan, starts, mode)
+    check_places(f"at[].{operation}", plan, places, starts, mode)
     y = broadcast_to(y, plan.shape)
     if plan.block is None:
         return _write_box(x, y, starts, plan, operation, mode)

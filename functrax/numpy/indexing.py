@@ -131,7 +131,7 @@ def _take(
     if plan.size == 0:
         return _empty(x, plan.shape)
     starts = starts_of(plan, places)
-    check_places("getitem", plan, starts, mode)
+    check_places("getitem", plan, places, starts, mode)
     if plan.block is None:
         return _shaped(_turned(read_box(x, starts, plan), plan), plan)
     indices, numbers, sizes = gather_parts(plan, starts)
@@ -170,15 +170,19 @@ def starts_of(plan: Plan, places: Sequence[Any]) -> list[Any]:
     return starts
 
 
-def check_places(call: str, plan: Plan, starts: Sequence[Any], mode: Mode) -> None:
+def check_places(
+    call: str, plan: Plan, places: Sequence[Any], starts: Sequence[Any], mode: Mode
+) -> None:
     """Check places that are known only at run time, if `debug_index` says so and `mode` does not
     say what happens outside of the array.
     """
     if not config.debug_index or mode.name not in (None, "promise_in_bounds"):
         return
+    given = iter(places)
     for number, (axis, start) in enumerate(zip(plan.axes, starts, strict=True)):
+        place = next(given) if axis.placed else None
         if axis.guarded:
-            check_bounds(call, start, number, axis.size, 1, axis.wraps)
+            check_bounds(call, start, number, axis.size, given=place)
 
 
 # Boxes: integers and slices ---------------------------------------------------------------------

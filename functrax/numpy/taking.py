@@ -44,8 +44,8 @@ def _check_mode(call: str, mode: Any) -> None:
 def _check_places(call: str, places: Any, axis: int, size: int, wraps: bool) -> None:
     """Check places that are known only at run time, if `debug_index` says so."""
     if config.debug_index:
-        places = from_start(call, places, size) if wraps else places
-        check_bounds(call, places, axis, size, 1, wraps)
+        starts = from_start(call, places, size) if wraps else places
+        check_bounds(call, starts, axis, size, given=places)
 
 
 def take(

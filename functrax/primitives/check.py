@@ -5,7 +5,7 @@ What fails is a value of the program: `checking.checkify` and the debug options 
 a check raises at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,23 +56,25 @@ class UserCheck:
 
     Args:
         text: the format string.
-        fill: makes ``(args, kwargs)`` of the values of the format's arguments.
+        structure: that of ``(args, kwargs)``, the format's arguments.
         debug: whether it counts only where something handles it.
     """
 
-    __slots__ = ("debug", "fill", "text")
+    __slots__ = ("debug", "structure", "text")
     kind = "user"
 
-    def __init__(self, text: str, fill: Callable[[Sequence[Any]], Any], debug: bool) -> None:
+    def __init__(self, text: str, structure: Any, debug: bool) -> None:
         """Keep the parts."""
         self.text = text
-        self.fill = fill
+        self.structure = structure
         self.debug = debug
 
     def error(self, values: Sequence[Any], place: Place) -> errors.FunctraxError:
-        """Return the error, with the values in the text."""
-        args, kwargs = self.fill([x[()] for x in values])
-        text = self.text.format(*args, **kwargs)
+        """Return the error, with the values in the text if they are at hand."""
+        text = self.text
+        if len(values) == self.structure.num_leaves:
+            args, kwargs = self.structure.unflatten([x[()] for x in values])
+            text = text.format(*args, **kwargs)
         return errors.CheckError("check", text, str(place), where=place.line)
 
     def __repr__(self) -> str:
@@ -88,24 +90,20 @@ class BoundsCheck(NamedTuple):
         axis: the axis of the array.
         size: its size.
         span: how many elements are taken from the index on.
-        wraps: whether a negative index has been counted from the end already.
     """
 
     call: str
     axis: int
     size: int
     span: int
-    wraps: bool
 
     kind = "index"
     debug = False
 
     def error(self, values: Sequence[Any], place: Place) -> errors.FunctraxError:
         """Return the error, with the index as the user gave it."""
-        index = int(values[0])
-        if self.wraps and index < 0:
-            index -= self.size
         what = "an index" if self.span == 1 else f"the start of {self.span} elements"
+        index = int(values[0]) if values else "another"
         return errors.BoundsError(
             self.call,
             f"{what} within axis {self.axis} of size {self.size}",
@@ -135,16 +133,13 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, c
     if axis.size == 0:
         return [], []
     moved = [
-        x if d is None else move_batch_axis(axis, x, d)
-        for x, d in zip(operands, dims, strict=True)
+        x if d is None else move_batch_axis(axis, x, d) for x, d in zip(operands, dims, strict=True)
     ]
     bad, *values = moved
     first: Value = scalar(0, _INT)
     if dims[0] is not None:
         bad, first = first_true(bad)
-    shown = [
-        x if d is None else element(x, first) for x, d in zip(values, dims[1:], strict=True)
-    ]
+    shown = [x if d is None else element(x, first) for x, d in zip(values, dims[1:], strict=True)]
     bind(check_p, bad, *shown, check=check)
     return [], []
 
@@ -166,7 +161,6 @@ def _lower(b: Any, *operands: Any, check: Any) -> list[Any]:
             "check",
             "a program that is compiled to hand its checks on",
             f"the check {check!r}, which nothing handles",
-            where="",
             fix="Call `jit(checking.checkify(f))` and look at the error that it returns, or use "
             "`debug_check`, which counts only there.",
         )
@@ -202,16 +196,19 @@ def element(x: Value, place: Value) -> Value:
 # Indices ------------------------------------------------------------------------------------------
 
 
-def check_bounds(call: str, start: Any, axis: int, size: int, span: int, wraps: bool) -> None:
+def check_bounds(
+    call: str, start: Any, axis: int, size: int, span: int = 1, given: Any = None
+) -> None:
     """Check an index, or an array of them, if `debug_index` says so.
 
     Args:
         call: the user's function.
-        start: integers; Python's are known to be right.
+        start: integers, counted from the start; Python's are known to be right.
         axis: the axis of the array.
         size: its size.
         span: how many elements are taken from the index on.
-        wraps: whether a negative index has been counted from the end already.
+        given: the same as the user gave them, if that is another array: negative ones may not be
+            counted from the end.
     """
     if not config.debug_index or isinstance(start, int) or not start.aval.size:
         return
@@ -223,11 +220,12 @@ def check_bounds(call: str, start: Any, axis: int, size: int, span: int, wraps: 
         parts += bind(registry["gt"], start, scalar(size - span, aval.dtype))
     if not parts:
         return
+    shown: Value = start if given is None else given
     bad = parts[0] if len(parts) == 1 else bind(registry["or"], *parts)[0]
     if aval.shape:
         bad, first = first_true(reshape(bad, (aval.size,)))
-        start = element(reshape(start, (aval.size,)), first)
-    bind(check_p, bad, start, check=BoundsCheck(call, axis, size, span, wraps))
+        shown = element(reshape(shown, (aval.size,)), first)
+    bind(check_p, bad, shown, check=BoundsCheck(call, axis, size, span))
 
 
 def check_vectors(
@@ -253,4 +251,4 @@ def check_vectors(
             limit_indices=(*whole[:-1], entry + 1),
             strides=(1,) * len(whole),
         )
-        check_bounds(call, column, axis, shape[axis], sizes[axis], False)
+        check_bounds(call, column, axis, shape[axis], sizes[axis])

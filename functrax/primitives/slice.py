@@ -206,7 +206,8 @@ def start_values(
     triples = zip(items, shape, allow_negative, strict=True)
     starts = [from_start(call, i, size) if wrap else _integer(call, i) for i, size, wrap in triples]
     for axis, (start, size) in enumerate(zip(starts, sizes or (), strict=False)):
-        check_bounds(call, start, axis, shape[axis], size, bool(allow_negative[axis]))
+        given = _integer(call, items[axis])
+        check_bounds(call, start, axis, shape[axis], size, given)
     wide = [i.aval.dtype for i in starts if i.aval.dtype.itemsize == 8]
     dtype = wide[0] if wide else dtypes.int32
     return [i if i.aval.dtype == dtype else convert(i, dtype) for i in starts]

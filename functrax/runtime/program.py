@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from functrax import errors
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
@@ -59,7 +60,8 @@ class Program:
         donated: which of the other arguments may be overwritten; empty for none.
         keep_unused: whether to pass arguments that the program does not use.
         overrides: XLA options.
-        checks: what it checks while it runs, as in `TraceKey.checks`.
+        checks: what it checks while it runs, as in `TraceKey.checks`; by default what the options
+            say now.
     """
 
     __slots__ = (
@@ -84,7 +86,7 @@ class Program:
         donated: Sequence[bool] = (),
         keep_unused: bool = False,
         overrides: dict[str, Any] | None = None,
-        checks: tuple[str, ...] = (),
+        checks: tuple[str, ...] | None = None,
     ) -> None:
         """Decide which arguments are passed and which results are computed."""
         self.overrides = overrides
@@ -102,7 +104,7 @@ class Program:
         kept = [True] * len(used) if keep_unused else used
         invars = [v for v, keep in zip(body.invars, kept, strict=True) if keep]
         self.jaxpr = Jaxpr((), invars, body.outvars, body.eqns, jaxpr.name)
-        self.checked = with_checks(self.jaxpr, checks)
+        self.checked = with_checks(self.jaxpr, config.key.checks if checks is None else checks)
         if self.checked is not None:
             self.jaxpr = self.checked.jaxpr
         self.consts = [c for c, keep in zip(consts, kept, strict=False) if keep]

@@ -312,7 +312,6 @@ class JitFunction(Generic[P, R]):
                 donated=donated,
                 keep_unused=self.keep_unused,
                 overrides=self.overrides,
-                checks=config.key.checks,
             )
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found

@@ -1,18 +1,23 @@
-"""How the state of checks goes through calls, branches and loops.
+"""How the state of checks goes through calls, branches and loops; and through whole programs.
 
 A branch takes and returns it; a loop carries it, with a count of its steps beside it.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from functrax.core.jaxpr import Equation, Jaxpr, eval_jaxpr
 from functrax.core.trace import Value, bind
 from functrax.primitives.rules import Tangent, scalar
-from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, content
-from functrax.transforms.checks.table import INT32, apply, stepped
+from functrax.runtime.checked import Checked, install_checks
+from functrax.runtime.compile import timings
+from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, Kinds, content
+from functrax.transforms.checks.table import INT32, Layout, Table, apply, stepped
 from functrax.transforms.control.bodies import split_at
 from functrax.transforms.custom_vjp import Rules
+from functrax.transforms.partial import partial_eval_jaxpr
+from functrax.transforms.stage import stage_open
 
 Values = Sequence[Value]
 
@@ -33,45 +38,69 @@ def _call(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Valu
 def _custom_call(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Values:
     """A call of a function with rules, which stay: the state is an argument without derivative.
 
-    Its checks are those of the function; a rule that replaces it has none here, as `checkify` of
-    the derivative has the rule's.
+    A rule that replaces the function hands on the checks of its primal part. Those of tangents and
+    cotangents happen outside of `checkify`.
     """
     params, count = eqn.params, eqn.params["num_consts"]
-    jaxpr = params["jaxpr"]
-    changed = _consts_first(d, jaxpr, count)
-    rules = _LIFTED[eqn.primitive.name](params, d.size)
-    consts, args = operands[:count], operands[count:]
-    return bind(eqn.primitive, *consts, *failed, *args, **{**params, **rules, "jaxpr": changed})
+    program = d.program(params["jaxpr"])
+    own, consts, args = split_at(program.invars, d.size, count)
+    invars = [*consts, *own, *args]
+    changed = {
+        "jaxpr": Jaxpr((), invars, program.outvars, program.eqns, program.name),
+        **_LIFTED[eqn.primitive.name](d, params),
+    }
+    given, rest = split_at(operands, count)
+    return bind(eqn.primitive, *given, *failed, *rest, **{**params, **changed})
 
 
-def _consts_first(d: Discharge, jaxpr: Jaxpr, count: int) -> Jaxpr:
-    program = d.program(jaxpr)
-    variables = program.invars
-    order = [*variables[d.size : d.size + count], *variables[: d.size]]
-    return Jaxpr(
-        (), [*order, *variables[d.size + count :]], program.outvars, program.eqns, program.name
-    )
-
-
-def _lifted_jvp(params: dict[str, Any], size: int) -> dict[str, Any]:
+def _lifted_jvp(d: Discharge, params: dict[str, Any]) -> dict[str, Any]:
     rule = params["rule"]
 
     def lifted(primals: Values, tangents: Sequence[Tangent]) -> Any:
-        results, out = rule(primals[size:], tangents[size:])
-        return [*primals[:size], *results], [*[None] * size, *out]
+        failed, args = split_at(primals, d.size)
+        has = [t is not None for t in tangents[d.size :]]
+        given = [t for t in tangents[d.size :] if t is not None]
+        present: list[bool] = []
+
+        def run(*values: Value) -> list[Value]:
+            others = iter(values[len(args) :])
+            results, out = rule(values[: len(args)], [next(others) if h else None for h in has])
+            present.extend(t is not None for t in out)
+            return [*results, *(t for t in out if t is not None)]
+
+        jaxpr, consts = stage_open(run, [x.aval for x in (*args, *given)], name=params["name"])
+        known = [*consts, *args]
+        unknown = (*(False for _ in known), *(True for _ in given))
+        recorded = (*(False for _ in present), *(True for p in present if p))
+        first, captured, rest, _, forwarded = partial_eval_jaxpr(jaxpr, unknown, recorded)
+        after, results = d.run(first, failed, [*captured, *known])
+        computed = iter(results[len(present) :])
+        residuals = [next(computed) if i is None else known[i] for i in forwarded]
+        pushed = iter(eval_jaxpr(rest, (), *residuals, *given))
+        out = [next(pushed) if p else None for p in present]
+        return [*after, *results[: len(present)]], [*[None] * d.size, *out]
 
     return {"rule": lifted}
 
 
-def _lifted_vjp(params: dict[str, Any], size: int) -> dict[str, Any]:
+def _lifted_vjp(d: Discharge, params: dict[str, Any]) -> dict[str, Any]:
     rules = params["rules"]
 
     def forward(*primals: Value) -> Any:
-        results, residuals = rules.forward(*primals[size:])
-        return [*primals[:size], *results], residuals
+        failed, args = split_at(primals, d.size)
+        counts: list[int] = []
+
+        def run(*values: Value) -> list[Value]:
+            results, residuals = rules.forward(*values)
+            counts.append(len(results))
+            return [*results, *residuals]
+
+        jaxpr, consts = stage_open(run, [x.aval for x in args], name=params["name"])
+        after, results = d.run(jaxpr, failed, [*consts, *args])
+        return [*after, *results[: counts[0]]], results[counts[0] :]
 
     def backward(residuals: Values, cotangents: Sequence[Tangent]) -> list[Tangent]:
-        return [*[None] * size, *rules.backward(residuals, cotangents[size:])]
+        return [*[None] * d.size, *rules.backward(residuals, cotangents[d.size :])]
 
     return {"rules": Rules(forward, backward)}
 
@@ -189,3 +218,44 @@ RULES.update(
     }
 )
 LOOPS.update({"scan", "while"})
+
+# Whole programs -----------------------------------------------------------------------------------
+
+
+def _prepared(jaxpr: Jaxpr, kinds: Kinds, stops: bool) -> Discharge:
+    found = content(jaxpr, kinds)
+    payloads = sorted(found.payloads, key=repr)
+    return Discharge(kinds, Layout(found.depth, tuple(payloads)), stops)
+
+
+@lru_cache(maxsize=1024)
+def functional(jaxpr: Jaxpr, kinds: Kinds) -> tuple[Jaxpr, Table]:
+    """Return the program ``args -> (state, results)``, and what the state means."""
+    discharge = _prepared(jaxpr, kinds, False)
+
+    def run(*values: Value) -> list[Value]:
+        failed, results = discharge.run(jaxpr, discharge.layout.start(), values)
+        return [*failed, *results]
+
+    found = discharge.staged(run, jaxpr.in_avals, jaxpr.name)
+    return found, Table(jaxpr.name, discharge.layout, discharge.records)
+
+
+def raising(jaxpr: Jaxpr, checks: tuple[str, ...]) -> Checked | None:
+    """Return the program that a launch can be checked by, or None if nothing in it can fail."""
+    kinds = frozenset(checks)
+    if not content(jaxpr, kinds).checks:
+        return None
+    discharge = _prepared(jaxpr, kinds, True)
+
+    def run(*values: Value) -> list[Value]:
+        failed, results = discharge.run(jaxpr, discharge.layout.start(), values)
+        return [*results, *failed]
+
+    with timings.phase("trace"):
+        found = discharge.staged(run, jaxpr.in_avals, jaxpr.name)
+    table = Table(jaxpr.name, discharge.layout, discharge.records)
+    return Checked(found, tuple(discharge.layout.types), table.error)
+
+
+install_checks(raising)

@@ -16,14 +16,11 @@ from functrax.core.source import Source
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import Literal
 from functrax.primitives.rules import scalar
-from functrax.runtime.checked import Checked, install_checks
-from functrax.runtime.compile import timings
 from functrax.transforms.checks.table import (
     Layout,
     NumberCheck,
     Payload,
     Record,
-    Table,
     apply,
     failing,
 )
@@ -215,6 +212,8 @@ class Discharge:
     ) -> list[Value]:
         """Return the state after a check, and keep its record."""
         first = self.layout.place(tuple(x.aval for x in values))
+        if first is None:  # none, or those of a rule that was not known when the state was made
+            first, values = 0, ()
         self.records.append(Record(check, source, first, len(values)))
         return failing(failed, bad, len(self.records), first, values)
 
@@ -258,45 +257,3 @@ RULES: dict[str, Rule] = {}
 results)``, both in one sequence."""
 LOOPS: set[str] = set()
 """Those whose programs run many times."""
-
-
-# Whole programs -----------------------------------------------------------------------------------
-
-
-def _prepared(jaxpr: Jaxpr, kinds: Kinds, stops: bool) -> Discharge:
-    found = content(jaxpr, kinds)
-    payloads = sorted(found.payloads, key=repr)
-    return Discharge(kinds, Layout(found.depth, tuple(payloads)), stops)
-
-
-@lru_cache(maxsize=1024)
-def functional(jaxpr: Jaxpr, kinds: Kinds) -> tuple[Jaxpr, Table]:
-    """Return the program ``args -> (state, results)``, and what the state means."""
-    discharge = _prepared(jaxpr, kinds, False)
-
-    def run(*values: Value) -> list[Value]:
-        failed, results = discharge.run(jaxpr, discharge.layout.start(), values)
-        return [*failed, *results]
-
-    found = discharge.staged(run, jaxpr.in_avals, jaxpr.name)
-    return found, Table(jaxpr.name, discharge.layout, discharge.records)
-
-
-def raising(jaxpr: Jaxpr, checks: tuple[str, ...]) -> Checked | None:
-    """Return the program that a launch can be checked by, or None if nothing in it can fail."""
-    kinds = frozenset(checks)
-    if not content(jaxpr, kinds).checks:
-        return None
-    discharge = _prepared(jaxpr, kinds, True)
-
-    def run(*values: Value) -> list[Value]:
-        failed, results = discharge.run(jaxpr, discharge.layout.start(), values)
-        return [*results, *failed]
-
-    with timings.phase("trace"):
-        found = discharge.staged(run, jaxpr.in_avals, jaxpr.name)
-    table = Table(jaxpr.name, discharge.layout, discharge.records)
-    return Checked(found, tuple(discharge.layout.types), table.error)
-
-
-install_checks(raising)

@@ -12,7 +12,7 @@ from functrax.core.config import config
 from functrax.core.trace import Value, as_value, bind, describe
 from functrax.primitives.check import UserCheck, check_p, element, first_true
 from functrax.primitives.rules import reshape, scalar
-from functrax.transforms.checks.discharge import functional
+from functrax.transforms.checks.control import functional
 from functrax.transforms.checks.table import INT32, Layout, Table, apply
 from functrax.transforms.control.bodies import trace_body
 from functrax.transforms.flat import (
@@ -186,9 +186,9 @@ def check_error(error: Error) -> None:
 def check(pred: Any, msg: str, *fmt_args: Any, debug: bool = False, **fmt_kwargs: Any) -> None:
     """Fail unless a predicate holds.
 
-    Outside of `jit` and the like it raises at once. In a function that is compiled, `checkify` makes
-    the error a value that the function returns; without it the program is refused. Under `vmap` the
-    first lane that fails wins; derivatives check once, in the forward pass.
+    Outside of `jit` and the like it raises at once. In a function that is compiled, `checkify`
+    makes the error a value that the function returns; without it the program is refused. Under
+    `vmap` the first lane that fails wins; derivatives check once, in the forward pass.
 
     Args:
         pred: boolean scalar.
@@ -227,15 +227,10 @@ def check(pred: Any, msg: str, *fmt_args: Any, debug: bool = False, **fmt_kwargs
     values = converted_arguments("check", leaves, names, as_value, fix)
     bind(
         check_p,
-        bind_not(value),
+        apply("not", value),
         *values,
-        check=UserCheck(msg, structure.unflatten, bool(debug)),
+        check=UserCheck(msg, structure, bool(debug)),
     )
-
-
-def bind_not(value: Value) -> Value:
-    """Return the opposite of a truth value."""
-    return apply("not", value)
 
 
 def debug_check(pred: Any, msg: str, *fmt_args: Any, **fmt_kwargs: Any) -> None:

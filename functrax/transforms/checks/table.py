@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrax import errors
+from functrax.core.primitive import registry
 from functrax.core.source import Source, current_source
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import Literal, ShapedArray
-from functrax.core.primitive import registry
 from functrax.primitives.check import Place
 from functrax.primitives.rules import scalar, zeros
 
@@ -69,13 +69,13 @@ class Record(NamedTuple):
     Attributes:
         check: makes the error.
         source: the user's line, or None.
-        first, count: where its values are among those of the state.
+        first, length: where its values are among those of the state.
     """
 
     check: Any
     source: Source | None
     first: int
-    count: int
+    length: int
 
 
 class Layout(NamedTuple):
@@ -94,9 +94,13 @@ class Layout(NamedTuple):
         """The type of each part of the state."""
         return [INT32] * (1 + self.depth) + [aval for one in self.payloads for aval in one]
 
-    def place(self, payload: Payload) -> int:
-        """Return where the values of a record with these types start in the state."""
-        before = self.payloads[: self.payloads.index(payload)] if payload else ()
+    def place(self, payload: Payload) -> int | None:
+        """Return where the values of a record with these types start in the state, if it has any
+        such.
+        """
+        if payload not in self.payloads:
+            return None
+        before = self.payloads[: self.payloads.index(payload)]
         return 1 + self.depth + sum(map(len, before))
 
     def start(self) -> list[Value]:
@@ -133,7 +137,7 @@ class Table:
         # A program of one eager operation has no line of its own: it is the one that runs now.
         source = record.source or state.source or current_source(state.scope)
         place = Place(self.name, source, tuple(step for step in steps if step >= 0))
-        shown = values[record.first : record.first + record.count]
+        shown = values[record.first : record.first + record.length]
         return record.check.error([np.asarray(x) for x in shown], place)
 
 
@@ -158,9 +162,7 @@ def failing(
     return after
 
 
-def stepped(
-    layout: Layout, before: Value, after: Sequence[Value], step: Value
-) -> list[Value]:
+def stepped(layout: Layout, before: Value, after: Sequence[Value], step: Value) -> list[Value]:
     """Put the step of a loop in front of those of the loops in it, if something failed in it."""
     fresh = apply("eq", before, scalar(0, INT32.dtype))
     hit = apply("and", fresh, apply("ne", after[0], scalar(0, INT32.dtype)))
