@@ -21,6 +21,7 @@ import functrax.numpy as jnp
 # Each public module with the module of JAX whose names it has.
 MODULES = {
     "functrax": "jax",
+    "functrax.checking": "jax.experimental.checkify",
     "functrax.dlpack": "jax.dlpack",
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",
@@ -46,7 +47,10 @@ EXTENSIONS = {
         "timings": "seconds spent tracing, lowering and compiling: JAX only logs them",
         "testing": "jax.test_util; as soon as it is imported",
         "extend": "as soon as it is imported, as in JAX",
+        "checking": "jax.experimental.checkify, not an experiment here",
+        "debug_index": "the switch for indices, as debug_nans is for NaN",
     },
+    "functrax.checking": {"debug_index": "beside index_checks, which need checkify"},
     "functrax.dlpack": {"to_dlpack": "older JAX has it, and libraries still call it"},
     "functrax.dtypes": dict.fromkeys(
         ["isdtype", "promote_types"], "of jax.numpy: they belong to the rest of the module"
