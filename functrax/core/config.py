@@ -52,14 +52,16 @@ class TraceKey:
     Attributes:
         values: those of the options, in the order of `TRACED`.
         checks: what every program checks while it runs: of "nan", "inf" and "index".
+        plain: whether eager operations are as ever: nothing to check, and no default device.
     """
 
-    __slots__ = ("checks", "values")
+    __slots__ = ("checks", "plain", "values")
 
     def __init__(self, values: tuple[Hashable, ...]) -> None:
         self.values = values
         on = dict(zip(TRACED, values, strict=True))
         self.checks = tuple(kind for option, kind in _CHECKS.items() if on[option])
+        self.plain = not self.checks and on["default_device"] is None
 
     def __repr__(self) -> str:
         """Show the options that differ from their defaults."""

@@ -54,8 +54,9 @@ def evaluate(
                 if other.device is not device or other.committed is not committed:
                     return _evaluate_general(primitive, operands, params)
             types, buffers = tuple(map(get_aval, operands)), list(map(get_buffer, operands))
-        if config.key.checks or (
-            not committed and (config.default_device is not None or not device.is_default)
+        key = config.key
+        if not (committed or device.is_default) or (
+            not key.plain and (key.checks or not committed)
         ):
             return _evaluate_general(primitive, operands, params)
         execute, handlers, out_types = device.programs[

@@ -32,7 +32,7 @@ def line(marker):
 def failure(f, *args):
     """Return the class and the message of what a call raises."""
     with pytest.raises(errors.FunctraxError) as caught:
-        jax.block_until_ready(f(*args))
+        jax.block_until_ready(f(*args))  # raises
     return type(caught.value), str(caught.value)
 
 
@@ -52,17 +52,17 @@ def in_scan(x):
 
 def in_reverse_scan(x):
     def body(c, step):
-        return c, jnp.log(step * x)  # reverse scan
+        return c, jnp.log(step + x)  # reverse scan
 
     return lax.scan(body, x, jnp.array([1.0, 2.0, -3.0, 4.0]), reverse=True)[1].sum()
 
 
 def in_while(x):
     def body(state):
-        i, c = state
-        return i + 1, jnp.sqrt(c) - 2.0  # while
+        i, c, _ = state
+        return i + 1, c - 1.0, jnp.sqrt(c)  # while
 
-    return lax.while_loop(lambda state: state[0] < 5, body, (0, x))[1]
+    return lax.while_loop(lambda state: state[0] < 5, body, (0, x, 0.0))[2]
 
 
 def in_condition(x):
@@ -124,7 +124,7 @@ PLACES = {
     "plain": (plain, -1.0, "log", ""),
     "scan": (in_scan, 1.5, "log", "at iteration 2 "),
     "reverse scan": (in_reverse_scan, 1.0, "log", "at iteration 2 "),
-    "while": (in_while, 4.0, "sqrt", "at iteration 2 "),
+    "while": (in_while, 1.5, "sqrt", "at iteration 2 "),
     "condition": (in_condition, 1.5, "log", "at iteration 2 "),
     "fori": (in_fori, 2.5, "log", "at iteration 3 "),
     "branch": (in_branch, 1.0, "log", ""),
@@ -165,7 +165,7 @@ def test_mapped_programs_name_the_same_place(marker):
 def test_differentiated_programs_name_the_same_place(marker):
     f, x, primitive, steps = PLACES[marker]
     with fx.debug_nans(True):
-        for derivative in (fx.jit(fx.grad(f)), fx.grad(fx.jit(f))):
+        for derivative in (fx.jit(fx.value_and_grad(f)), fx.value_and_grad(fx.jit(f))):
             _, text = failure(derivative, x)
             assert f"{steps}in the forward pass ({line(marker)})" in text
             assert repr(primitive) in text
@@ -221,7 +221,7 @@ def backward_scan(x):
         y = jnp.sqrt(c)  # backward scan
         return c - 1.0, jnp.where(c > 0, y, 0.0)
 
-    return lax.scan(body, x, None, length=5)[1].sum()
+    return lax.scan(body, x, None, length=4)[1].sum()
 
 
 @fx.custom_vjp
@@ -275,7 +275,7 @@ def test_the_backward_pass_of_while_is_told_apart():
 
 
 def test_backward_equations_are_marked_in_metadata():
-    with_scope = fx.named_scope("layer")(jnp.sin)
+    with_scope = fx.named_scope("layer")(lambda x: jnp.sin(x) * jnp.exp(x))
     text = fx.jit(fx.grad(with_scope)).lower(1.0).as_text(debug_info=True)
     assert "transpose(layer)/mul" in text
     assert '"layer/cos"' in text
@@ -385,17 +385,20 @@ def test_a_library_function_names_the_line_of_its_caller():
     assert f"({line('second caller')})" in text
 
 
-@pytest.mark.parametrize("marker", PLACES)
-def test_off_the_program_is_the_same(marker):
+@pytest.mark.parametrize("marker", ["plain", "nested", "while", "branch", "checkpoint"])
+@pytest.mark.parametrize("transform", [lambda f: f, fx.grad, fx.vmap])
+def test_off_the_program_is_the_same(marker, transform):
     f, x, _, _ = PLACES[marker]
-    for function in (f, fx.grad(f), fx.vmap(f)):
-        argument = jnp.array([x]) if function not in (f,) and "vmap" in repr(function) else x
-        before = fx.jit(lambda y, g=function: g(y)).lower(argument)
-        with fx.config.scope(debug_nans=True, debug_infs=True, debug_index=True):
-            inside = fx.jit(lambda y, g=function: g(y)).lower(argument)
-        after = fx.jit(lambda y, g=function: g(y)).lower(argument)
-        assert before.as_text() == after.as_text()
-        assert inside.as_text() != before.as_text()
+    argument = jnp.array([x]) if transform is fx.vmap else x
+
+    def text():
+        return fx.jit(lambda y: transform(f)(y)).lower(argument).as_text()
+
+    before = text()
+    with fx.config.scope(debug_nans=True, debug_infs=True, debug_index=True):
+        assert text() != before
+    assert text() == before
+    assert "i32" not in text() or marker != "plain"
 
 
 # ---- indices
@@ -422,7 +425,7 @@ lax.dynamic_index_in_dim(x, i) | dynamic_slice | an index within axis 0 of size 
 lax.dynamic_update_slice(x, x[:2], (i,)) | dynamic_update_slice | the start of 2 elements within axis 0 of size 5 | 7
 lax.gather(x, i[None], GATHER, (1,)) | gather | an index within axis 0 of size 5 | 7
 lax.scatter(x, i[None], x[0], SCATTER) | scatter | an index within axis 0 of size 5 | 7
-"""  # noqa: E501
+"""
 NAMES = {
     "jnp": jnp,
     "lax": lax,
@@ -470,7 +473,6 @@ def test_indices_out_of_bounds(row):
         lambda x, i: jnp.nonzero(x > i, size=3)[0],
         lambda x, i: x[i - 7],
         lambda x, i: x[i - 12],
-        lambda x, i: x[i:2],
         lambda x, i: lax.dynamic_slice(x, (i - 9,), (2,)),
         lambda x, i: lax.gather(x, i[None], NAMES["GATHER"], (1,), mode="clip"),
         lambda x, i: jnp.sort(x)[::-1],
@@ -478,17 +480,11 @@ def test_indices_out_of_bounds(row):
     ],
 )
 def test_what_is_meant_is_no_error(f):
-    if f.__code__.co_consts and "slice" in f.__code__.co_names and f.__code__.co_argcount == 0:
-        pytest.skip("never")
     x = jnp.asarray(ARRAY)
     index = jnp.int32(7)
     with fx.debug_index(True):
-        try:
-            fx.jit(f)(x, index)
-        except errors.TracerIndexError:
-            pass  # a slice with a traced bound
-        if "mode" not in f.__code__.co_names:
-            fx.jit(fx.vmap(lambda i: i))(jnp.arange(2))
+        checked = fx.jit(f)(x, index)
+    np.testing.assert_array_equal(checked, fx.jit(f)(x, index))
 
 
 def test_indices_in_loops_and_branches():
@@ -538,12 +534,12 @@ def test_check_outside_of_programs_raises():
 
 
 def test_a_check_that_nothing_handles_is_refused():
-    kind, text = failure(fx.jit(positive), 1.0)  # refused
+    kind, text = failure(fx.jit(positive), 1.0)
     assert (kind, text) == (
         errors.UnhandledCheckError,
         "[check] expected a program that is compiled to hand its checks on; got the check "
         "'x must be positive, not {:.1f} and {y}', which nothing handles "
-        f"({FILE}:{int(line('refused').split(':')[1])}). Call `jit(checking.checkify(f))` and look "
+        f"({line('raises')}). Call `jit(checking.checkify(f))` and look "
         "at the error that it returns, or use `debug_check`, which counts only there.",
     )
     other = checking.checkify(positive, errors=checking.nan_checks)
@@ -738,7 +734,7 @@ def test_check_error_hands_on():
         checking.check_error(error)
         return value
 
-    with pytest.raises(errors.CheckError, match="x must be positive, not -3.0"):
+    with pytest.raises(errors.CheckError, match=r"x must be positive, not -3\.0"):
         f(-3.0)
     assert checking.checkify(f)(-3.0)[0].get().startswith(ONE)
     assert checking.checkify(f)(3.0)[0].get() is None
