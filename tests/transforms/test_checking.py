@@ -767,6 +767,57 @@ def test_arguments_are_pytrees_and_keywords():
     assert out["b"].shape == (2,)
 
 
+def test_values_of_each_kind_are_shown():
+    def f(x):
+        checking.check(x > 2, "{} {} {{}} {:d} {z[0]}", x > 1, x.astype(complex), x, z=[x * 0.5])
+        return x
+
+    for error, _ in (checking.checkify(f)(1), fx.vmap(checking.checkify(f))(jnp.array([1]))):
+        assert "False (1+0j) {} 1 0.5 (" in error.get()
+
+
+def test_jitted_functions_inside_are_checked_too():
+    read = fx.jit(lambda x, i: x[i])
+    x = jnp.arange(3)
+    assert read(x, 7) == 2
+    error, _ = checking.checkify(lambda i: read(x, i), errors=checking.index_checks)(7)
+    assert "got 7 in the forward pass" in error.get()
+    assert read(x, 7) == 2
+
+
+def test_named_axes():
+    def f(x):
+        share = x / lax.psum(x, "i")
+        checking.check(share < 0.5, "share {}", share)
+        return share
+
+    x = jnp.array([1.0, 1.0, 6.0])
+    error, _ = fx.jit(fx.vmap(checking.checkify(f), axis_name="i"))(x)
+    assert error.get().startswith("at mapped index 2: share 0.75 (")
+    error, _ = checking.checkify(fx.vmap(f, axis_name="i"))(x)
+    assert error.get().startswith("share 0.75 (")
+    with fx.debug_nans(True):
+        _, text = failure(fx.jit(fx.vmap(f_without_check, axis_name="i")), x * 0.0)
+    assert "got one from 'div'" in text
+
+
+def f_without_check(x):
+    return x / lax.psum(x, "i")
+
+
+def test_an_error_is_a_pytree():
+    checked = fx.jit(checking.checkify(positive))
+    error, _ = checked(-1.0)
+    on_host = fx.tree.map(np.asarray, error)
+    assert on_host.get() == error.get()
+    with pytest.raises(errors.CheckError):
+        on_host.throw()
+    assert fx.tree.structure(error) == fx.tree.structure(checked(1.0)[0])
+    start, _ = checked(jnp.float32(1.0))
+    last, _ = lax.scan(lambda _, x: checked(x), start, jnp.array([1.0, -2.0]))
+    assert last.get().startswith("x must be positive, not -2.0")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -788,6 +839,16 @@ def test_arguments_are_pytrees_and_keywords():
             lambda: checking.check(True, "{}", "text"),
             "[check] expected argument '[0][0]' to be an array or a number; got 'text' of type str "
             "({}). Put what is no array into the message itself, with an f-string.",
+        ),
+        (
+            lambda: checking.check(True, "{} {y} {", 1.0),
+            "[check] expected a format string whose fields are among the arguments as the message; "
+            "got '{{}} {{y}} {{' with 1 by position and none by name ({}). Write braces that are "
+            "no fields as `{{{{` and `}}}}`.",
+        ),
+        (
+            lambda: checking.check(True, "{}", fx.random.key(0)),
+            "[check] expected numbers to show; got a PRNG key ({}). Pass `random.key_data(key)`.",
         ),
         (
             lambda: checking.checkify(jnp.sin, errors={"nans"}),

@@ -1,6 +1,8 @@
 """`check`, `checkify` and the error that it returns."""
 
 import functools
+import itertools
+import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -225,12 +227,33 @@ def check(pred: Any, msg: str, *fmt_args: Any, debug: bool = False, **fmt_kwargs
     names = lambda: [path_of(structure, i) for i in range(len(leaves))]  # noqa: E731
     fix = "Put what is no array into the message itself, with an f-string."
     values = converted_arguments("check", leaves, names, as_value, fix)
+    if any(dtypes.is_extended(x.aval.dtype) for x in values):
+        fix = "Pass `random.key_data(key)`."
+        raise errors.ArgumentError("check", "numbers to show", "a PRNG key", fix=fix)
+    _check_fields(msg, fmt_args, fmt_kwargs)
     bind(
         check_p,
         apply("not", value),
         *values,
         check=UserCheck(msg, structure, bool(debug)),
     )
+
+
+def _check_fields(msg: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise if a message shows what is not among its arguments: later it would hide the failure."""
+    formatter, numbers = string.Formatter(), itertools.count()
+    try:
+        for _, field, _, _ in formatter.parse(msg):
+            if field is not None:
+                implied = not field or field[0] in ".["
+                formatter.get_field(f"{next(numbers)}{field}" if implied else field, args, kwargs)
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise errors.ArgumentError(
+            "check",
+            "a format string whose fields are among the arguments as the message",
+            f"{msg!r} with {len(args)} by position and {', '.join(kwargs) or 'none'} by name",
+            fix="Write braces that are no fields as `{{` and `}}`.",
+        ) from error
 
 
 def debug_check(pred: Any, msg: str, *fmt_args: Any, **fmt_kwargs: Any) -> None:
