@@ -1,5 +1,6 @@
 """functrax: composable transformations of Python functions, compiled by XLA."""
 
+from functrax import checking as checking
 from functrax import custom_batching as custom_batching
 from functrax import custom_derivatives as custom_derivatives
 from functrax import debug as debug
@@ -18,6 +19,7 @@ from functrax import tree_util as tree_util
 from functrax.core.config import check_tracer_leaks as check_tracer_leaks
 from functrax.core.config import checking_leaks as checking_leaks
 from functrax.core.config import config as config
+from functrax.core.config import debug_index as debug_index
 from functrax.core.config import debug_infs as debug_infs
 from functrax.core.config import debug_key_reuse as debug_key_reuse
 from functrax.core.config import debug_nans as debug_nans

@@ -208,9 +208,45 @@ class CustomRuleError(FunctraxError, TypeError, ValueError):
 
 
 class BoundsError(FunctraxError, IndexError, ValueError):
-    """A static index, slice or axis lies outside the array.
+    """An index, slice or axis lies outside the array: a static one, or one known only at run time
+    under `debug_index` or `checking.index_checks`.
 
     Example: ``x[5]`` for ``x`` of shape ``(3,)``. Cure: an index in range.
+    """
+
+
+class NonFiniteError(FunctraxError, FloatingPointError):
+    """A NaN or an infinity appeared, and `debug_nans`, `debug_infs` or `checking.nan_checks` asked.
+
+    Example: ``jit(jnp.log)(-1.0)`` under ``debug_nans``. Cure: the message names the operation that
+        made it, its line, the iteration of each loop around it, and the pass: look there first.
+    """
+
+
+class DivisionError(FunctraxError, ZeroDivisionError):
+    """Something was divided by zero, and `checking.div_checks` asked.
+
+    Example: ``x // 0`` in a function under ``checkify``. Cure: guard the divisor by `jnp.where`.
+    """
+
+
+class CheckError(FunctraxError, ValueError):
+    """A `checking.check` failed: what it should hold is false.
+
+    Its message begins with the text that `check` was given. Cure: as that text says.
+    """
+
+    def _message(self) -> str:
+        """Put the user's text first, and what happened behind it."""
+        where = f" at {self.where}" if self.where else ""
+        return f"{self.expected} (`{self.call}` failed{where}{f', {self.got}' if self.got else ''})"
+
+
+class UnhandledCheckError(FunctraxError, ValueError):
+    """A program with a `checking.check` was compiled, and nothing in it handles the check.
+
+    Example: ``jit(f)(x)`` for an ``f`` that calls `check`. Cure: ``jit(checkify(f))(x)``, which
+        returns the error as a value.
     """
 
 

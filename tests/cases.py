@@ -641,6 +641,7 @@ COVERED = {
     "scan": "tests/transforms/test_control.py",
     "while": "tests/transforms/test_control.py",
     "while_tangent": "tests/transforms/test_control.py",
+    "check": "tests/transforms/test_checking.py",
     "checkpoint": "tests/transforms/test_checkpoint.py",
     "custom_jvp_call": "tests/transforms/test_custom_jvp.py",
     "custom_vjp_call": "tests/transforms/test_custom_vjp.py",

@@ -44,7 +44,7 @@ MEMBERS = {
     "values": "sharding version",
     "facade": "tree tree_util dtypes",
     "library": "numpy lax random nn scipy image ops testing profiler debug distributed dlpack"
-    " custom_batching custom_derivatives debug experimental"
+    " checking custom_batching custom_derivatives experimental"
     " extend ffi flatten_util stages monitoring typing ad_checkpoint",
     "application": "interop data export inspect run",
 }

@@ -24,6 +24,7 @@ MODULES = {
     "functrax.custom_batching": "jax.custom_batching",
     "functrax.custom_derivatives": "jax.custom_derivatives",
     "functrax.ad_checkpoint": "jax.ad_checkpoint",
+    "functrax.checking": "jax.experimental.checkify",
     "functrax.dlpack": "jax.dlpack",
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",
@@ -51,7 +52,10 @@ EXTENSIONS = {
         "testing": "jax.test_util; as soon as it is imported",
         "extend": "as soon as it is imported, as in JAX",
         "ad_checkpoint": "as soon as it is imported, as in JAX",
+        "checking": "jax.experimental.checkify, not an experiment here",
+        "debug_index": "the switch for indices, as debug_nans is for NaN",
     },
+    "functrax.checking": {"debug_index": "beside index_checks, which need checkify"},
     "functrax.dlpack": {"to_dlpack": "older JAX has it, and libraries still call it"},
     "functrax.dtypes": dict.fromkeys(
         ["isdtype", "promote_types"], "of jax.numpy: they belong to the rest of the module"
@@ -81,6 +85,7 @@ ABSENT = {
 # By function: the parameters in which it differs, and why.
 SIGNATURES = {
     "functrax.ShapeDtypeStruct": ("manual_axis_type is_ref _memory_space", "not there yet"),
+    "functrax.checking.Error": ("_pred _code _metadata _payload", "checkify makes it, not users"),
     "functrax.checkpoint": ("concrete", "deprecated in JAX"),
     "functrax.remat": ("concrete", "deprecated in JAX"),
     "functrax.custom_gradient": (

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from functrax.core.jax_options import IGNORED, REFUSED
 from functrax.errors import ConfigError
 
 
@@ -46,12 +47,21 @@ def _option(default: object, kind: type | tuple[str, ...], doc: str, **flags: bo
 
 
 class TraceKey:
-    """Stands for the options that change programs: the same object for the same settings."""
+    """Stands for the options that change programs: the same object for the same settings.
 
-    __slots__ = ("values",)
+    Attributes:
+        values: those of the options, in the order of `TRACED`.
+        checks: what every program checks while it runs: of "nan", "inf" and "index".
+        plain: whether eager operations are as ever: nothing to check, and no default device.
+    """
+
+    __slots__ = ("checks", "plain", "values")
 
     def __init__(self, values: tuple[Hashable, ...]) -> None:
         self.values = values
+        on = dict(zip(TRACED, values, strict=True))
+        self.checks = tuple(kind for option, kind in _CHECKS.items() if on[option])
+        self.plain = not self.checks and on["default_device"] is None
 
     def __repr__(self) -> str:
         """Show the options that differ from their defaults."""
@@ -105,6 +115,8 @@ class Config(threading.local):
     disable_jit: bool = _option(False, bool, "Run jitted functions eagerly.", trace=True)
     debug_nans: bool = _option(False, bool, "Raise where a NaN appears.", trace=True)
     debug_infs: bool = _option(False, bool, "Raise where an infinity appears.", trace=True)
+    debug_index: bool = _option(
+        False, bool, "Raise where an index known only at run time is out of bounds.", trace=True)
     key_reuse: str = _option(
         "warn", ("warn", "error", "off"), "What to do when a key is used twice.", trace=True)
     debug_key_reuse: bool = _option(False, bool, "Set key_reuse to 'error'.", trace=True)
@@ -441,34 +453,9 @@ _lock = threading.Lock()
 OPTIONS: dict[str, Option] = {n: row for n, row in vars(Config).items() if isinstance(row, Option)}
 TRACED: tuple[str, ...] = tuple(name for name, row in OPTIONS.items() if row.trace)
 _traced = frozenset(TRACED)
+_CHECKS = {"debug_nans": "nan", "debug_infs": "inf", "debug_index": "index"}
 _ALIASES = {"platform_name": "platforms"}
 _IMPLIED = {"transfer_guard": tuple(n for n in OPTIONS if n.startswith("transfer_guard_"))}
-
-#: JAX's options that scripts set and that tune how JAX itself works, not what programs compute:
-#: setting one does nothing.
-IGNORED = frozenset({
-    *("allow_f16_reductions", "array", "bcoo_cusparse_lowering", "captured_constants_warn_bytes"),
-    *("check_vma", "compilation_cache_expect_pgle", "compiler_enable_remat_pass", "enable_mlir"),
-    *("compilation_cache_include_metadata_in_key", "cpu_enable_async_dispatch", "enable_pgle"),
-    *("debug_log_modules", "disable_bwd_checks", "disable_most_optimizations", "enable_memories"),
-    *("disable_vmap_shmap_error", "dump_ir_modes", "exec_time_optimization_effort", "spmd_mode"),
-    *("experimental_name_stack", "explicit_x64_dtypes", "include_full_tracebacks_in_locations"),
-    *("legacy_prng_key", "logging_level", "memory_fitting_effort", "memory_fitting_level"),
-    *("optimization_level", "persistent_cache_enable_xla_caches", "pmap_no_rank_reduction"),
-    *("pgle_aggregation_percentile", "pgle_profiling_runs", "pmap_shmap_merge", "use_magma"),
-    *("send_traceback_to_runtime", "share_binary_between_hosts", "softmax_custom_jvp"),
-    *("threefry_gpu_kernel_lowering", "traceback_in_locations_limit", "use_shardy_partitioner"),
-    *("tracer_error_num_traceback_frames", "use_direct_linearize"),
-})  # fmt: skip
-
-#: JAX's options that would change what a script computes: only JAX's default is taken.
-REFUSED: dict[str, tuple[object, str]] = {
-    "cuda_visible_devices": ("all", "Set the environment variable CUDA_VISIBLE_DEVICES."),
-    "default_dtype_bits": ("64", "Ask for the dtype, or set enable_x64."),
-    "dynamic_shapes": (False, "Shapes are static."),
-    "high_dynamic_range_gumbel": (False, "Pass mode='high' to random.gumbel and categorical."),
-    "xla_backend": ("", "Set platforms."),
-}
 
 for _name, _row in OPTIONS.items():
     _variable = "FUNCTRAX_" + _name.upper()
@@ -482,6 +469,7 @@ config = Config()
 enable_x64 = ScopedOption("enable_x64")
 debug_nans = ScopedOption("debug_nans")
 debug_infs = ScopedOption("debug_infs")
+debug_index = ScopedOption("debug_index")
 debug_key_reuse = ScopedOption("debug_key_reuse")
 enable_checks = ScopedOption("enable_checks")
 enable_custom_prng = ScopedOption("enable_custom_prng")

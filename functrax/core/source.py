@@ -99,3 +99,26 @@ def current_source(scope: str, depth: int = 2) -> Source | None:
             return Source(code, frame.f_lasti, scope)
         frame = frame.f_back
     return None
+
+
+_transposed_scopes: dict[str, str] = {}
+
+
+def transposed(source: Source | None) -> Source | None:
+    """Return the location for what an equation becomes in the backward pass: its own line, in the
+    scope ``transpose(scope)``.
+    """
+    if source is None:
+        return None
+    code, lasti, scope = source
+    found = _transposed_scopes.get(scope)
+    if found is None:
+        if len(_transposed_scopes) >= 4096:
+            _transposed_scopes.clear()
+        found = _transposed_scopes[scope] = f"transpose({scope})"
+    return Source(code, lasti, found)
+
+
+def is_backward(source: Source | None) -> bool:
+    """Tell whether an equation belongs to the backward pass."""
+    return source is not None and source.scope.startswith("transpose(")

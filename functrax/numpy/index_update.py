@@ -20,6 +20,7 @@ from functrax.numpy.indexing import (
     Promises,
     as_operands,
     block_numbers,
+    check_places,
     gather_parts,
     read_box,
     starts_of,
@@ -40,7 +41,7 @@ from functrax.primitives.scatter import (
 )
 from functrax.primitives.select import select_n
 from functrax.primitives.shape import rev
-from functrax.primitives.slice import dynamic_update_slice, slice
+from functrax.primitives.slice import slice, start_values
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
@@ -244,6 +245,7 @@ def _write(
     if plan.size == 0:
         return x
     starts = starts_of(plan, places)
+    check_places(f"at[].{operation}", plan, places, starts, mode)
     y = broadcast_to(y, plan.shape)
     if plan.block is None:
         return _write_box(x, y, starts, plan, operation, mode)
@@ -272,7 +274,8 @@ def _write_box(
         y = _spread(y, box, tuple((0, 0, abs(axis.step) - 1) for axis in plan.axes))
     if spans == x.aval.shape:
         return y
-    return dynamic_update_slice(x, y, starts, allow_negative_indices=False)
+    values = start_values("at", x.aval.shape, starts, False)
+    return bind(registry["dynamic_update_slice"], x, y, *values)[0]
 
 
 def _spread(y: Value, box: Value, config: tuple[tuple[int, int, int], ...]) -> Value:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.config import config
 from functrax.core.primitive import registry
 from functrax.core.trace import Value, bind, state
 from functrax.numpy.index_plan import (
@@ -22,12 +23,13 @@ from functrax.numpy.index_plan import (
     plan_for,
 )
 from functrax.numpy.index_reading import read_index
+from functrax.primitives.check import check_bounds
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, mul
 from functrax.primitives.gather import GatherDimensionNumbers, GatherScatterMode, gather
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
-from functrax.primitives.slice import dynamic_slice, from_start, slice
+from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
@@ -129,6 +131,7 @@ def _take(
     if plan.size == 0:
         return _empty(x, plan.shape)
     starts = starts_of(plan, places)
+    check_places("getitem", plan, places, starts, mode)
     if plan.block is None:
         return _shaped(_turned(read_box(x, starts, plan), plan), plan)
     indices, numbers, sizes = gather_parts(plan, starts)
@@ -167,6 +170,21 @@ def starts_of(plan: Plan, places: Sequence[Any]) -> list[Any]:
     return starts
 
 
+def check_places(
+    call: str, plan: Plan, places: Sequence[Any], starts: Sequence[Any], mode: Mode
+) -> None:
+    """Check places that are known only at run time, if `debug_index` says so and `mode` does not
+    say what happens outside of the array.
+    """
+    if not config.debug_index or mode.name not in (None, "promise_in_bounds"):
+        return
+    given = iter(places)
+    for number, (axis, start) in enumerate(zip(plan.axes, starts, strict=True)):
+        place = next(given) if axis.placed else None
+        if axis.guarded:
+            check_bounds(call, start, number, axis.size, given=place)
+
+
 # Boxes: integers and slices ---------------------------------------------------------------------
 
 
@@ -177,7 +195,8 @@ def read_box(x: Any, starts: Sequence[Any], plan: Plan, strided: bool = True) ->
     if all(type(start) is int for start in starts):
         limits = [start + span for start, span in zip(starts, spans, strict=True)]
         return slice(x, starts, limits, steps)
-    box = dynamic_slice(x, starts, spans, allow_negative_indices=False)
+    values = start_values("getitem", x.aval.shape, starts, False)
+    (box,) = bind(registry["dynamic_slice"], x, *values, slice_sizes=tuple(spans))
     return slice(box, [0] * len(spans), spans, steps)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.config import config
 from functrax.core.trace import Array, Value, describe
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.at import IndexUpdateHelper
@@ -15,10 +16,12 @@ from functrax.numpy.manipulation import ravel
 from functrax.numpy.operands import array_operand, broadcast_shapes, number
 from functrax.numpy.search import host_value
 from functrax.primitives import elementwise as lax
+from functrax.primitives.check import check_bounds
 from functrax.primitives.cumulative import cumsum as running_sum
 from functrax.primitives.gather import GatherDimensionNumbers, gather
 from functrax.primitives.rules import broadcast_to, expand_axis, full, reshape
 from functrax.primitives.shape import broadcast_in_dim, canonical_axis, integer
+from functrax.primitives.slice import from_start
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -36,6 +39,13 @@ def _check_mode(call: str, mode: Any) -> None:
     if mode not in _MODES:
         names = ", ".join(map(repr, _MODES))
         raise errors.ArgumentError(call, f"a mode among {names}", repr(mode))
+
+
+def _check_places(call: str, places: Any, axis: int, size: int, wraps: bool) -> None:
+    """Check places that are known only at run time, if `debug_index` says so."""
+    if config.debug_index:
+        starts = from_start(call, places, size) if wraps else places
+        check_bounds(call, starts, axis, size, given=places)
 
 
 def take(
@@ -72,6 +82,8 @@ def take(
     if axis is None:
         x, axis = ravel(x), 0
     axis = canonical_axis("take", axis, x.aval.ndim)
+    if mode is None:
+        _check_places("take", places, axis, x.aval.shape[axis], True)
     if mode == "wrap":
         places = places % x.aval.shape[axis]
         mode = "promise_in_bounds"
@@ -128,6 +140,8 @@ def take_along_axis(
     axis = canonical_axis("take_along_axis", axis, rank)
     filler = fill_value if fill_value is None else np.asarray(fill_value).item()
     wraps = wrap_negative_indices is None or bool(wrap_negative_indices)
+    if mode is None:
+        _check_places("take_along_axis", places, axis, x.aval.shape[axis], wraps)
     return _take_along(x, places, axis=axis, mode=mode or "fill", fill_value=filler, wraps=wraps)
 
 

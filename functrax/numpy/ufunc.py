@@ -98,9 +98,7 @@ def unary(
         if state.trace is None:  # what `evaluate` does, without its frame: see ADR 0010
             try:
                 aval, device = x.aval, x.device
-                if aval.dtype in direct and (
-                    x.committed or (device.is_default and config.default_device is None)
-                ):
+                if aval.dtype in direct and config.key.plain and (x.committed or device.is_default):
                     execute, handlers, out_types = device.programs[primitive, (aval,)]
                     buffer = execute([x.buffer]).consume_with_handlers(handlers)[0]
                     return DeviceArray(out_types[0], buffer, device, x.committed)

@@ -12,6 +12,7 @@ from functrax.core.params import param_type
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, exact, short_types
+from functrax.primitives.check import check_vectors
 from functrax.primitives.rules import (
     Dim,
     Tangent,
@@ -154,17 +155,22 @@ def gather(
     operand, indices = as_value(operand, "gather"), as_value(start_indices, "gather")
     parsed = GatherScatterMode.from_any(mode)
     filling, dtype = parsed is GatherScatterMode.FILL_OR_DROP, operand.aval.dtype
-    return bind(
+    numbers = GatherDimensionNumbers(*map(tuple, dimension_numbers))
+    sizes = tuple(int(size) for size in slice_sizes)
+    results = bind(
         gather_p,
         operand,
         indices,
-        dimension_numbers=GatherDimensionNumbers(*map(tuple, dimension_numbers)),
-        slice_sizes=tuple(int(size) for size in slice_sizes),
+        dimension_numbers=numbers,
+        slice_sizes=sizes,
         unique_indices=bool(unique_indices),
         indices_are_sorted=bool(indices_are_sorted),
         mode=parsed,
         fill_value=None if not filling or fill_value is None else fill_for(dtype, fill_value),
-    )[0]
+    )
+    if mode is None or parsed is GatherScatterMode.PROMISE_IN_BOUNDS:
+        check_vectors("gather", indices, numbers.start_index_map, operand.aval.shape, sizes)
+    return results[0]
 
 
 def fill_for(dtype: Any, value: Any) -> Any:

@@ -13,6 +13,7 @@ from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
+from functrax.primitives.check import check_vectors
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, div, eq, mul, neg
 from functrax.primitives.gather import (
@@ -73,17 +74,32 @@ def _apply(
     Source: StableHLO specification, "scatter".
     """
     operand, updates = matched(name, operand, updates)
+    indices = as_value(scatter_indices, name)
     numbers = ScatterDimensionNumbers(*map(tuple, dimension_numbers))
-    return bind(
+    parsed = GatherScatterMode.from_any(mode)
+    results = bind(
         registry[name],
         operand,
-        as_value(scatter_indices, name),
+        indices,
         updates,
         dimension_numbers=numbers,
         indices_are_sorted=bool(indices_are_sorted),
         unique_indices=bool(unique_indices),
-        mode=GatherScatterMode.from_any(mode),
-    )[0]
+        mode=parsed,
+    )
+    if mode is None or parsed is GatherScatterMode.PROMISE_IN_BOUNDS:
+        shape, sizes = operand.aval.shape, _sizes(operand.aval, updates.aval, numbers)
+        check_vectors(name, indices, numbers.scatter_dims_to_operand_dims, shape, sizes)
+    return results[0]
+
+
+def _sizes(
+    operand: ShapedArray, updates: ShapedArray, numbers: ScatterDimensionNumbers
+) -> list[int]:
+    """Return the shape of one slice, for every axis of the operand."""
+    outside = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+    window = iter(numbers.update_window_dims)
+    return [1 if a in outside else updates.shape[next(window)] for a in range(operand.ndim)]
 
 
 def _function(name: str, summary: str) -> Callable[..., Value]:
@@ -246,9 +262,7 @@ def _clipped(
     numbers: ScatterDimensionNumbers,
 ) -> Any:
     """Move index vectors so that their slices lie within the array, as XLA does for gather."""
-    outside = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
-    window = iter(numbers.update_window_dims)
-    sizes = [1 if a in outside else updates.shape[next(window)] for a in range(operand.ndim)]
+    sizes = _sizes(operand, updates, numbers)
     largest = dtypes.iinfo(index_type.dtype).max
     limits = [
         min(operand.shape[a] - sizes[a], largest) for a in numbers.scatter_dims_to_operand_dims

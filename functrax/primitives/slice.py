@@ -10,6 +10,7 @@ from functrax.core import dtypes
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
+from functrax.primitives.check import check_bounds
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, lt
 from functrax.primitives.gather import (
@@ -174,14 +175,20 @@ def dynamic_slice(
     operand = as_value(operand, "dynamic_slice")
     sizes = tuple(int(size) for size in slice_sizes)
     shape = operand.aval.shape
-    starts = start_values("dynamic_slice", shape, start_indices, allow_negative_indices)
+    starts = start_values("dynamic_slice", shape, start_indices, allow_negative_indices, sizes)
     return bind(dynamic_slice_p, operand, *starts, slice_sizes=sizes)[0]
 
 
 def start_values(
-    call: str, shape: Sequence[int], start_indices: Any, allow_negative: bool | Sequence[bool]
+    call: str,
+    shape: Sequence[int],
+    start_indices: Any,
+    allow_negative: bool | Sequence[bool],
+    sizes: Sequence[int] | None = None,
 ) -> list[Value]:
     """Return start indices as scalars of one integer dtype, negative ones counted from the end.
+
+    With the sizes of the block, `debug_index` checks them.
 
     Raises:
         ShapeError: if there is not one per axis.
@@ -198,6 +205,9 @@ def start_values(
         allow_negative = [allow_negative] * len(items)
     triples = zip(items, shape, allow_negative, strict=True)
     starts = [from_start(call, i, size) if wrap else _integer(call, i) for i, size, wrap in triples]
+    for axis, (start, size) in enumerate(zip(starts, sizes or (), strict=False)):
+        given = _integer(call, items[axis])
+        check_bounds(call, start, axis, shape[axis], size, given)
     wide = [i.aval.dtype for i in starts if i.aval.dtype.itemsize == 8]
     dtype = wide[0] if wide else dtypes.int32
     return [i if i.aval.dtype == dtype else convert(i, dtype) for i in starts]
@@ -352,7 +362,9 @@ def dynamic_update_slice(
     """
     operand, update = matched("dynamic_update_slice", operand, update)
     shape = operand.aval.shape
-    starts = start_values("dynamic_update_slice", shape, start_indices, allow_negative_indices)
+    starts = start_values(
+        "dynamic_update_slice", shape, start_indices, allow_negative_indices, update.aval.shape
+    )
     return bind(dynamic_update_slice_p, operand, update, *starts)[0]
 
 

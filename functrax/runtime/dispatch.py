@@ -15,6 +15,7 @@ from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray, device_copy, put_numpy
+from functrax.runtime.checked import with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.xla.failure import RUNTIME_ERRORS, translate
@@ -53,7 +54,10 @@ def evaluate(
                 if other.device is not device or other.committed is not committed:
                     return _evaluate_general(primitive, operands, params)
             types, buffers = tuple(map(get_aval, operands)), list(map(get_buffer, operands))
-        if not committed and (config.default_device is not None or not device.is_default):
+        key = config.key
+        if not (committed or device.is_default) or (
+            not key.plain and (key.checks or not committed)
+        ):
             return _evaluate_general(primitive, operands, params)
         execute, handlers, out_types = device.programs[
             (primitive, types, tuple(params.items())) if params else (primitive, types)
@@ -69,18 +73,23 @@ def evaluate(
 def _evaluate_general(
     primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
 ) -> list[DeviceArray]:
-    """Evaluate a first time, with literals, with arrays elsewhere, or with what is not valid."""
+    """Evaluate a first time, with literals, with arrays elsewhere, with checks, or with what is not
+    valid.
+    """
+    checks = config.key.checks
     arrays, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in arrays])
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
+    if checks:
+        key = (checks, *key)
     program = device.programs.get(key)
     if program is None:
-        program = _compile(primitive, arrays, types, params, device)
+        program = _compile(primitive, arrays, types, params, device, checks)
         if len(device.programs) >= MOST_PROGRAMS:
             for old in list(device.programs)[: MOST_PROGRAMS // 2]:
                 device.programs.pop(old, None)
         device.programs[key] = program
-    execute, handlers, out_types = program
+    execute, handlers, out_types, *checked = program
     try:
         buffers = [
             x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in arrays
@@ -89,7 +98,9 @@ def _evaluate_general(
     except (TypeError, *RUNTIME_ERRORS) as error:
         check_operands(arrays)
         raise translate(error, primitive.name) from None
-    return _wrapped(out_types, results, device, committed)
+    for one in checked:
+        one.raise_for(results[len(out_types) :], device)
+    return _wrapped(out_types, results[: len(out_types)], device, committed)
 
 
 def _wrapped(
@@ -130,7 +141,9 @@ def _compile(
     types: tuple[ShapedArray, ...],
     params: dict[str, Any],
     device: Device,
+    checks: tuple[str, ...],
 ) -> Any:
+    """Return how to start the program, the types of its results, and its checks if it has any."""
     check_operands(operands)
     out_types = abstract_eval(primitive, types, params)
     invars = [Var(aval) for aval in types]
@@ -138,9 +151,13 @@ def _compile(
     jaxpr = Jaxpr(
         (), invars, outvars, [Equation(primitive, invars, outvars, params, None)], primitive.name
     )
+    checked = with_checks(jaxpr, checks)
+    if checked is not None:
+        jaxpr = checked.jaxpr
     lowered = lower(jaxpr, name=primitive.name, platform=device.platform)
     executable = compile_lowered(lowered, device)
-    return executable.execute, executable.handlers, out_types
+    found = executable.execute, executable.handlers, out_types
+    return found if checked is None else (*found, checked)
 
 
 def check_operands(operands: Sequence[Value]) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from functrax import errors
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.module import Lowered
 from functrax.runtime.array import DeviceArray, device_copy
+from functrax.runtime.checked import with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, fresh_array, gather, literal_array
@@ -58,10 +60,13 @@ class Program:
         donated: which of the other arguments may be overwritten; empty for none.
         keep_unused: whether to pass arguments that the program does not use.
         overrides: XLA options.
+        checks: what it checks while it runs, as in `TraceKey.checks`; by default what the options
+            say now.
     """
 
     __slots__ = (
         "_lock",
+        "checked",
         "compiled",
         "constants",
         "consts",
@@ -81,6 +86,7 @@ class Program:
         donated: Sequence[bool] = (),
         keep_unused: bool = False,
         overrides: dict[str, Any] | None = None,
+        checks: tuple[str, ...] | None = None,
     ) -> None:
         """Decide which arguments are passed and which results are computed."""
         self.overrides = overrides
@@ -98,6 +104,9 @@ class Program:
         kept = [True] * len(used) if keep_unused else used
         invars = [v for v, keep in zip(body.invars, kept, strict=True) if keep]
         self.jaxpr = Jaxpr((), invars, body.outvars, body.eqns, jaxpr.name)
+        self.checked = with_checks(self.jaxpr, config.key.checks if checks is None else checks)
+        if self.checked is not None:
+            self.jaxpr = self.checked.jaxpr
         self.consts = [c for c, keep in zip(consts, kept, strict=False) if keep]
         wanted = kept[len(consts) :]
         self.kept = None if all(wanted) else [i for i, keep in enumerate(wanted) if keep]
@@ -108,10 +117,11 @@ class Program:
     def ready(self, device: Device) -> "Ready | None":
         """Return what a quick launch on `device` needs, or None if the program must take `run`.
 
-        It must where arguments are donated, results are arguments passed on, or devices to choose.
+        It must where arguments are donated, results are arguments passed on, checks are to be read,
+        or devices to choose.
         """
         executable = self.compiled.get(device)
-        if executable is None or self.donated or self.results is not None:
+        if executable is None or self.donated or self.results is not None or self.checked:
             return None
         if executable.calls_host:  # a call that fails must not be tried again another way
             return None
@@ -218,13 +228,15 @@ class Program:
         )
         outputs = [
             DeviceArray(a, b, device, committed)
-            for a, b in zip(self.out_types, results, strict=True)
+            for a, b in zip(self.out_types, results, strict=self.checked is None)
         ]
         if self.donated:
             taken = f"donated to {self.jaxpr.name!r} at {errors.user_location()}"
             for i in self.donated:
                 if type(values[i]) is DeviceArray:
                     values[i].buffer = taken
+        if self.checked is not None:
+            self.checked.raise_for(results[len(outputs) :], device)
         if self.results is None:
             return outputs
         computed = iter(outputs)

@@ -44,6 +44,7 @@ class Signature(NamedTuple):
         static_nums: the positions of static arguments.
         avals: the types of the leaves of the arguments.
         overrides: XLA options that `jit` was given.
+        checks: what the program checks while it runs.
     """
 
     function: Callable[..., Any]
@@ -56,6 +57,7 @@ class Signature(NamedTuple):
     static_nums: tuple[int, ...]
     avals: tuple[ShapedArray, ...]
     overrides: dict[str, Any] | None
+    checks: tuple[str, ...]
 
 
 class ArgInfo(NamedTuple):
@@ -429,6 +431,7 @@ def _program(signature: Signature, overrides: dict[str, Any] | None) -> Program:
         donated=signature.donated,
         keep_unused=signature.keep_unused,
         overrides=overrides,
+        checks=signature.checks,
     )
 
 

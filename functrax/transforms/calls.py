@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
-from functrax.core.trace import VALUES, Array, Value, as_value, current, describe
+from functrax.core.source import is_internal
+from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
@@ -159,12 +160,16 @@ def as_program(
 
 
 def call_rule(name: str, rule: Callable[..., Any], args: Sequence[Any]) -> Any:
-    """Call a rule of the function `name`.
+    """Call a rule of the function `name`; what it computes has its own lines, not the call's.
 
     Raises:
         ArgumentError: if it does not take these arguments.
         LeakedTracerError: if it closes over what is traced elsewhere.
     """
+    saved = state.source, state.scope
+    code = getattr(inspect.unwrap(rule), "__code__", None)
+    if state.source is not None and code is not None and not is_internal(code):
+        state.source, state.scope = None, state.source.scope
     try:
         return called(rule, args, {}, name)
     except errors.LeakedTracerError as error:
@@ -175,6 +180,8 @@ def call_rule(name: str, rule: Callable[..., Any], args: Sequence[Any]) -> Any:
             where=error.where,
             fix="Pass the value to the function as an argument.",
         ) from error
+    finally:
+        state.source, state.scope = saved
 
 
 def user_tangent(aval: ShapedArray, tangent: Value | None = None, symbolic: bool = False) -> Any:

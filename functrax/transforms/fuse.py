@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import NoneType
 from typing import Any
 
+from functrax import errors
 from functrax.core.trace import state
 from functrax.core.types import Literal
 from functrax.runtime.devices import default_device
@@ -56,6 +57,11 @@ def fuse(function: Callable[..., Any]) -> Callable[..., Any]:
         program = programs.get(key)
         if program is None:
             program = compiled(key, static, absent)
-        return program(*values)
+        try:
+            return program(*values)
+        except (errors.NonFiniteError, errors.BoundsError) as error:
+            # The program is shared by all that call it: its lines are those of the first caller.
+            parts = error.call, error.expected, error.got
+            raise type(error)(*parts, fix=error.fix) from None
 
     return fused

@@ -346,6 +346,7 @@ class JitFunction(Generic[P, R]):
             self.options.static_nums,
             avals,
             self.overrides,
+            config.key.checks,
         )
         return ahead.Traced(signature, leaves)
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from functrax.core.jaxpr import Jaxpr, Var
 from functrax.core.primitive import Linear, Refusal, missing_rule
+from functrax.core.source import transposed
 from functrax.core.trace import Value, bind, state
 from functrax.primitives.rules import add_cotangents, tangent_type
 from functrax.transforms.stage import stage_open
@@ -53,7 +54,7 @@ def backward_pass(
             incoming = [pulled.pop(var, None) for var in eqn.outvars]
             if all(cotangent is None for cotangent in incoming):
                 continue
-            state.source = eqn.source
+            state.source = transposed(eqn.source)
             rule = eqn.primitive.transpose
             if type(rule) is Refusal:
                 raise missing_rule(eqn.primitive, transform, "transpose")

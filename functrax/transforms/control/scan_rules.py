@@ -248,7 +248,7 @@ def _partial(
     known_xs = chosen(xs, xs_u, False)
     with current(trace.parent):
         before: Sequence[Value] = []
-        if parts.before.outvars:
+        if parts.before.eqns:
             before = bind(jit_p, *parts.captured, *base, jaxpr=parts.before, name=name)
         given = iter(before)
         leading = [next(given) if i is None else base[i] for i in parts.kept]

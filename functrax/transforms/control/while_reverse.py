@@ -48,18 +48,25 @@ way back, one for each time that a number of steps below 2**32 can be halved."""
 
 _INT = np.dtype(np.int32)
 
+BACKWARD = "backward step"
+"""The name of the body of a loop that walks back: the first of its carry is the step's number."""
+
 
 def _apply(name: str, *operands: Value) -> Value:
     return bind(registry[name], *operands)[0]
 
 
 def _loop(
-    cond: Any, body: Any, carry: Sequence[Value], max_steps: int | None = None
+    cond: Any,
+    body: Any,
+    carry: Sequence[Value],
+    max_steps: int | None = None,
+    name: str = "body",
 ) -> list[Value]:
     """Bind a loop of functions of flat values, which may close over values."""
     avals = [x.aval for x in carry]
     check, cond_consts = stage_open(lambda *v: [cond(*v)], avals, name="cond")
-    step, consts = stage_open(body, avals, name="body")
+    step, consts = stage_open(body, avals, name=name)
     return bind(
         registry["while"],
         *cond_consts,
@@ -266,12 +273,14 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **pa
 
 
 @lru_cache(maxsize=1024)
-def _program(avals: tuple[ShapedArray, ...], params: Any) -> Jaxpr:
+def while_tangent_program(avals: tuple[ShapedArray, ...], params: Any) -> Jaxpr:
+    """Return the program that a `while_tangent` with these operands and params stands for."""
     return stage_open(lambda *v: _forward(*v, **dict(params)), avals, name="while_tangent")[0]
 
 
 def _lower(b: Any, *operands: Any, **params: Any) -> list[Any]:
-    return b.lower_jaxpr(_program(b.in_types, tuple(params.items())), operands, "while_tangent")
+    jaxpr = while_tangent_program(b.in_types, tuple(params.items()))
+    return b.lower_jaxpr(jaxpr, operands, "while_tangent")
 
 
 def _transpose(
@@ -359,7 +368,7 @@ def _from_all(
         return [_apply("sub", i, int32(1)), *pull.back(carry, values)]
 
     last = _apply("sub", steps, int32(1))
-    return _loop(_goes_back, back, [last, *start], max_steps=max_steps)[1:]
+    return _loop(_goes_back, back, [last, *start], max_steps=max_steps, name=BACKWARD)[1:]
 
 
 def _from_some(
@@ -387,7 +396,7 @@ def _from_some(
         after = pull.back(carry, sums)
         return [_apply("sub", i, int32(1)), top, numbers, *stack, *after]
 
-    results = _loop(_goes_back, back, [last, top, numbers, *stack, *start])
+    results = _loop(_goes_back, back, [last, top, numbers, *stack, *start], name=BACKWARD)
     return results[3 + count :]
 
 

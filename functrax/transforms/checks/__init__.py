@@ -1,0 +1,1 @@
+"""Errors as values of programs: `checkify`, and what `debug_nans` and its like compile."""
