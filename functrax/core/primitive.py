@@ -29,8 +29,8 @@ stage
 axis_names
     ``(params) -> frozenset`` of the named axes that it refers to.
 effects
-    ``(params) -> frozenset`` of what it does beside computing: ``"io"``, ``"debug"``, ``"check"``, and
-    ``"ordered"`` if it must happen in program order. Such equations stay, used or not.
+    ``(params) -> frozenset`` of what it does beside computing: ``"io"``, ``"debug"``, ``"check"``,
+    and ``"ordered"`` if it must happen in program order. Such equations stay, used or not.
 lowers_keys
     Whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by
     ``batch``.

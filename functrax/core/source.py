@@ -116,7 +116,7 @@ def transposed(source: Source | None) -> Source | None:
         if len(_transposed_scopes) >= 4096:
             _transposed_scopes.clear()
         found = _transposed_scopes[scope] = f"transpose({scope})"
-    return Source(code, lasti, found)
+    return type(source)(code, lasti, found)
 
 
 def is_backward(source: Source | None) -> bool:

@@ -16,7 +16,6 @@ from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, Kinds,
 from functrax.transforms.checks.table import INT32, Layout, Table, apply, stepped
 from functrax.transforms.control.bodies import split_at
 from functrax.transforms.control.while_reverse import BACKWARD
-from functrax.transforms.custom_vjp import Rules
 from functrax.transforms.partial import partial_eval_jaxpr
 from functrax.transforms.stage import stage_open
 
@@ -87,12 +86,12 @@ def _lifted_jvp(d: Discharge, params: dict[str, Any]) -> dict[str, Any]:
 def _lifted_vjp(d: Discharge, params: dict[str, Any]) -> dict[str, Any]:
     rules = params["rules"]
 
-    def forward(*primals: Value) -> Any:
+    def forward(primals: Values, perturbed: Sequence[bool]) -> Any:
         failed, args = split_at(primals, d.size)
         counts: list[int] = []
 
         def run(*values: Value) -> list[Value]:
-            results, residuals = rules.forward(*values)
+            results, residuals = rules.forward(values, perturbed[d.size :])
             counts.append(len(results))
             return [*results, *residuals]
 
@@ -103,7 +102,7 @@ def _lifted_vjp(d: Discharge, params: dict[str, Any]) -> dict[str, Any]:
     def backward(residuals: Values, cotangents: Sequence[Tangent]) -> list[Tangent]:
         return [*[None] * d.size, *rules.backward(residuals, cotangents[d.size :])]
 
-    return {"rules": Rules(forward, backward)}
+    return {"rules": rules._replace(forward=forward, backward=backward)}
 
 
 _LIFTED = {"custom_jvp_call": _lifted_jvp, "custom_vjp_call": _lifted_vjp}

@@ -25,14 +25,15 @@ from functrax.transforms.checks.table import (
     failing,
 )
 from functrax.transforms.control.while_reverse import while_tangent_p, while_tangent_program
-from functrax.transforms.custom_vjp import custom_vjp_tangent_p
+from functrax.transforms.custom_vmap import custom_vmap_call_p
 from functrax.transforms.stage import stage_open
+from functrax.transforms.vjp_calls import custom_vjp_tangent_p
 
 Kinds = frozenset[str]
 MOVES = frozenset({
     *("broadcast_in_dim", "concatenate", "copy", "dynamic_slice", "dynamic_update_slice"),
     *("optimization_barrier", "pad", "reshape", "rev", "select_n", "slice", "split", "squeeze"),
-    *("stop_gradient", "transpose", "device_put"),
+    *("stop_gradient", "transpose", "device_put", "name", "to_memory"),
 })  # fmt: skip
 """Primitives that make no numbers: what they give, they were given."""
 
@@ -91,8 +92,10 @@ def programs_of(eqn: Equation) -> Sequence[Jaxpr]:
 
 def meaning(eqn: Equation) -> Jaxpr | None:
     """Return the program that a derivative stands for, which is still to be made when it is
-    lowered.
+    lowered, or that a call is where its own rule is not wanted any more.
     """
+    if eqn.primitive is custom_vmap_call_p:
+        return eqn.params["jaxpr"]
     if eqn.primitive is while_tangent_p:
         return while_tangent_program(_types(eqn), tuple(eqn.params.items()))
     if eqn.primitive is custom_vjp_tangent_p:
