@@ -272,6 +272,31 @@ def test_the_backward_pass_of_while_is_told_apart(max_steps):
     assert f"at iteration 2 in the backward pass ({line('backward while')})" in text
 
 
+def test_derivatives_that_stand_for_programs():
+    def steps(x):
+        def body(state):
+            i, c = state
+            return i + 1, c * jnp.sqrt(3.0 - c)  # linear while
+
+        return lax.while_loop(lambda state: state[0] < 3, body, (0, x))[1]
+
+    @fx.custom_vjp
+    def f(x):
+        return jnp.where(x > 0, jnp.sqrt(x), 0.0)  # tangent of custom_vjp
+
+    f.defvjp(lambda x: (f(x), None), lambda _, g: (g,))
+    with fx.debug_infs(True):
+        push = fx.jit(lambda x: fx.linearize(steps, x)[1](1.0))
+        assert np.isfinite(push(1.0))
+        _, text = failure(push, 3.0)
+        assert f"'div' at iteration 0 in the forward pass ({line('linear while')})" in text
+        _, text = failure(fx.jit(lambda x: fx.jvp(f, (x,), (1.0,))), 0.0)
+        assert f"'div' in the forward pass ({line('tangent of custom_vjp')})" in text
+    tangent = checking.checkify(lambda x: fx.jvp(f, (x,), (1.0,))[1], errors=checking.nan_checks)
+    error, _ = tangent(-1.0)
+    assert f"'sqrt' in the forward pass ({line('tangent of custom_vjp')})" in error.get()
+
+
 def test_backward_equations_are_marked_in_metadata():
     with_scope = fx.named_scope("layer")(lambda x: jnp.sin(x) * jnp.exp(x))
     text = fx.jit(fx.grad(with_scope)).lower(1.0).as_text(debug_info=True)

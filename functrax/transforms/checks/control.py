@@ -12,7 +12,7 @@ from functrax.core.trace import Value, bind
 from functrax.primitives.rules import Tangent, scalar
 from functrax.runtime.checked import Checked, install_checks
 from functrax.runtime.compile import timings
-from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, Kinds, content
+from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, Goal, content
 from functrax.transforms.checks.table import INT32, Layout, Table, apply, stepped
 from functrax.transforms.control.bodies import split_at
 from functrax.transforms.control.while_reverse import BACKWARD
@@ -161,7 +161,7 @@ def _while(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Val
     cond, body, count = params["cond"], params["body"], params["num_cond_consts"]
     num_carry = len(cond.invars) - count
     num_consts = len(body.invars) - num_carry
-    checked = content(cond, d.kinds).checks
+    checked = content(cond, d.goal).checks
     cond_consts, consts, carry = split_at(operands, count, num_consts)
     truth: list[Value] = []
     if checked:
@@ -171,7 +171,7 @@ def _while(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Val
     def running(*values: Value) -> list[Value]:
         own, before, (_, *known), now = split_at(values, count, d.size, 1 + len(truth))
         goes_on = known[0] if checked else eval_jaxpr(cond, (), *own, *now)[0]
-        if not d.stops:
+        if not d.goal.final:
             return [goes_on]
         return [apply("and", goes_on, apply("eq", before[0], _int(0)))]
 
@@ -226,16 +226,16 @@ LOOPS.update({"scan", "while"})
 # Whole programs -----------------------------------------------------------------------------------
 
 
-def _prepared(jaxpr: Jaxpr, kinds: Kinds, stops: bool) -> Discharge:
-    found = content(jaxpr, kinds)
+def _prepared(jaxpr: Jaxpr, goal: Goal) -> Discharge:
+    found = content(jaxpr, goal)
     payloads = sorted(found.payloads, key=repr)
-    return Discharge(kinds, Layout(found.depth, tuple(payloads)), stops)
+    return Discharge(goal, Layout(found.depth, tuple(payloads)))
 
 
 @lru_cache(maxsize=1024)
-def functional(jaxpr: Jaxpr, kinds: Kinds) -> tuple[Jaxpr, Table]:
+def functional(jaxpr: Jaxpr, kinds: frozenset[str]) -> tuple[Jaxpr, Table]:
     """Return the program ``args -> (state, results)``, and what the state means."""
-    discharge = _prepared(jaxpr, kinds, False)
+    discharge = _prepared(jaxpr, Goal(kinds, False))
 
     def run(*values: Value) -> list[Value]:
         failed, results = discharge.run(jaxpr, discharge.layout.start(), values)
@@ -247,10 +247,10 @@ def functional(jaxpr: Jaxpr, kinds: Kinds) -> tuple[Jaxpr, Table]:
 
 def raising(jaxpr: Jaxpr, checks: tuple[str, ...]) -> Checked | None:
     """Return the program that a launch can be checked by, or None if nothing in it can fail."""
-    kinds = frozenset(checks)
-    if not content(jaxpr, kinds).checks:
+    goal = Goal(frozenset(checks), True)
+    if not content(jaxpr, goal).checks:
         return None
-    discharge = _prepared(jaxpr, kinds, True)
+    discharge = _prepared(jaxpr, goal)
 
     def run(*values: Value) -> list[Value]:
         failed, results = discharge.run(jaxpr, discharge.layout.start(), values)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.jaxpr import Equation, Jaxpr, Var, subjaxprs
+from functrax.core.primitive import Primitive
 from functrax.core.source import Source
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import Literal
@@ -25,11 +26,23 @@ from functrax.transforms.checks.table import (
     failing,
 )
 from functrax.transforms.control.while_reverse import while_tangent_p, while_tangent_program
-from functrax.transforms.custom_vmap import custom_vmap_call_p
-from functrax.transforms.stage import stage_open
 from functrax.transforms.vjp_calls import custom_vjp_tangent_p
+from functrax.transforms.stage import stage_open
 
-Kinds = frozenset[str]
+
+class Goal(NamedTuple):
+    """What is to be found, and for whom.
+
+    Attributes:
+        kinds: the checks to hand on; others stay what they are.
+        final: whether the program only runs and raises: it is not transformed any further, and its
+            results are not wanted once something has failed.
+    """
+
+    kinds: frozenset[str]
+    final: bool
+
+
 MOVES = frozenset({
     *("broadcast_in_dim", "concatenate", "copy", "dynamic_slice", "dynamic_update_slice"),
     *("optimization_barrier", "pad", "reshape", "rev", "select_n", "slice", "split", "squeeze"),
@@ -65,42 +78,45 @@ class Content(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def content(jaxpr: Jaxpr, kinds: Kinds) -> Content:
-    """Return what the checks of these kinds in a program need."""
+def content(jaxpr: Jaxpr, goal: Goal) -> Content:
+    """Return what the checks in a program need."""
     found = Content()
     for eqn in jaxpr.eqns:
-        for one in programs_of(eqn):
-            found = found.joined(content(one, kinds), eqn.primitive.name in LOOPS)
+        for one in programs_of(eqn, goal):
+            found = found.joined(content(one, goal), eqn.primitive.name in LOOPS)
         if eqn.primitive.name == "check":
-            if eqn.params["check"].kind in kinds:
+            if eqn.params["check"].kind in goal.kinds:
                 payload = tuple(v.aval for v in eqn.invars[1:])
                 found = found.joined(
                     Content(True, 0, frozenset({payload} if payload else ())), False
                 )
-        elif not found.checks and any(True for _ in number_checks(eqn, kinds)):
+        elif not found.checks and any(True for _ in number_checks(eqn, goal)):
             found = found.joined(Content(True), False)
     return found
 
 
-def programs_of(eqn: Equation) -> Sequence[Jaxpr]:
+def programs_of(eqn: Equation, goal: Goal) -> Sequence[Jaxpr]:
     """Return the programs in an equation that checks can be handed through."""
     if eqn.primitive.name in RULES:
         return list(subjaxprs(eqn.params))
-    meant = meaning(eqn)
+    meant = meaning(eqn, goal)
     return () if meant is None else (meant,)
 
 
-def meaning(eqn: Equation) -> Jaxpr | None:
-    """Return the program that a derivative stands for, which is still to be made when it is
-    lowered, or that a call is where its own rule is not wanted any more.
+def meaning(eqn: Equation, goal: Goal) -> Jaxpr | None:
+    """Return the program that an equation stands for, if it may be written out.
+
+    Derivatives of loops and of custom functions are. Other calls are if nothing is to find their
+    rules any more.
     """
-    if eqn.primitive is custom_vmap_call_p:
-        return eqn.params["jaxpr"]
-    if eqn.primitive is while_tangent_p:
+    primitive = eqn.primitive
+    if primitive is while_tangent_p:
         return while_tangent_program(_types(eqn), tuple(eqn.params.items()))
-    if eqn.primitive is custom_vjp_tangent_p:
-        return _tangent_program(_types(eqn), tuple(eqn.params.items()))
-    return None
+    if primitive.evaluate is None or not (goal.final or primitive is custom_vjp_tangent_p):
+        return None
+    if not any(True for _ in subjaxprs(eqn.params)):
+        return None
+    return _evaluated(primitive, _types(eqn), tuple(eqn.params.items()))
 
 
 def _types(eqn: Equation) -> Any:
@@ -108,22 +124,22 @@ def _types(eqn: Equation) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _tangent_program(avals: Any, params: Any) -> Jaxpr | None:
-    evaluate: Any = custom_vjp_tangent_p.evaluate
+def _evaluated(primitive: Primitive, avals: Any, params: Any) -> Jaxpr | None:
+    evaluate: Any = primitive.evaluate
     jaxpr, consts = stage_open(
-        lambda *v: evaluate(*v, **dict(params)), avals, name=f"jvp({dict(params)['name']})"
+        lambda *v: evaluate(*v, **dict(params)), avals, name=dict(params).get("name", "")
     )
     return None if consts else jaxpr  # what captured arrays is looked at as a whole
 
 
-def number_checks(eqn: Equation, kinds: Kinds) -> Any:
+def number_checks(eqn: Equation, goal: Goal) -> Any:
     """Yield the kinds of checks of an equation's operands or results."""
-    name = eqn.primitive.name
+    name, kinds = eqn.primitive.name, goal.kinds
     if "div" in kinds and name in ("div", "rem"):
         divisor = eqn.invars[1]
         if type(divisor) is not Literal or not divisor.value:
             yield "div"
-    if name in MOVES or name in RULES or meaning(eqn) is not None:
+    if name in MOVES or name in RULES or meaning(eqn, goal) is not None:
         return
     if any(dtypes.is_inexact(v.aval.dtype) and v.aval.size for v in eqn.outvars):
         yield from (kind for kind in ("nan", "inf") if kind in kinds)
@@ -136,16 +152,14 @@ class Discharge:
     """Runs programs with their state, and collects the records.
 
     Args:
-        kinds: the checks to hand on; others stay what they are.
+        goal: what to find, and for whom.
         layout: the types of the state.
-        stops: whether loops end when something has failed, as their results are not wanted then.
     """
 
-    def __init__(self, kinds: Kinds, layout: Layout, stops: bool) -> None:
+    def __init__(self, goal: Goal, layout: Layout) -> None:
         """Start without records."""
-        self.kinds = kinds
+        self.goal = goal
         self.layout = layout
-        self.stops = stops
         self.records: list[Record] = []
         self.size = len(layout.types)
         self.programs: dict[Any, Jaxpr] = {}
@@ -173,16 +187,16 @@ class Discharge:
         self, eqn: Equation, failed: list[Value], operands: list[Value]
     ) -> tuple[list[Value], Sequence[Value]]:
         """Interpret one equation."""
-        if eqn.primitive.name == "check" and eqn.params["check"].kind in self.kinds:
+        if eqn.primitive.name == "check" and eqn.params["check"].kind in self.goal.kinds:
             bad, *values = operands
             return self.note(failed, bad, eqn.params["check"], eqn.source, values), ()
-        if any(content(one, self.kinds).checks for one in programs_of(eqn)):
-            meant = meaning(eqn)
+        if any(content(one, self.goal).checks for one in programs_of(eqn, self.goal)):
+            meant = None if eqn.primitive.name in RULES else meaning(eqn, self.goal)
             if meant is not None:
                 return self.run(meant, failed, operands)
             results = RULES[eqn.primitive.name](self, eqn, failed, operands)
             return list(results[: self.size]), results[self.size :]
-        kinds = list(number_checks(eqn, self.kinds))
+        kinds = list(number_checks(eqn, self.goal))
         if "div" in kinds:
             zero = apply("eq", operands[1], scalar(0, operands[1].aval.dtype))
             failed = self.note_number(failed, "div", eqn, [zero])
