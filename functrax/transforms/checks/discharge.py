@@ -26,8 +26,8 @@ from functrax.transforms.checks.table import (
     failing,
 )
 from functrax.transforms.control.while_reverse import while_tangent_p, while_tangent_program
-from functrax.transforms.vjp_calls import custom_vjp_tangent_p
 from functrax.transforms.stage import stage_open
+from functrax.transforms.vjp_calls import custom_vjp_tangent_p
 
 
 class Goal(NamedTuple):
