@@ -73,6 +73,9 @@ def _evaluate_general(
     arrays, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in arrays])
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
+    if primitive.effects is not None and primitive.effects(params):
+        # Not under the key of the warm path, which calls once more what has failed.
+        key = (*key, "once")
     program = device.programs.get(key)
     if program is None:
         program = _compile(primitive, arrays, types, params, device)
@@ -85,7 +88,9 @@ def _evaluate_general(
         buffers = [
             x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in arrays
         ]
-        results = execute(buffers).consume_with_handlers(handlers)
+        results = execute(buffers)
+        if handlers is not None:
+            results = results.consume_with_handlers(handlers)
     except (TypeError, *RUNTIME_ERRORS) as error:
         check_operands(arrays)
         raise translate(error, primitive.name) from None
@@ -140,6 +145,8 @@ def _compile(
     )
     lowered = lower(jaxpr, name=primitive.name, platform=device.platform)
     executable = compile_lowered(lowered, device)
+    if executable.calls_host:
+        return executable.run_to_end, None, out_types
     return executable.execute, executable.handlers, out_types
 
 
