@@ -263,9 +263,7 @@ class BaseBuilder:
         return self.op("stablehlo.select", (which, on_true, on_false), out)
 
 
-def _layouts(
-    given: Sequence[Layout | None] | None, types: Sequence[ShapedArray]
-) -> list[Layout]:
+def _layouts(given: Sequence[Layout | None] | None, types: Sequence[ShapedArray]) -> list[Layout]:
     rows = [row_major(len(physical_type(aval)[0])) for aval in types]
     return rows if given is None else [a or b for a, b in zip(given, rows, strict=True)]
 

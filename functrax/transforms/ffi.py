@@ -41,10 +41,10 @@ class FfiArray(NamedTuple):
     data: str
 
 
-#: What XLA takes; it ends compilation with an error for all others.
-SCALARS = ["bool", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))]
-SCALARS += ["float32", "float64"]
-ARRAYS = SCALARS[1:]
+_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+#: What XLA takes; all others end compilation with an error.
+ARRAYS = [*_INTEGERS, "float32", "float64"]
+SCALARS = ["bool", *ARRAYS]
 
 _KINDS = (
     "attributes that are bool, int, float, str, NumPy arrays and scalars of integers, float32 or "

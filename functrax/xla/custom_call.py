@@ -137,11 +137,11 @@ def register_type(name: str, registration: Any, platform: str) -> None:
         ) from None
 
 
-def pycapsule(pointer: Any) -> Any:
+def pycapsule(funcptr: Any) -> Any:
     """Return a PyCapsule of the address of a C function.
 
     Args:
-        pointer: a function of a `ctypes` library, or its address.
+        funcptr: a function of a `ctypes` library, or its address.
 
     Raises:
         ArgumentError: it is neither.
@@ -158,14 +158,14 @@ def pycapsule(pointer: Any) -> Any:
         ("PyCapsule_New", ctypes.pythonapi)
     )
     try:
-        if not isinstance(pointer, str | bytes):  # which ctypes would take, with their own address
-            return new(pointer, None, None)
+        if not isinstance(funcptr, str | bytes):  # which ctypes would take, with their own address
+            return new(funcptr, None, None)
     except (ctypes.ArgumentError, ValueError):
         pass
     raise ArgumentError(
         "pycapsule",
         "a function of a ctypes library, or its address",
-        f"{pointer!r} of type {type(pointer).__name__}",
+        f"{funcptr!r} of type {type(funcptr).__name__}",
     )
 
 
