@@ -92,7 +92,7 @@ def register_ffi_target(
         traits: what else XLA may assume, as in ``jaxlib``'s ``CustomCallTargetTraits``.
 
     Raises:
-        ArgumentError: if it is not a function, or the name has another one.
+        ArgumentError: if it is not a function, or the name has another one; for other platforms.
 
     Example:
         >>> from functrax import ffi
@@ -113,7 +113,8 @@ def register_ffi_type(name: str, type_registration: Any, platform: str = "cpu") 
         platform: as in `register_ffi_target`.
 
     Raises:
-        ArgumentError: if it is not such a dictionary, or the name has another type.
+        ArgumentError: if it is not such a dictionary, or the name has another type; for other
+            platforms.
 
     Example:
         >>> from functrax import ffi

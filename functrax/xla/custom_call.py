@@ -16,7 +16,7 @@ Layout = tuple[int, ...]
 
 TYPED_FFI = 4  # the only calling convention of StableHLO that is not obsolete
 
-_PLATFORM_NAMES = {"cpu": "Host", "gpu": "CUDA", "cuda": "CUDA"}
+_PLATFORM_NAMES = {"cpu": "Host", "gpu": "CUDA", "cuda": "CUDA", "Host": "Host", "CUDA": "CUDA"}
 
 
 def row_major(rank: int) -> Layout:
@@ -76,6 +76,12 @@ def custom_call_attributes(
     return attributes
 
 
+def _native_platform(call: str, platform: str) -> str:
+    if platform not in _PLATFORM_NAMES:
+        raise ArgumentError(call, "the platform 'cpu', or 'gpu' ('cuda', 'CUDA')", repr(platform))
+    return _PLATFORM_NAMES[platform]
+
+
 def register_target(
     name: str, handler: Any, platform: str, api_version: int = 1, traits: int = 0
 ) -> None:
@@ -89,16 +95,17 @@ def register_target(
         traits: what else the compiler may assume of it.
 
     Raises:
-        ArgumentError: the handler is not one, or the name is taken by another one.
+        ArgumentError: the handler is not one, or the name is taken by another one, or the platform
+            is not known.
     """
+    native = _native_platform("register_ffi_target", platform)
     try:
-        if platform == "cpu":
-            jax.register_custom_call_target(name, handler, "Host", api_version, traits)
+        if native == "Host":
+            jax.register_custom_call_target(name, handler, native, api_version, traits)
         else:
             from jaxlib import xla_client  # keeps what plug-ins are told when they are loaded
 
             queue: Any = xla_client
-            native = _PLATFORM_NAMES.get(platform, platform)
             queue.register_custom_call_target(name, handler, native, api_version, traits)
     except (JaxRuntimeError, TypeError) as error:
         raise ArgumentError(
@@ -118,16 +125,17 @@ def register_type(name: str, registration: Any, platform: str) -> None:
         platform: as for `register_target`.
 
     Raises:
-        ArgumentError: the registration is not one, or the name is taken by another one.
+        ArgumentError: the registration is not one, or the name is taken by another one, or the
+            platform is not known.
     """
+    native = _native_platform("register_ffi_type", platform)
     try:
-        if platform == "cpu":
+        if native == "Host":
             jax.register_custom_type(name, registration)
         else:
             from jaxlib import xla_client  # as above
 
             queue: Any = xla_client
-            native = _PLATFORM_NAMES.get(platform, platform)
             queue.register_custom_type(name, registration, native)
     except (JaxRuntimeError, TypeError) as error:
         raise ArgumentError(

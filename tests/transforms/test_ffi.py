@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jaxlib import xla_client
 
 import functrax
 import functrax.numpy as jnp
@@ -478,6 +479,23 @@ def test_wrong_registrations(library):
     for pointer in ("Copy", 0, None, 1.5):
         with pytest.raises(errors.ArgumentError, match=r"\[pycapsule\] expected a function"):
             ffi.pycapsule(pointer)
+
+
+@pytest.mark.parametrize("register", [ffi.register_ffi_target, ffi.register_ffi_type])
+def test_registrations_for_other_platforms(library, register, monkeypatch):
+    """Those for the GPU wait until its plug-in is loaded."""
+    for name in ("_custom_callback", "_custom_callback_handler"):
+        monkeypatch.setattr(xla_client, name, {})
+    for name in ("_custom_type_id", "_custom_type_id_handler"):
+        monkeypatch.setattr(xla_client, name, {})
+    capsule = ffi.pycapsule(library.Copy)
+    for platform in ("gpu", "CUDA"):
+        register("test_on_gpu", capsule, platform)
+    waiting = {**xla_client._custom_callback, **xla_client._custom_type_id}
+    assert [one[:2] for one in waiting["CUDA"]] == [("test_on_gpu", capsule)] * 2
+    with pytest.raises(errors.ArgumentError) as caught:
+        register("test_on_gpu", capsule, "gpuu")
+    assert "expected the platform 'cpu', or 'gpu' ('cuda', 'CUDA'); got 'gpuu'" in message(caught)
 
 
 def test_programs_are_read_back():
