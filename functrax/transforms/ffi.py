@@ -170,6 +170,7 @@ def _layout_of(aval: ShapedArray, layouts: Any, index: int) -> tuple[int, ...]:
 
 
 def _derivative(*_: Any, target: str, **__: Any) -> Any:
+    """Refuse, by the target's name, which a `Refusal` does not know."""
     raise errors.MissingRuleError(
         CALL,
         "a call that is not differentiated",
@@ -220,6 +221,7 @@ def _lower(
     attributes: tuple[Any, ...],
     **_: Any,
 ) -> list[Any]:
+    """Call the target."""
     return b.custom_call(
         target,
         operands,
