@@ -8,6 +8,7 @@ from functrax import dlpack as dlpack
 from functrax import dtypes as dtypes
 from functrax import errors as errors
 from functrax import experimental as experimental
+from functrax import ffi as ffi
 from functrax import lax as lax
 from functrax import nn as nn
 from functrax import numpy as numpy

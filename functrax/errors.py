@@ -311,6 +311,14 @@ class ExecutionError(FunctraxError, RuntimeError):
     """XLA reported a failure while compiling or running a program."""
 
 
+class MissingTargetError(ExecutionError):
+    """A program calls a compiled function that is not registered with XLA.
+
+    Example: ``ffi.ffi_call("my_kernel", x)(x)`` before the kernel's library is loaded. Cure:
+        ``ffi.register_ffi_target`` first.
+    """
+
+
 class GradientCheckError(FunctraxError, AssertionError):
     """A derivative differs from the numeric one.
 

@@ -637,6 +637,7 @@ CASES = [
 # they need an axis that a transform binds.
 COVERED = {
     "cond": "tests/transforms/test_control.py",
+    "ffi_call": "tests/transforms/test_ffi.py",
     "jit": "tests/transforms/test_jit.py",
     "scan": "tests/transforms/test_control.py",
     "while": "tests/transforms/test_control.py",

@@ -29,6 +29,7 @@ MODULES = {
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",
     "functrax.extend": "jax.extend.core",
+    "functrax.ffi": "jax.ffi",
     "functrax.lax": "jax.lax",
     "functrax.nn": "jax.nn",
     "functrax.nn.initializers": "jax.nn.initializers",
@@ -95,6 +96,10 @@ SIGNATURES = {
     "functrax.custom_derivatives.custom_gradient": (
         "fun with_logs remat with_accums",
         "new in JAX 0.12",
+    ),
+    "functrax.ffi.ffi_lowering": (
+        "backend_config skip_ffi_layout_processing",
+        "attributes are the primitive's parameters; layouts are always written",
     ),
     "functrax.jit": ("in_shardings out_shardings device backend", "not there yet"),
     "functrax.local_devices": ("host_id", "deprecated in JAX"),

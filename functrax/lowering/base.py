@@ -9,6 +9,7 @@ from functrax.core import dtypes
 from functrax.core.types import Literal, ShapedArray
 from functrax.xla import mlir
 from functrax.xla.callbacks import HostFunction, callback_attributes
+from functrax.xla.custom_call import Layout, custom_call_attributes, row_major
 
 Value = Any
 Attribute = Any
@@ -138,6 +139,33 @@ class BaseBuilder:
         name = "stablehlo.custom_call"
         return list(self.multi_op(name, operands, self.out_types, attributes).results)
 
+    def custom_call(
+        self,
+        target: str,
+        operands: Sequence[Value],
+        operand_layouts: Sequence[Layout | None] | None = None,
+        result_layouts: Sequence[Layout | None] | None = None,
+        **attributes: Any,
+    ) -> list[Value]:
+        """Call a registered target with the operands of the equation.
+
+        Args:
+            target: the name that it is registered under.
+            operands: what it is given.
+            operand_layouts: the layout that it expects of each operand; None for rows.
+            result_layouts: the layout that it gives each result; None for rows.
+            **attributes: the rest, for `functrax.xla.custom_call.custom_call_attributes`.
+        """
+        written = custom_call_attributes(
+            self.context,
+            target,
+            _layouts(operand_layouts, self.in_types),
+            _layouts(result_layouts, self.out_types),
+            **attributes,
+        )
+        name = "stablehlo.custom_call"
+        return list(self.multi_op(name, operands, self.out_types, written).results)
+
     # Constants ------------------------------------------------------------------------------------
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
@@ -233,6 +261,11 @@ class BaseBuilder:
     def select(self, which: Value, on_true: Value, on_false: Value, out: ShapedArray) -> Value:
         """Choose elementwise by a boolean."""
         return self.op("stablehlo.select", (which, on_true, on_false), out)
+
+
+def _layouts(given: Sequence[Layout | None] | None, types: Sequence[ShapedArray]) -> list[Layout]:
+    rows = [row_major(len(physical_type(aval)[0])) for aval in types]
+    return rows if given is None else [a or b for a, b in zip(given, rows, strict=True)]
 
 
 def physical_type(aval: ShapedArray) -> tuple[tuple[int, ...], np.dtype[Any]]:

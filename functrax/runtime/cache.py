@@ -146,6 +146,8 @@ class _Store:
             if entry is None:
                 return None
             executable = client.deserialize(entry.payload, options, out_types, callbacks)
+        except errors.MissingTargetError:  # the entry is whole
+            raise
         except errors.FunctraxError as error:
             self.folder.remove(key)
             what = f"{self.folder.entry_path(key)!r}: {error.got}"

@@ -77,4 +77,8 @@ def compile_lowered(
     with timings.phase("compile"):
         options = compile_options((device.raw,), overrides=overrides)
         out_types = [physical_type(var.aval) for var in lowered.jaxpr.outvars]
-        return compile_cached(device.client, lowered.module, options, out_types, lowered.callbacks)
+        executable = compile_cached(
+            device.client, lowered.module, options, out_types, lowered.callbacks
+        )
+        executable.calls_host |= "io" in lowered.jaxpr.effects
+        return executable

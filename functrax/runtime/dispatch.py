@@ -82,6 +82,9 @@ def _evaluate_general(
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     if checks:
         key = (checks, *key)
+    if primitive.effects is not None and primitive.effects(params):
+        # Not under the key of the warm path, which calls once more what has failed.
+        key = (*key, "once")
     program = device.programs.get(key)
     if program is None:
         program = _compile(primitive, arrays, types, params, device, checks)
@@ -94,7 +97,9 @@ def _evaluate_general(
         buffers = [
             x.buffer if type(x) is DeviceArray else _literal_buffer(x, device) for x in arrays
         ]
-        results = execute(buffers).consume_with_handlers(handlers)
+        results = execute(buffers)
+        if handlers is not None:
+            results = results.consume_with_handlers(handlers)
     except (TypeError, *RUNTIME_ERRORS) as error:
         check_operands(arrays)
         raise translate(error, primitive.name) from None
@@ -156,7 +161,10 @@ def _compile(
         jaxpr = checked.jaxpr
     lowered = lower(jaxpr, name=primitive.name, platform=device.platform)
     executable = compile_lowered(lowered, device)
-    found = executable.execute, executable.handlers, out_types
+    if executable.calls_host:
+        found = executable.run_to_end, None, out_types
+    else:
+        found = executable.execute, executable.handlers, out_types
     return found if checked is None else (*found, checked)
 
 

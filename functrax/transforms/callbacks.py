@@ -17,16 +17,18 @@ from functrax.core.trace import VALUES, Value, as_value, bind
 from functrax.core.types import ShapedArray
 from functrax.lowering.order import ORDER
 from functrax.primitives.keys import random_unwrap
-from functrax.primitives.rules import Dim, Tangent, broadcast_to, expand_axis, move_batch_axis
+from functrax.primitives.rules import Dim, Tangent
 from functrax.runtime.array import DeviceArray, put_numpy
 from functrax.runtime.devices import default_backend, default_device
 from functrax.runtime.dispatch import check_operands
-from functrax.transforms.control.bodies import stacked
-from functrax.transforms.control.scan import scan
 from functrax.transforms.flat import abstractify, check_callable, function_name, path_of, shown
+from functrax.transforms.lanes import (
+    check_vmap_method,
+    lane_by_lane,
+    map_by_method,
+    stacked_types,
+)
 from functrax.xla.callbacks import checked_results, host_function
-
-VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all")
 
 
 class HostCall:
@@ -135,59 +137,23 @@ def _primitive_of(params: dict[str, Any]) -> Primitive:
     return io_callback_p if params["host"].out_tree is not None else debug_callback_p
 
 
-def _lane_by_lane(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], params: dict[str, Any]
-) -> Any:
-    """Call once for each lane, in order, in a loop of the program."""
-    mapped = [d is not None for d in dims]
-    lanes = [
-        move_batch_axis(axis, x, d) for x, d in zip(operands, dims, strict=True) if d is not None
-    ]
-
-    def step(_: None, rows: Sequence[Value]) -> tuple[None, list[Value]]:
-        given = iter(rows)
-        whole = [next(given) if m else x for x, m in zip(operands, mapped, strict=True)]
-        return None, bind(_primitive_of(params), *whole, **params)
-
-    _, results = scan(step, None, lanes)
-    return results, [0] * len(results)
-
-
 def _pure_batch(
     axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
 ) -> Any:
     """Map by the user's choice of `vmap_method`."""
-    method = params["vmap_method"]
-    if method == "sequential":
-        return _lane_by_lane(axis, operands, dims, params)
-    moved = [
-        x if d is None else move_batch_axis(axis, x, d) for x, d in zip(operands, dims, strict=True)
-    ]
-    if method == "sequential_unrolled" and axis.size:
-        rows = [
-            bind(
-                pure_callback_p,
-                *[x if d is None else x[i] for x, d in zip(moved, dims, strict=True)],
-                **params,
-            )
-            for i in range(axis.size)
-        ]
-        columns = [stacked("pure_callback", column) for column in zip(*rows, strict=True)]
-        return columns, [0] * len(columns)
-    if method is None:
-        raise errors.MissingRuleError(
-            "vmap",
-            f"pure_callback of {params['host'].__name__!r} to say how it is mapped",
-            "vmap_method=None",
-            fix=f"Give it one of {', '.join(map(repr, VMAP_METHODS))}.",
-        )
-    # With no lanes there is nothing to unroll either.
-    whole = [x if d is not None else expand_axis(x, 0) for x, d in zip(moved, dims, strict=True)]
-    if method == "broadcast_all":
-        whole = [broadcast_to(x, (axis.size, *x.aval.shape[1:])) for x in whole]
-    types = tuple(aval.update(shape=(axis.size, *aval.shape)) for aval in params["out_types"])
-    results = bind(pure_callback_p, *whole, **{**params, "out_types": types})
-    return results, [0] * len(results)
+    return map_by_method(
+        params["vmap_method"],
+        axis,
+        operands,
+        dims,
+        f"pure_callback of {params['host'].__name__!r}",
+        lambda *row: bind(pure_callback_p, *row, **params),
+        lambda *all_rows: bind(
+            pure_callback_p,
+            *all_rows,
+            **{**params, "out_types": stacked_types(axis, params["out_types"])},
+        ),
+    )
 
 
 def _effect_batch(
@@ -201,7 +167,8 @@ def _effect_batch(
             f"one of {params['host'].__name__!r}",
             fix="Call it without `ordered=True`, or outside of `vmap`.",
         )
-    return _lane_by_lane(axis, operands, dims, params)
+    primitive = _primitive_of(params)
+    return lane_by_lane(axis, operands, dims, lambda *row: bind(primitive, *row, **params))
 
 
 def _debug_jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -> Any:
@@ -308,7 +275,8 @@ def _flat_call(
     return HostCall(function, in_tree, static, out_tree, call), values
 
 
-def _result_types(call: str, result_shape_dtypes: Any) -> tuple[tuple[ShapedArray, ...], Any]:
+def result_types(call: str, result_shape_dtypes: Any) -> tuple[tuple[ShapedArray, ...], Any]:
+    """Return the types and the structure of results that the user declares."""
     leaves, out_tree = tree.flatten(result_shape_dtypes)
     types = tuple(abstractify(leaf, call).strong() for leaf in leaves)
     for aval in types:
@@ -358,13 +326,8 @@ def pure_callback(
         Array(0.63661975, dtype=float32)
     """
     _check_sharding("pure_callback", sharding)
-    if vmap_method is not None and vmap_method not in VMAP_METHODS:
-        raise errors.ArgumentError(
-            "pure_callback",
-            f"vmap_method as None or one of {', '.join(map(repr, VMAP_METHODS))}",
-            repr(vmap_method),
-        )
-    types, out_tree = _result_types("pure_callback", result_shape_dtypes)
+    check_vmap_method("pure_callback", vmap_method)
+    types, out_tree = result_types("pure_callback", result_shape_dtypes)
     host, values = _flat_call("pure_callback", callback, args, kwargs, out_tree, False)
     results = bind(pure_callback_p, *values, host=host, out_types=types, vmap_method=vmap_method)
     return out_tree.unflatten(results)
@@ -407,7 +370,7 @@ def io_callback(
         [1.5]
     """
     _check_sharding("io_callback", sharding)
-    types, out_tree = _result_types("io_callback", result_shape_dtypes)
+    types, out_tree = result_types("io_callback", result_shape_dtypes)
     host, values = _flat_call("io_callback", callback, args, kwargs, out_tree, False)
     results = bind(io_callback_p, *values, host=host, out_types=types, ordered=bool(ordered))
     return out_tree.unflatten(results)

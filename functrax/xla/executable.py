@@ -97,7 +97,7 @@ class Executable(Program):
         devices: all devices that it runs on.
         out_types: shape and dtype of each result.
         out_shardings: how each result lies on the devices.
-        calls_host: whether it calls host functions.
+        calls_host: whether it calls host functions, or does something else beside computing.
         run: starts the program on a list of raw buffers and returns its results, which may not be
             there yet. It is what calling the executable does, without the cost of a method.
         execute, handlers: what `run` is made of,
@@ -160,10 +160,10 @@ class Executable(Program):
     def run_to_end(self, buffers: Sequence[RawBuffer]) -> list[RawBuffer]:
         """Run the program like a call of it, and wait until it has ended.
 
-        So are programs run that call host functions. XLA's CPU client lets 32 programs be under
-        way: were 32 waiting for the result of one whose host function starts a program itself, all
-        would wait for each other. What host functions do is also in order then, and their errors
-        come from the call.
+        So are programs run that do something, above all call host functions. XLA's CPU client lets
+        32 programs be under way: were 32 waiting for the result of one whose host function starts a
+        program itself, all would wait for each other. What they do is also in order then, and their
+        errors come from the call.
 
         Raises:
             FunctraxError: the program failed; or whatever a host function raised.

@@ -7,6 +7,7 @@ from functrax.errors import (
     DonatedError,
     ExecutionError,
     FunctraxError,
+    MissingTargetError,
     OutOfMemoryError,
 )
 from functrax.xla._native import JaxRuntimeError
@@ -15,6 +16,10 @@ from functrax.xla._native import JaxRuntimeError
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (JaxRuntimeError, ValueError)
 
 _CALLBACK_MARK = re.compile(r"functrax-callback-failure-(\d+)")
+_NO_TARGET = re.compile(
+    r"No FFI handler registered for (\S+) on a platform (\w+)"
+    r"|No registered implementation for untyped custom call to (\S+) for (\w+)"
+)
 _MAX_KEPT = 64
 
 # What host callbacks raised lately, by number: their failures reach the user only as text.
@@ -70,6 +75,16 @@ def _classify(text: str, code: str | None, call: str) -> FunctraxError:
     if "donate" in text.lower():
         return DonatedError(
             call, "each donated array once among the arguments", text, fix="Pass a copy of it."
+        )
+    if missing := _NO_TARGET.search(text):
+        name, platform = missing[1] or missing[3], missing[2] or missing[4]
+        platform = {"Host": "cpu"}.get(platform, platform)
+        return MissingTargetError(
+            call,
+            f"a custom call target that is registered for the platform {platform!r}",
+            repr(name),
+            fix="Register it with `functrax.ffi.register_ffi_target` before the program is "
+            "compiled.",
         )
     if code == "FAILED_PRECONDITION" and "devices" in text:
         return DeviceError(call, "a device", text)
