@@ -73,6 +73,16 @@ def test_rows():
     assert not [r for r in functrax.saved_report(three)(W, W).rows if r.status == "recomputed"]
 
 
+@pytest.mark.parametrize("policy", [None, policies.save_only_these_names("h")])
+def test_a_name_is_no_row_of_its_own(policy):
+    f = checkpoint(lambda x: jnp.sin(checkpoint_name(jnp.tanh(x), "h")), policy=policy)
+    rows = [(r.value, r.status) for r in functrax.saved_report(f)(W).rows]
+    first = (
+        [("argument x", "saved"), ("'h'", "recomputed")] if policy is None else [("'h'", "saved")]
+    )
+    assert rows == [*first, *((again, "recomputed") for again in ("square", "sub", "cos"))]
+
+
 def test_the_table():
     f = checkpoint(lambda x: jnp.sin(jnp.sin(x)) * 2)
     text = repr(functrax.saved_report(f)(functrax.ShapeDtypeStruct((3,), "float32")))

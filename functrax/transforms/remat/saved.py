@@ -227,13 +227,16 @@ def _recomputed(jaxpr: Jaxpr) -> Iterator[SavedValue]:
 
 def _computed_again(jaxpr: Jaxpr, linear: set[Var]) -> Iterator[SavedValue]:
     linear = set(linear)
+    names = {eqn.invars[0]: _label(eqn) for eqn in jaxpr.eqns if eqn.primitive is name_p}
     for eqn in jaxpr.eqns:
         if not any(type(v) is Var and v in linear for v in eqn.invars):
+            if eqn.primitive is name_p:  # the array that it names: nothing is computed
+                continue
             cost = flops(eqn)
             for i, v in enumerate(eqn.outvars):
-                size = nbytes(v.aval)
+                label, size = names.get(v, _label(eqn)), nbytes(v.aval)
                 yield SavedValue(
-                    _label(eqn), repr(v.aval), size, _line(eqn), RECOMPUTED, 0 if i else cost
+                    label, repr(v.aval), size, _line(eqn), RECOMPUTED, 0 if i else cost
                 )
             continue
         linear.update(eqn.outvars)
