@@ -637,7 +637,10 @@ CASES = [
 # they need an axis that a transform binds.
 COVERED = {
     "cond": "tests/transforms/test_control.py",
+    "debug_callback": "tests/transforms/test_callbacks.py",
     "ffi_call": "tests/transforms/test_ffi.py",
+    "io_callback": "tests/transforms/test_callbacks.py",
+    "pure_callback": "tests/transforms/test_callbacks.py",
     "jit": "tests/transforms/test_jit.py",
     "scan": "tests/transforms/test_control.py",
     "while": "tests/transforms/test_control.py",

@@ -5,6 +5,7 @@ Outside of `jit` they are called at once. In a program each is one equation with
 parameter; what it returns is checked against the types that the program was compiled for.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -377,12 +378,12 @@ def io_callback(
 
 
 def debug_callback(
-    callback: Callable[..., Any],
+    callback: Callable[..., Any] | None = None,
     *args: Any,
     ordered: bool = False,
     partitioned: bool = False,
     **kwargs: Any,
-) -> None:
+) -> Callable[..., Any] | None:
     """Call a Python function to look at values inside of a program; what it returns is ignored.
 
     It changes nothing: derivatives pass by, `vmap` calls it for each lane, and a part of a program
@@ -390,7 +391,7 @@ def debug_callback(
 
     Args:
         callback: gets read-only NumPy arrays, and anything that is not an array as it is. Arrays
-            of PRNG keys arrive as their words.
+            of PRNG keys arrive as their words. Without one, a function is returned that takes it.
         *args: pytrees.
         ordered: whether calls happen in the order in which the program says them.
         partitioned: whether each device calls with its own part; must be False.
@@ -408,11 +409,14 @@ def debug_callback(
         >>> _ = f(1.5)
         seen 1.5
     """
+    if callback is None:
+        return functools.partial(debug_callback, ordered=ordered, partitioned=partitioned)
     if partitioned:
         expected = "partitioned=False: programs of one device have no parts"
         raise errors.ArgumentError("debug.callback", expected, repr(partitioned))
     host, values = _flat_call("debug.callback", callback, args, kwargs, None, True)
     bind(debug_callback_p, *values, host=host, out_types=(), ordered=bool(ordered))
+    return None
 
 
 def effects_barrier() -> None:

@@ -447,6 +447,7 @@ def test_a_second_process_loads_the_program_and_calls_its_own_function(tmp_path)
         (lambda x: debug.print("hi {{}}"), "hi {}\n"),
         (lambda x: debug.print()("{}", x[0]), "1.0\n"),
         (lambda x: debug.print("{}", functrax.random.key(3)), "[0 3]\n"),
+        (lambda x: debug.callback()(lambda y: print(y), x[0]), "1.0\n"),
         (lambda x: debug.print("{}", (x[0], None, "s")), "(1.0, None, 's')\n"),
     ],
 )
@@ -565,6 +566,7 @@ def test_effects_of_programs():
         return functrax.jit(lambda y: (debug.print("{}", y, ordered=True), y)[1])(x)
 
     jaxpr = functrax.make_jaxpr(f)(1.0).jaxpr
+    assert "debug_callback" in str(jaxpr)
     assert jaxpr.effects == {"io", "debug", "ordered"}
     assert functrax.make_jaxpr(sine)(1.0).jaxpr.effects == frozenset()
 
