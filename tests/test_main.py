@@ -18,7 +18,7 @@ def run(*arguments, **variables):
     """Run a module and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
-        env={**os.environ, **variables},
+        env={**os.environ, "FUNCTRAX_WARN_RETRACES": "1", **variables},
         capture_output=True,
         text=True,
         timeout=120,

@@ -122,9 +122,13 @@ def _is_staging() -> bool:
 
 def uses_keys(jaxpr: Jaxpr) -> bool:
     """Tell whether a program draws random bits or splits keys."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in VERBS:
-            return True
-        if eqn.primitive.partial is not None and any(map(uses_keys, subjaxprs(eqn.params))):
-            return True
+    seen, waiting = {jaxpr}, [jaxpr]
+    for one in waiting:  # each program once: nested calls can double on each level
+        for eqn in one.eqns:
+            if eqn.primitive.name in VERBS:
+                return True
+            if eqn.primitive.partial is not None:
+                new = set(subjaxprs(eqn.params)) - seen
+                seen |= new
+                waiting += new
     return False

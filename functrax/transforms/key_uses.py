@@ -14,6 +14,7 @@ from functrax.core.types import Literal, ShapedArray
 from functrax.transforms.key_moves import ARITHMETIC, MOVES, Numbers
 
 LARGEST = 1 << 16  # arrays of more keys are not followed
+MOST_FOLLOWED = 200_000  # equations; what comes after them in longer programs is not looked at
 _KNOWN = 1 << 10  # nor values of more integers
 
 VERBS = {"random_bits": "drawn from", "random_split": "split"}
@@ -88,6 +89,7 @@ class _Checker:
     def __init__(self) -> None:
         """Start without keys."""
         self.next = 0
+        self.followed = 0
         self.tokens = 0
         self.starts: list[int] = []
         self.origins: list[tuple[str, bool]] = []  # what to say, and whether reuse is meant
@@ -138,6 +140,9 @@ class _Checker:
                 env[atom] = self.unknown(atom.aval, "a key made of other numbers")
             return env[atom]
 
+        self.followed += len(jaxpr.eqns)
+        if self.followed > MOST_FOLLOWED:  # calls in calls can double on each level
+            return [self.unknown(v.aval, "a key") for v in jaxpr.outvars]
         for eqn in jaxpr.eqns:
             if type(eqn.source) is not Derived:
                 results = self.equation(eqn, read)

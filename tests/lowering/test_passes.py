@@ -358,8 +358,9 @@ def test_programs_are_written_before_and_after_each_pass(tmp_path: Path) -> None
         "002_head_simplified.txt",
         "003_head_shared.txt",
         "004_head_pruned.txt",
+        "005_head_ordered.txt",
     ]
-    assert len(files) == 10
+    assert len(files) == 12
     texts = [path.read_text() for path in files]
     assert [text.count(" = ") for text in texts[:5]] == [4, 4, 3, 2, 2]
 

@@ -522,3 +522,10 @@ def test_programs_without_keys_are_not_followed(monkeypatch):
     functrax.jit(lambda x: lax.fori_loop(0, 3, lambda i, c: c + i, x))(1.0)
     with pytest.raises(TypeError):
         functrax.jit(lambda key: random.normal(key))(KEY)
+
+
+def test_calls_that_double_on_each_level_are_followed_for_a_while():
+    f = lambda key: random.normal(key)  # noqa: E731
+    for _ in range(25):
+        f = functrax.jit(lambda key, g=f: g(random.fold_in(key, 1)) + g(random.fold_in(key, 2)))
+    assert functrax.make_jaxpr(f)(random.key(0)).out_avals[0].shape == ()
