@@ -8,7 +8,7 @@ import numpy as np
 
 from functrax.core import dtypes
 from functrax.core.jaxpr import Equation, Jaxpr, Var
-from functrax.core.source import Derived
+from functrax.core.source import Derived, is_backward
 from functrax.core.trace import Tracer, Value
 from functrax.core.types import Literal, ShapedArray
 from functrax.transforms.key_moves import ARITHMETIC, MOVES, Numbers
@@ -144,7 +144,7 @@ class _Checker:
         if self.followed > MOST_FOLLOWED:  # calls in calls can double on each level
             return [self.unknown(v.aval, "a key") for v in jaxpr.outvars]
         for eqn in jaxpr.eqns:
-            if type(eqn.source) is not Derived:
+            if type(eqn.source) is not Derived and not is_backward(eqn.source):
                 results = self.equation(eqn, read)
                 env.update((v, x) for v, x in zip(eqn.outvars, results, strict=False) if x)
         return [read(v) for v in jaxpr.outvars]

@@ -352,7 +352,7 @@ def test_programs_are_written_before_and_after_each_pass(tmp_path: Path) -> None
         functrax.jit(head).lower(X)
         functrax.jit(head).lower(X[0])
     files = sorted(folder.iterdir())
-    assert [path.name for path in files[:5]] == [
+    assert [path.name for path in files[:6]] == [
         "000_head_traced.txt",
         "001_head_inlined.txt",
         "002_head_simplified.txt",
@@ -362,7 +362,7 @@ def test_programs_are_written_before_and_after_each_pass(tmp_path: Path) -> None
     ]
     assert len(files) == 12
     texts = [path.read_text() for path in files]
-    assert [text.count(" = ") for text in texts[:5]] == [4, 4, 3, 2, 2]
+    assert [text.count(" = ") for text in texts[:6]] == [4, 4, 3, 2, 2, 2]
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_warning(tmp_path: Path) -> None:
