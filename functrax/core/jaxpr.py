@@ -1,10 +1,11 @@
 """Jaxprs: traced programs as typed equations, and the functions that walk them."""
 
 import contextlib
+import functools
 import gc
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from functrax.core import primitive as primitives
 from functrax.core.primitive import Primitive
@@ -304,3 +305,24 @@ def collector_paused() -> Generator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_program_caches: list[Any] = []
+
+
+def program_cache(function: Callable[P, R]) -> Callable[P, R]:
+    """Remember what a function made of programs, the last 4,096 times, until caches are cleared.
+
+    It must capture nothing: what it returns is kept with its arguments.
+    """
+    remembering = functools.lru_cache(maxsize=4096)(function)
+    _program_caches.append(remembering)
+    return cast("Callable[P, R]", remembering)
+
+
+def clear_program_caches() -> None:
+    """Forget all that was made of programs."""
+    for cache in _program_caches:
+        cache.cache_clear()

@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, Primitive, Refusal, missing_rule
 from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, bind, state
@@ -196,7 +196,7 @@ def _parts(x: Any) -> Iterable[Any]:
 _EMPTY = types.CellType()
 
 
-@functools.lru_cache(maxsize=4096)
+@program_cache
 def batch_jaxpr(
     jaxpr: Jaxpr, axis: BatchAxis, dims: tuple[Dim, ...], out_mapped: tuple[bool, ...] | None = None
 ) -> tuple[Jaxpr, list[Value], tuple[Dim, ...]]:

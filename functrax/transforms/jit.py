@@ -15,7 +15,7 @@ from functrax import errors
 from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, clear_program_caches, eval_jaxpr
 from functrax.core.primitive import BatchAxis, abstract_cache, declare
 from functrax.core.trace import VALUES, Value, as_value, bind, current, state
 from functrax.core.types import ShapedArray
@@ -131,10 +131,7 @@ def clear_caches() -> None:
     """Forget every trace and compiled program of this process."""
     clear_traces()
     clear_histories()
-    jvp_jaxpr.cache_clear()
-    batch_jaxpr.cache_clear()
-    partial_eval_jaxpr.cache_clear()
-    transpose_jaxpr.cache_clear()
+    clear_program_caches()
     abstract_cache.clear()
     clear_programs()
 

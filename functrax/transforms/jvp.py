@@ -5,10 +5,9 @@ carry no information, never have one.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import ZERO_DERIVATIVE, Primitive, Refusal, missing_rule
 from functrax.core.trace import Array, Trace, Tracer, Value, bind, state
 from functrax.core.types import ShapedArray
@@ -128,7 +127,7 @@ def split(trace: JVPTrace, value: Value) -> tuple[Value, Tangent]:
     return value, None
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def jvp_jaxpr(
     jaxpr: Jaxpr, nonzero: tuple[bool, ...], instantiate: tuple[bool, ...] | None = None
 ) -> tuple[Jaxpr, list[Value], tuple[bool, ...]]:

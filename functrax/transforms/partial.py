@@ -6,10 +6,9 @@ the residuals.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
-from functrax.core.jaxpr import Atom, Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Atom, Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import Primitive
 from functrax.core.source import Derived
 from functrax.core.trace import Value, bind, current, state
@@ -108,7 +107,7 @@ def linearize_flat(
     )
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def partial_eval_jaxpr(
     jaxpr: Jaxpr, unknown: tuple[bool, ...], recorded: tuple[bool, ...] | None = None
 ) -> tuple[Jaxpr, list[Value], Jaxpr, tuple[bool, ...], tuple[int | None, ...]]:

@@ -1,13 +1,11 @@
 """Programs that are run again for derivatives: they compute the same, and do nothing else."""
 
-from functools import lru_cache
-
 from functrax import errors
-from functrax.core.jaxpr import Jaxpr, effects_of
+from functrax.core.jaxpr import Jaxpr, effects_of, program_cache
 from functrax.lowering.inline import programs_of, with_programs
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def quiet(jaxpr: Jaxpr, call: str) -> Jaxpr:
     """Return a program without its debug effects.
 

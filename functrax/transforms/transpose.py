@@ -1,9 +1,8 @@
 """Reverse mode's second half: walk a linear program backwards."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
-from functrax.core.jaxpr import Jaxpr, Var
+from functrax.core.jaxpr import Jaxpr, Var, program_cache
 from functrax.core.primitive import Linear, Refusal, missing_rule
 from functrax.core.source import transposed
 from functrax.core.trace import Value, bind, state
@@ -77,7 +76,7 @@ def accumulate(pulled: dict[Var, Value], var: Var, cotangent: Value) -> None:
     pulled[var] = cotangent if before is None else add_cotangents(before, cotangent)
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def transpose_jaxpr(
     jaxpr: Jaxpr, linear: tuple[bool, ...], nonzero: tuple[bool, ...]
 ) -> tuple[Jaxpr, list[Value], tuple[bool, ...]]:

@@ -12,6 +12,7 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax import errors
+from functrax.core.jaxpr import _program_caches  # pyright: ignore[reportPrivateUsage]
 
 
 def counted(function):
@@ -88,6 +89,16 @@ def test_global_clear_caches_traces_anew():
     functrax.clear_caches()
     assert jitted(1) == 2
     assert functrax.make_jaxpr(jitted)(1) is not None
+
+
+def test_clear_caches_forgets_what_transforms_made_of_programs():
+    """Programs of loops are kept by the rules of loops; what they hold must not outlive a clear."""
+    f = functrax.jit(lambda x: functrax.lax.scan(lambda c, _: (jnp.sin(c), None), x, None, 3)[0])
+    functrax.hessian(f)(1.0)
+    assert any(cache.cache_info().currsize for cache in _program_caches)
+    functrax.clear_caches()
+    assert not any(cache.cache_info().currsize for cache in _program_caches)
+    np.testing.assert_allclose(functrax.grad(f)(0.0), 1.0)
 
 
 def test_a_jitted_function_is_freed_with_its_captured_arrays():

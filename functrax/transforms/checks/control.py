@@ -4,10 +4,9 @@ A branch takes and returns it; a loop carries it, with a count of its steps besi
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from functrax.core.jaxpr import Equation, Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Equation, Jaxpr, eval_jaxpr, program_cache
 from functrax.core.trace import Value, bind
 from functrax.primitives.rules import Tangent, scalar
 from functrax.runtime.checked import Checked, install_checks
@@ -232,7 +231,7 @@ def _prepared(jaxpr: Jaxpr, goal: Goal) -> Discharge:
     return Discharge(goal, Layout(found.depth, tuple(payloads)))
 
 
-@lru_cache(maxsize=1024)
+@program_cache
 def functional(jaxpr: Jaxpr, kinds: frozenset[str]) -> tuple[Jaxpr, Table]:
     """Return the program ``args -> (state, results)``, and what the state means."""
     discharge = _prepared(jaxpr, Goal(kinds, False))

@@ -6,12 +6,11 @@ whose programs hold checks is written with programs that take and return the sta
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.jaxpr import Equation, Jaxpr, Var, subjaxprs
+from functrax.core.jaxpr import Equation, Jaxpr, Var, program_cache, subjaxprs
 from functrax.core.primitive import Primitive
 from functrax.core.source import Source
 from functrax.core.trace import Value, bind, state
@@ -77,7 +76,7 @@ class Content(NamedTuple):
         )
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def content(jaxpr: Jaxpr, goal: Goal) -> Content:
     """Return what the checks in a program need."""
     found = Content()
@@ -123,7 +122,7 @@ def _types(eqn: Equation) -> Any:
     return tuple(v.aval for v in eqn.invars)
 
 
-@lru_cache(maxsize=1024)
+@program_cache
 def _evaluated(primitive: Primitive, avals: Any, params: Any) -> Jaxpr | None:
     evaluate: Any = primitive.evaluate
     jaxpr, consts = stage_open(

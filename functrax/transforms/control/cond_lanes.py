@@ -1,13 +1,12 @@
 """`cond` and `switch` under `vmap` with a mapped index: three ways to give each lane its branch."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from functrax import errors
-from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray
@@ -46,7 +45,7 @@ def merged(
     return branches, values
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _with_arguments(
     branches: Branches, places: tuple[tuple[int, ...], ...], avals: tuple[ShapedArray, ...]
 ) -> Branches:
@@ -61,7 +60,7 @@ def _with_arguments(
     return tuple(found)
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def batched(
     branches: Branches, axis: BatchAxis, dims: tuple[Dim, ...], all_mapped: bool
 ) -> tuple[Branches, list[Value], tuple[Dim, ...]]:
@@ -127,7 +126,7 @@ def _if_any(takes: Value, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value
     return bind(registry["cond"], index, *consts, *operands, branches=branches)
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _zeros_of(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Value]]:
     def run(*_: Value) -> list[Value]:
         return [zeros(aval) for aval in jaxpr.out_avals]

@@ -7,11 +7,10 @@ of which the lowering then chooses whatever the index is.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from functrax import errors
-from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Value, bind, current
 from functrax.core.types import ShapedArray, short_types
@@ -46,7 +45,7 @@ def _abstract_eval(
 # Forward mode -------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _pushed(
     branches: Branches, nonzero: tuple[bool, ...]
 ) -> tuple[Branches, list[Value], tuple[bool, ...]]:
@@ -73,7 +72,7 @@ def _jvp(
 # Partial evaluation -------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _parts(branches: Branches, unknown: tuple[bool, ...]) -> Any:
     """Split every branch; each residual has a place of its type, shared by the branches.
 
@@ -167,7 +166,7 @@ def _partial(
 # Reverse mode -------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _transposed(
     branches: Branches, linear: tuple[bool, ...], nonzero: tuple[bool, ...]
 ) -> tuple[Branches, list[Value], tuple[bool, ...]]:

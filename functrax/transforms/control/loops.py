@@ -1,7 +1,6 @@
 """Loops made of `scan` and `while_loop`: `fori_loop`, `map`, `associative_scan`."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import Literal, ShapedArray
@@ -133,7 +132,7 @@ def _bound(name: str, x: Any) -> Value:
     return value
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _counting(jaxpr: Jaxpr, num_consts: int) -> Jaxpr:
     """Return the body that also returns the next index: ``(consts | i, val) -> (i + 1, val)``."""
     counter = jaxpr.in_avals[num_consts]
@@ -146,7 +145,7 @@ def _counting(jaxpr: Jaxpr, num_consts: int) -> Jaxpr:
     return stage_open(step, jaxpr.in_avals, name=jaxpr.name)[0]
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _below(avals: tuple[ShapedArray, ...]) -> Jaxpr:
     """Return the condition ``(upper | i, val) -> i < upper``."""
 
@@ -234,7 +233,7 @@ def _mapped(
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
+@program_cache
 def _vectorized(jaxpr: Jaxpr, num_consts: int, size: int) -> tuple[Jaxpr, list[Value]]:
     dims = (None,) * num_consts + (0,) * (len(jaxpr.invars) - num_consts)
     return batch_jaxpr(jaxpr, BatchAxis(size), dims, (True,) * len(jaxpr.outvars))[:2]

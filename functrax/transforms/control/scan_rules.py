@@ -5,13 +5,12 @@ slices along their first axis (xs); results are the last carry and the stacked y
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from functrax import errors
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Value, bind, current
 from functrax.core.types import ShapedArray, short_types
@@ -75,7 +74,7 @@ class _Pushed(NamedTuple):
     ys_nonzero: tuple[bool, ...]
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def pushed_body(
     jaxpr: Jaxpr, num_consts: int, num_carry: int, nonzero: tuple[bool, ...]
 ) -> _Pushed:
@@ -175,7 +174,7 @@ class _Parts(NamedTuple):
     stepping: list[tuple[str, int]]
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def split_body(jaxpr: Jaxpr, num_consts: int, num_carry: int, unknown: tuple[bool, ...]) -> _Parts:
     """Split the body; a carry is unknown if it is so at the start or after a step."""
     consts_u, carry_u, xs_u = split_at(unknown, num_consts, num_carry)
@@ -279,7 +278,7 @@ class _Transposed(NamedTuple):
     xs_nonzero: tuple[bool, ...]
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _transposed(
     jaxpr: Jaxpr,
     num_consts: int,
@@ -357,7 +356,7 @@ def _transpose(cotangents: Sequence[Tangent], *operands: Any, **params: Any) -> 
 # Mapping ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _batched(
     jaxpr: Jaxpr, axis: BatchAxis, num_consts: int, num_carry: int, dims: tuple[Dim, ...]
 ) -> tuple[Jaxpr, list[Value], tuple[bool, ...], tuple[Dim, ...]]:

@@ -5,7 +5,6 @@ the last carry. Its reverse mode is in `while_reverse`.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare, registry
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -62,7 +61,7 @@ def _split(items: Sequence[Any], params: dict[str, Any]) -> list[Sequence[Any]]:
 # Forward mode -------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _pushed(
     cond: Jaxpr, body: Jaxpr, num_cond_consts: int, nonzero: tuple[bool, ...]
 ) -> tuple[Jaxpr, Jaxpr, list[Value], tuple[bool, ...]]:
@@ -151,7 +150,7 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **pa
     return results, [0 if m else None for m in mapped]
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _with_lanes(
     cond: Jaxpr, body: Jaxpr, num_cond_consts: int, num_consts: int, lanes_apart: bool
 ) -> tuple[Jaxpr, Jaxpr]:
@@ -292,7 +291,7 @@ def while_loop(
     return structure.unflatten(results[len(carry) - len(types) :])
 
 
-@lru_cache(maxsize=1024)
+@program_cache
 def _bounded(cond: Jaxpr, body: Jaxpr, num_cond_consts: int, max_steps: int) -> tuple[Jaxpr, Jaxpr]:
     """Return condition and body of the loop that counts its steps and ends after the last."""
     count = len(cond.invars) - num_cond_consts

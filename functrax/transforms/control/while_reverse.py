@@ -10,12 +10,11 @@ is kept, and so on: for n steps that is at most n/2 log2(n) steps more.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from functrax.core.jaxpr import Jaxpr, dce, eval_jaxpr
+from functrax.core.jaxpr import Jaxpr, dce, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, bind, current
 from functrax.core.types import ShapedArray
@@ -82,7 +81,7 @@ def _loop(
 # Partial evaluation -------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _known_step(body: Jaxpr, carry_unknown: tuple[bool, ...], unknown: tuple[bool, ...]) -> Any:
     """Return the step of the known carry, with what it captured, and which results are unknown."""
     known, captured, _, out_u, _ = partial_eval_jaxpr(body, unknown, carry_unknown)
@@ -91,7 +90,7 @@ def _known_step(body: Jaxpr, carry_unknown: tuple[bool, ...], unknown: tuple[boo
     return step, captured, out_u
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _parts(
     cond: Jaxpr, body: Jaxpr, num_cond_consts: int, unknown: tuple[bool, ...]
 ) -> tuple[tuple[bool, ...], Jaxpr, list[Value]] | None:
@@ -272,7 +271,7 @@ def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **pa
     return batch_flat(lambda *values: _forward(*values, **params), axis, operands, dims)
 
 
-@lru_cache(maxsize=1024)
+@program_cache
 def while_tangent_program(avals: tuple[ShapedArray, ...], params: Any) -> Jaxpr:
     """Return the program that a `while_tangent` with these operands and params stands for."""
     return stage_open(lambda *v: _forward(*v, **dict(params)), avals, name="while_tangent")[0]

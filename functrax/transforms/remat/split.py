@@ -3,12 +3,11 @@ that.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce, eval_jaxpr
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce, eval_jaxpr, program_cache
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.lowering.inline import programs_of
@@ -49,7 +48,7 @@ class Parts(NamedTuple):
     out_unknown: tuple[bool, ...]
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def split(jaxpr: Jaxpr, unknown: tuple[bool, ...], policy: Policy | Budget | None) -> Parts:
     """Split a program by its known arguments, and then by a policy."""
     whole, captured, rest, out_unknown, forwarded = partial_eval_jaxpr(jaxpr, unknown)
@@ -234,7 +233,7 @@ _Opened = tuple[dict[str, Any], dict[str, Any], list[ShapedArray]]
 """The parameters of both equations, and the types of what is kept."""
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _cut_body(jaxpr: Jaxpr, policy: Policy) -> _Opened | None:
     parts = _cut_program(jaxpr, policy)
     if parts is None or not parts[2]:
@@ -243,7 +242,7 @@ def _cut_body(jaxpr: Jaxpr, policy: Policy) -> _Opened | None:
     return {"jaxpr": first}, {"jaxpr": again}, avals
 
 
-@lru_cache(maxsize=4096)
+@program_cache
 def _cut_branches(branches: tuple[Jaxpr, ...], policy: Policy) -> _Opened | None:
     """Cut every branch; what is kept has a place of its type, shared by the branches."""
     places: list[ShapedArray] = []
