@@ -8,6 +8,8 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
@@ -30,7 +32,7 @@ from functrax.primitives.gather import GatherDimensionNumbers, GatherScatterMode
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
 from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
-from functrax.runtime.array import DeviceArray
+from functrax.runtime.array import DeviceArray, put_numpy
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
 from functrax.transforms.stage import StageTrace
@@ -322,7 +324,8 @@ def iterate(x: Any) -> Iterator[Value]:
         x: array of at least one axis.
 
     Returns:
-        An iterator over ``x[0], x[1], ...``; concrete rows are computed some at a time.
+        An iterator over ``x[0], x[1], ...``; concrete rows are read from the CPU's memory, and
+        computed some at a time elsewhere.
 
     Raises:
         ShapeError: for an array without axes.
@@ -330,9 +333,22 @@ def iterate(x: Any) -> Iterator[Value]:
     shape = x.aval.shape
     if not shape:
         raise errors.ShapeError("iter", "an array with at least one axis", f"{x.aval!r}")
-    if state.trace is None:
-        return _iterate_chunks(x, shape[0])
-    return iter(_rows_at_once(x, shape[0]))
+    if state.trace is not None:
+        return iter(_rows_at_once(x, shape[0]))
+    if (
+        type(x) is DeviceArray
+        and x.device.platform == "cpu"
+        and not dtypes.is_extended(x.aval.dtype)
+    ):
+        return _iterate_memory(x)
+    return _iterate_chunks(x, shape[0])
+
+
+def _iterate_memory(x: DeviceArray) -> Iterator[Value]:
+    """Copy row by row: a program would be compiled for each shape, in a second."""
+    row = x.aval.update(shape=x.aval.shape[1:])
+    for values in x.numpy():
+        yield put_numpy(np.asarray(values), row, x.device, x.committed)
 
 
 def _iterate_chunks(x: Any, size: int) -> Iterator[Value]:

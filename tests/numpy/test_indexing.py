@@ -394,6 +394,25 @@ def test_iterate(size: int) -> None:
         same(row, expected)
 
 
+@pytest.mark.parametrize("size", [0, 1, 63, 65])
+def test_iterate_keys(size: int) -> None:
+    """Keys have no memory to be read: programs cut some out at a time, as on other devices."""
+    keys = functrax.random.split(functrax.random.key(1), size)
+    rows = [functrax.random.key_data(key) for key in keys]
+    assert len(rows) == size
+    for row, expected in zip(rows, np.asarray(functrax.random.key_data(keys))):
+        same(row, expected)
+
+
+def test_iterate_keeps_type_and_place() -> None:
+    weak = functrax.numpy.asarray(2.0) * functrax.numpy.ones(3, int).astype(float)
+    for x in (weak, functrax.device_put(np.ones((2, 3), "float16"), functrax.devices()[0])):
+        rows, one = list(x), x[0]
+        assert {row.aval for row in rows} == {one.aval}
+        assert {row.device for row in rows} == {one.device}
+        assert {row.committed for row in rows} == {one.committed}
+
+
 def test_iterate_while_traced() -> None:
     def product(x: Any) -> Any:
         result = None
