@@ -207,7 +207,7 @@ NOT_LINEAR = {
         "'add', with a value that does not depend on it and is not zero",
     ),
     "while": (
-        lambda r, g: lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, s[1]), (0, g))[1],
+        lambda r, g: lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, -s[1]), (0, g))[1],
         "'while', which is not a linear operation",
     ),
     "cond": (
