@@ -116,7 +116,8 @@ def transposed(source: Source | None) -> Source | None:
         if len(_transposed_scopes) >= 4096:
             _transposed_scopes.clear()
         found = _transposed_scopes[scope] = f"transpose({scope})"
-    return type(source)(code, lasti, found)
+    # `tuple.__new__`: the constructor of a NamedTuple is a Python function.
+    return tuple.__new__(type(source), (code, lasti, found))
 
 
 def is_backward(source: Source | None) -> bool:

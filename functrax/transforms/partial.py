@@ -33,10 +33,10 @@ class RecordTrace(StageTrace):
         params: dict[str, Any],
     ) -> list[StageTracer]:
         """Write the equation; what a call in the linear part computes is not computed first."""
-        results = super().append(primitive, invars, types, params)
-        eqn = self.eqns[-1]
-        if eqn.source is not None and (primitive.partial or primitive.stage):
-            eqn.source = Derived(*eqn.source)
+        results = StageTrace.append(self, primitive, invars, types, params)
+        if primitive.partial is not None or primitive.stage is not None:
+            eqn = self.eqns[-1]
+            eqn.source = None if eqn.source is None else Derived(*eqn.source)
         return results
 
     def process(

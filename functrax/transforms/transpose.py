@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, Var, program_cache
 from functrax.core.primitive import Linear, Refusal, missing_rule
 from functrax.core.source import transposed
@@ -34,7 +35,8 @@ def backward_pass(
     arguments = variables[len(known) :]
     linear = set(arguments)
     pulled: dict[Var, Value] = {}
-    saved = state.source
+    # Nobody asks for the lines of operations that run at once, unless they are checked.
+    saved, told = state.source, state.trace is not None or bool(config.key.checks)
     try:
         for eqn in jaxpr.eqns:
             if any(v in linear for v in eqn.invars):
@@ -53,7 +55,7 @@ def backward_pass(
             incoming = [pulled.pop(var, None) for var in eqn.outvars]
             if all(cotangent is None for cotangent in incoming):
                 continue
-            state.source = transposed(eqn.source)
+            state.source = transposed(eqn.source) if told else None
             rule = eqn.primitive.transpose
             if type(rule) is Refusal:
                 raise missing_rule(eqn.primitive, transform, "transpose")
