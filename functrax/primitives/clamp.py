@@ -69,7 +69,7 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent]) -> Any:
     for condition, tangent in zip(conditions, tangents, strict=True):
         if tangent is not None:
             part = select_n(condition(), zero, broadcast_to(tangent, x.aval.shape))
-            total = part if total is None else add_cotangents(total, part)
+            total = add_cotangents(total, part)
     return bind(clamp_p, *primals), [total]
 
 

@@ -88,8 +88,10 @@ def unbroadcast(x: Value, aval: ShapedArray) -> Value:
     return reshape(sum_axes(x, axes), aval.shape)
 
 
-def add_cotangents(x: Value, y: Value) -> Value:
-    """Add two cotangents of one type."""
+def add_cotangents(x: Tangent, y: Tangent) -> Tangent:
+    """Add two tangents or cotangents of one type; None is zero."""
+    if x is None or y is None:
+        return y if x is None else x
     return bind(registry["add"], x, y)[0]
 
 
@@ -344,10 +346,9 @@ def elementwise_jvp(
         if tangent is None or derivative is None:
             continue
         part = derivative(tangent, results[0], *primals, **params)
-        if part is None:  # a derivative that is zero for this dtype
-            continue
-        part = broadcast_to_shape(part, results[0].aval.shape)
-        total = part if total is None else add_cotangents(total, part)
+        if part is not None:  # else the derivative is zero for this dtype
+            part = broadcast_to_shape(part, results[0].aval.shape)
+            total = part if total is None else add_cotangents(total, part)
     return results, [total]
 
 

@@ -13,7 +13,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import NO_EFFECTS
-from functrax.core.primitive import BatchAxis, Primitive, Refusal, declare
+from functrax.core.primitive import BatchAxis, Refusal, Rule, declare, registry
 from functrax.core.trace import VALUES, Value, as_value, bind
 from functrax.core.types import ShapedArray
 from functrax.lowering.order import ORDER
@@ -127,15 +127,9 @@ def _lower(
     return b.host_call(called, operands, has_side_effect="vmap_method" not in params)
 
 
-def _recorded(trace: Any, operands: Sequence[Value], _: Any, params: dict[str, Any]) -> Any:
+def _recorded(name: str) -> Rule:
     """Record the call: what it returns is known when all operands are."""
-    return trace.record(_primitive_of(params), operands, params)
-
-
-def _primitive_of(params: dict[str, Any]) -> Primitive:
-    if "vmap_method" in params:
-        return pure_callback_p
-    return io_callback_p if params["host"].out_tree is not None else debug_callback_p
+    return lambda trace, operands, _, params: trace.record(registry[name], operands, params)
 
 
 def _pure_batch(
@@ -157,19 +151,23 @@ def _pure_batch(
     )
 
 
-def _effect_batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
-) -> Any:
+def _effect_batch(name: str) -> Rule:
     """Map: once for each lane."""
-    if params["ordered"]:
-        raise errors.MissingRuleError(
-            "vmap",
-            f"{params['host'].call} without `ordered=True`: lanes have no order",
-            f"one of {params['host'].__name__!r}",
-            fix="Call it without `ordered=True`, or outside of `vmap`.",
-        )
-    primitive = _primitive_of(params)
-    return lane_by_lane(axis, operands, dims, lambda *row: bind(primitive, *row, **params))
+
+    def batch(
+        axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+    ) -> Any:
+        if params["ordered"]:
+            raise errors.MissingRuleError(
+                "vmap",
+                f"{params['host'].call} without `ordered=True`: lanes have no order",
+                f"one of {params['host'].__name__!r}",
+                fix="Call it without `ordered=True`, or outside of `vmap`.",
+            )
+        called = lambda *row: bind(registry[name], *row, **params)  # noqa: E731
+        return lane_by_lane(axis, operands, dims, called)
+
+    return batch
 
 
 def _debug_jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -> Any:
@@ -202,7 +200,7 @@ pure_callback_p = declare(
     transpose=_NO_DERIVATIVE,
     batch=_pure_batch,
     lower=_lower,
-    partial=_recorded,
+    partial=_recorded("pure_callback"),
     evaluate=_evaluate,
     effects=lambda params: NO_EFFECTS,
 )
@@ -211,9 +209,9 @@ io_callback_p = declare(
     abstract_eval=_abstract_eval,
     jvp=_NO_DERIVATIVE,
     transpose=_NO_DERIVATIVE,
-    batch=_effect_batch,
+    batch=_effect_batch("io_callback"),
     lower=_lower,
-    partial=_recorded,
+    partial=_recorded("io_callback"),
     evaluate=_evaluate,
     effects=_effects("io"),
 )
@@ -222,9 +220,9 @@ debug_callback_p = declare(
     abstract_eval=_abstract_eval,
     jvp=_debug_jvp,
     transpose=_debug_transpose,
-    batch=_effect_batch,
+    batch=_effect_batch("debug_callback"),
     lower=_lower,
-    partial=_recorded,
+    partial=_recorded("debug_callback"),
     evaluate=_evaluate,
     effects=_effects("debug"),
 )

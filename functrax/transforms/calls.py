@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
+from functrax.core.primitive import Primitive
 from functrax.core.source import is_internal
 from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state
 from functrax.core.types import ShapedArray, short_types
@@ -149,6 +150,23 @@ class JaxprFunction:
     def __call__(self, *values: Value) -> list[Value]:
         """Interpret it."""
         return eval_jaxpr(self.jaxpr, (), *values)
+
+
+def function_of(params: dict[str, Any]) -> Flat:
+    """Return what a call calls: a Python function, or a program once it is staged."""
+    return JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
+
+
+def stage_call(
+    primitive: Primitive, trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]
+) -> Any:
+    """Write a call of a Python function as one of a program, whose captured values come first."""
+    if "jaxpr" in params:
+        return trace.record(primitive, operands, params)
+    jaxpr, consts = as_program(trace, params["function"], operands, params["name"])
+    rules = {key: value for key, value in params.items() if key not in ("function", "name")}
+    staged = {"jaxpr": jaxpr, **rules, "num_consts": len(consts), "name": params["name"]}
+    return trace.record(primitive, [*consts, *operands], staged)
 
 
 def as_program(

@@ -16,16 +16,16 @@ from functrax.primitives.rules import Dim, Tangent, move_batch_axis
 from functrax.transforms.batch import batch_flat, batch_jaxpr
 from functrax.transforms.calls import (
     Flat,
-    JaxprFunction,
-    as_program,
     call_rule,
     check_outputs,
     checked_leaves,
     checked_pair,
     checked_values,
     flat_call,
+    function_of,
     nondiff_positions,
     place_of,
+    stage_call,
     user_tangent,
 )
 from functrax.transforms.flat import (
@@ -46,21 +46,11 @@ R = TypeVar("R")
 
 
 def _evaluate(*operands: Value, **params: Any) -> Sequence[Value]:
-    function: Flat = JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
-    return function(*operands)
+    return function_of(params)(*operands)
 
 
 def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]) -> Any:
-    if "jaxpr" in params:
-        return trace.record(custom_jvp_call_p, operands, params)
-    jaxpr, consts = as_program(trace, params["function"], operands, params["name"])
-    staged = {
-        "jaxpr": jaxpr,
-        "rule": params["rule"],
-        "num_consts": len(consts),
-        "name": params["name"],
-    }
-    return trace.record(custom_jvp_call_p, [*consts, *operands], staged)
+    return stage_call(custom_jvp_call_p, trace, operands, params)
 
 
 def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedArray, ...]:
@@ -152,9 +142,8 @@ def _partial(
     trace: Any, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
 ) -> Any:
     """Record what the function does: a recorded program is not differentiated again."""
-    function = JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
     with current(trace):
-        return function(*operands)
+        return function_of(params)(*operands)
 
 
 custom_jvp_call_p = declare(

@@ -81,10 +81,7 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -
         values = eval_jaxpr(pushed, (), *consts, *_arguments(primals, params), *given)
         parts = iter(values[len(results) :])
         rest = [next(parts) if h else None for h in has]
-        total = [
-            a if b is None else b if a is None else add_cotangents(a, b)
-            for a, b in zip(total, rest, strict=True)
-        ]
+        total = [add_cotangents(a, b) for a, b in zip(total, rest, strict=True)]
     return results, total
 
 

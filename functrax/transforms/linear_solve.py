@@ -90,10 +90,7 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -
         values = eval_jaxpr(pushed, (), *new, *consts, *results[:count], *given)
         parts = iter(values[count:])
         changes = [neg(next(parts)) if h else None for h in has]
-        right = [
-            a if b is None else b if a is None else add_cotangents(a, b)
-            for a, b in zip(right, changes, strict=True)
-        ]
+        right = [add_cotangents(a, b) for a, b in zip(right, changes, strict=True)]
     if all(t is None for t in right):
         return results, [None] * len(results)
     b = primals[len(primals) - count :]

@@ -27,7 +27,7 @@ from functrax.primitives.rules import (
     zeros,
 )
 from functrax.transforms.batch import batch_flat, batch_jaxpr
-from functrax.transforms.calls import Flat, JaxprFunction, as_program, check_outputs
+from functrax.transforms.calls import Flat, as_program, check_outputs, function_of, stage_call
 from functrax.transforms.jvp import jvp_flat, jvp_jaxpr
 from functrax.transforms.linearity import Kind, check_linear, kind_of_value
 from functrax.transforms.partial import RecordTrace
@@ -58,28 +58,15 @@ class Rules(NamedTuple):
 
 
 def _evaluate(*operands: Value, **params: Any) -> Sequence[Value]:
-    return _function_of(params)(*operands)
+    return function_of(params)(*operands)
 
 
 def _stage(trace: StageTrace, operands: Sequence[Value], params: dict[str, Any]) -> Any:
-    if "jaxpr" in params:
-        return trace.record(custom_vjp_call_p, operands, params)
-    jaxpr, consts = as_program(trace, params["function"], operands, params["name"])
-    staged = {
-        "jaxpr": jaxpr,
-        "rules": params["rules"],
-        "num_consts": len(consts),
-        "name": params["name"],
-    }
-    return trace.record(custom_vjp_call_p, [*consts, *operands], staged)
+    return stage_call(custom_vjp_call_p, trace, operands, params)
 
 
 def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, **_: Any) -> tuple[ShapedArray, ...]:
     return call_types("custom_vjp_call", avals, jaxpr)
-
-
-def _function_of(params: dict[str, Any]) -> Flat:
-    return JaxprFunction(params["jaxpr"]) if "jaxpr" in params else params["function"]
 
 
 def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -> Any:
@@ -98,7 +85,7 @@ def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any) -
     results, residuals = rules.forward(primals[count:], perturbed)
     check_outputs(name, "the fwd rule", results, params.get("jaxpr"))
     if rules.separate:
-        results = _function_of(params)(*primals)
+        results = function_of(params)(*primals)
     filled = [
         None if not has_tangent(p.aval) else zeros(p.aval) if t is None else t
         for p, t in zip(primals, tangents, strict=True)
@@ -257,7 +244,7 @@ def _partial(
 ) -> Any:
     """Record what the function does: a recorded program is not differentiated again."""
     with current(trace):
-        return _function_of(params)(*operands)
+        return function_of(params)(*operands)
 
 
 def _axis_names(params: dict[str, Any]) -> frozenset[Any]:
@@ -297,7 +284,7 @@ def _tangent_function(*operands: Value, **params: Any) -> list[Value]:
         next(tangents) if i >= count and has_tangent(p.aval) else None
         for i, p in enumerate(primals)
     ]
-    _, pushed = jvp_flat(_function_of(params), primals, aligned)
+    _, pushed = jvp_flat(function_of(params), primals, aligned)
     return [
         zeros(aval) if t is None else t
         for t, aval in zip(pushed, params["out_avals"], strict=True)

@@ -345,10 +345,7 @@ class _Pull:
         pulled = backward_pass(recorded, residuals, cotangents)
         to_consts, to_carry = split_at(pulled, self.num_sums)
         return [
-            *(
-                s if c is None else add_cotangents(s, c)
-                for s, c in zip(sums, to_consts, strict=True)
-            ),
+            *(add_cotangents(s, c) for s, c in zip(sums, to_consts, strict=True)),
             *(zeros(x.aval) if c is None else c for x, c in zip(cotangents, to_carry, strict=True)),
         ]
 
