@@ -24,7 +24,7 @@ BASE = (*GROUND, "values", "primitives", "lowering", "runtime")
 KERNEL = (*BASE, "transforms")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "values": ("errors",),
+    "values": ("errors", "core"),
     "xla": ("errors",),
     "core": ("errors", "xla"),
     "primitives": ("errors", "core"),

@@ -103,6 +103,8 @@ class Config(threading.local):
         None, _PRECISIONS, "Precision of products that ask for none.", trace=True, optional=True)
     default_device: Any = _option(
         None, object, "Where new arrays and computations go.", trace=True, optional=True)
+    mesh: Any = _option(
+        None, object, "The mesh of specs that name none; see set_mesh.", trace=True, optional=True)
     default_prng_impl: str = _option(
         "threefry2x32", str, "The generator of keys made without naming one.", trace=True)
     enable_custom_prng: bool = _option(

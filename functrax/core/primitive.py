@@ -42,16 +42,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from functrax import errors
-from functrax.core.types import ShapedArray
+from functrax.core.types import NO_AXES, ShapedArray
 
 Rule = Callable[..., Any]
 
 
 class BatchAxis(NamedTuple):
-    """The axis that a batch rule maps over."""
+    """The axis that a batch rule maps over; exact as in `functrax.core.trace.NamedAxis`."""
 
     size: int
     name: Any = None
+    exact: bool = False
 
 
 class Refusal:
@@ -216,18 +217,33 @@ def abstract_eval(
     hand.
     """
     if primitive.partial is not None or primitive.stage is not None:
-        return primitive.abstract_eval(*types, **params)
+        return _eval_types(primitive, types, params)
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
     try:
         found = abstract_cache.get(key)
     except TypeError:  # an unhashable parameter: evaluate every time
-        return primitive.abstract_eval(*types, **params)
+        return _eval_types(primitive, types, params)
     if found is None:
-        found = primitive.abstract_eval(*types, **params)
+        found = _eval_types(primitive, types, params)
         for aval in found:
             _check_sizes(primitive, aval)
         abstract_cache[key] = found
     return found
+
+
+def _eval_types(
+    primitive: Primitive, types: tuple[ShapedArray, ...], params: dict[str, Any]
+) -> tuple[ShapedArray, ...]:
+    """Apply the rule. What is computed on each device alone varies like its operands; rules of
+    programs and collectives, which name axes, say it themselves.
+    """
+    varying = NO_AXES.union(*[aval.varying for aval in types])
+    if not varying or primitive.axis_names is not None:
+        return primitive.abstract_eval(*types, **params)
+    plain = [aval.update(varying=NO_AXES) for aval in types]
+    return tuple(
+        [aval.update(varying=varying) for aval in primitive.abstract_eval(*plain, **params)]
+    )
 
 
 def _check_sizes(primitive: Primitive, aval: ShapedArray) -> None:

@@ -9,18 +9,33 @@ current. So there are no levels to compare: the nesting of transforms is the cha
 import contextlib
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from functrax import errors
 from functrax.core.operators import ArrayOperators
-from functrax.core.primitive import Primitive
+from functrax.core.primitive import Primitive, registry
 from functrax.core.source import Source
 from functrax.core.types import Literal, ShapedArray
 
 Value = Any
 """An operand of `bind`: an Array, a Tracer or a Literal; all have `.aval`."""
+
+
+class NamedAxis(NamedTuple):
+    """An axis in scope, along which collectives work.
+
+    Attributes:
+        name: any hashable value.
+        size: the number of positions.
+        exact: whether types say which values differ along it, so that gradients through collectives
+            are what mathematics says. It is not under `vmap` and `pmap` with JAX's convention.
+    """
+
+    name: Any
+    size: int
+    exact: bool = False
 
 
 class _State(threading.local):
@@ -31,13 +46,13 @@ class _State(threading.local):
         source: a location that new equations take instead of the running frame's (while a program
             is transformed).
         scope: the `named_scope` path, ``"a/b"``.
-        axes: the named axes in scope, ``((name, size), ...)``, innermost last.
+        axes: the named axes in scope, innermost last.
     """
 
     trace: "Trace | None" = None
     source: Source | None = None
     scope: str = ""
-    axes: tuple[tuple[Any, int], ...] = ()
+    axes: tuple[NamedAxis, ...] = ()
 
 
 state = _State()
@@ -87,7 +102,31 @@ def bind(primitive: Primitive, *operands: Value, **params: Any) -> Any:
     trace = state.trace
     if trace is None:
         return _evaluate(primitive, operands, params)
+    if state.axes and len(operands) > 1 and primitive.axis_names is None:
+        operands = _alike(operands)
     return trace.process(primitive, operands, params)
+
+
+def _alike(operands: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Make operands vary along the same axes, so that the operation is one on each device alone.
+
+    What the operation is transposed to then reaches a replicated operand through the transpose of
+    `pvary`, which is the sum over the devices. Literals have no gradient and stay.
+    """
+    first = operands[0].aval.varying
+    if all(x.aval.varying is first for x in operands):
+        return operands
+    union = first.union(*[x.aval.varying for x in operands])
+    return tuple([x if isinstance(x, Literal) else vary(x, union) for x in operands])
+
+
+def vary(x: Value, axes: frozenset[Any]) -> Value:
+    """Return a value as one that varies along (at least) some axes."""
+    missing = axes - x.aval.varying
+    if not missing:
+        return x
+    order = tuple(axis.name for axis in state.axes if axis.name in missing)
+    return bind(registry["pvary"], x, axes=order)[0]
 
 
 class Trace:
@@ -126,26 +165,26 @@ def current(trace: Trace | None) -> Generator[None, None, None]:
 
 
 @contextlib.contextmanager
-def named_axis(name: Any, size: int) -> Generator[None, None, None]:
-    """Put a named axis in scope for the block."""
+def named_axes(*axes: NamedAxis) -> Generator[None, None, None]:
+    """Put named axes in scope for the block."""
     saved = state.axes
-    state.axes = (*saved, (name, size))
+    state.axes = (*saved, *axes)
     try:
         yield
     finally:
         state.axes = saved
 
 
-def axis_size_of(name: Any, call: str) -> int:
-    """Return the size of a named axis in scope.
+def axis_of(name: Any, call: str) -> NamedAxis:
+    """Return a named axis in scope.
 
     Raises:
         AxisNameError: if no enclosing transform binds the name.
     """
-    for bound, size in reversed(state.axes):
-        if bound == name:
-            return size
-    names = ", ".join(repr(bound) for bound, _ in state.axes) or "none"
+    for axis in reversed(state.axes):
+        if axis.name == name:
+            return axis
+    names = ", ".join(repr(axis.name) for axis in state.axes) or "none"
     raise errors.AxisNameError(
         call,
         "an axis name bound by an enclosing vmap, pmap or shard_map",

@@ -14,7 +14,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import tree
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, Refusal, declare
-from functrax.core.trace import Value, as_value, axis_size_of, bind
+from functrax.core.trace import Value, as_value, axis_of, bind
 from functrax.core.types import ShapedArray
 from functrax.primitives.elementwise import add, mul
 from functrax.primitives.reduce import reduce_max, reduce_min
@@ -41,7 +41,7 @@ def _names(axis_name: AxisName) -> tuple[Any, ...]:
 
 def _sizes(axis_name: AxisName, call: str) -> tuple[int, ...]:
     """Return the sizes of the named axes, which must be in scope."""
-    return tuple(axis_size_of(name, call) for name in _names(axis_name))
+    return tuple(axis_of(name, call).size for name in _names(axis_name))
 
 
 def _no_groups(axis_index_groups: Any, call: str) -> None:

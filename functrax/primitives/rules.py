@@ -9,7 +9,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import BatchAxis, Linear, Primitive, declare, registry
-from functrax.core.trace import VALUES, Value, as_value, bind
+from functrax.core.trace import VALUES, Value, as_value, bind, vary
 from functrax.core.types import Literal, ShapedArray, short_types
 
 NOT_MAPPED = None
@@ -37,7 +37,7 @@ def zeros(aval: ShapedArray) -> Value:
         words = full((*aval.shape, *aval.dtype.key_shape), 0, dtypes.uint32)
         return bind(registry["random_wrap"], words, dtype=aval.dtype)[0]
     zero = Literal(False if aval.dtype == bool else 0, ShapedArray((), aval.dtype, aval.weak_type))
-    return broadcast_to(zero, aval.shape) if aval.shape else zero
+    return vary(broadcast_to(zero, aval.shape), aval.varying)
 
 
 def broadcast_to(x: Value, shape: tuple[int, ...]) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, Primitive, Refusal, missing_rule
 from functrax.core.source import current_source
-from functrax.core.trace import Trace, Tracer, Value, bind, state
+from functrax.core.trace import NamedAxis, Trace, Tracer, Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.keys import random_bits_p
 from functrax.primitives.rules import NOT_MAPPED, Dim, move_batch_axis
@@ -29,6 +29,8 @@ class BatchTracer(Tracer):
         self.value = value
         self.dim = dim
         self.aval = unmapped_type(value.aval, dim)
+        if trace.axis.exact:
+            self.aval = self.aval.update(varying=self.aval.varying | {trace.axis.name})
         self.source = None if isinstance(value, Tracer) else current_source("")
 
     def origin(self) -> str:
@@ -146,7 +148,7 @@ def batch_flat(
     ]
     state.trace = trace
     if axis.name is not None:
-        state.axes = (*saved_axes, (axis.name, axis.size))
+        state.axes = (*saved_axes, NamedAxis(axis.name, axis.size, axis.exact))
     try:
         results = function(*arguments)
     finally:
@@ -234,5 +236,7 @@ def batch_jaxpr(
         v.aval if dim is None else mapped_type(v.aval, dim, axis.size)
         for v, dim in zip(jaxpr.invars, dims, strict=True)
     ]
+    if axis.exact:
+        in_avals = [aval.update(varying=aval.varying - {axis.name}) for aval in in_avals]
     result, consts = stage_open(mapped, in_avals, name=jaxpr.name)
     return result, consts, tuple(out_dims)

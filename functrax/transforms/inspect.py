@@ -6,7 +6,7 @@ from typing import Any
 
 from functrax.core import tree
 from functrax.core.jaxpr import ClosedJaxpr, Jaxpr
-from functrax.core.trace import state
+from functrax.core.trace import NamedAxis, state
 from functrax.transforms.flat import (
     ShapeDtypeStruct,
     argument_names,
@@ -49,7 +49,7 @@ def make_jaxpr(
         names = lambda: argument_names(fun, in_tree, options.static_nums)  # noqa: E731
         avals = argument_types("make_jaxpr", leaves, names)
         saved = state.axes
-        state.axes = (*saved, *(axis_env or ()))
+        state.axes = (*saved, *[NamedAxis(*axis) for axis in axis_env or ()])
         try:
             traced = trace_function(fun, in_tree, avals, call="make_jaxpr", rebuild=rebuild)
         finally:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core.config import TRACED, TraceKey, config
+from functrax.core.trace import NamedAxis
 from functrax.core.types import ShapedArray
 from functrax.transforms.flat import argument_name, argument_names, function_name, parameter_names
 from functrax.xla import pytree
@@ -105,7 +106,7 @@ class Signature(NamedTuple):
     in_tree: Any
     options: TraceKey
     avals: tuple[ShapedArray, ...]
-    axes: tuple[tuple[Any, int], ...]
+    axes: tuple[NamedAxis, ...]
 
     def distance(self, other: "Signature") -> int:
         """Count roughly what differs."""
@@ -381,8 +382,8 @@ def _node(node: Any) -> str:
     return "a leaf" if node is int else pytree.describe(node)
 
 
-def _axes(axes: Sequence[tuple[Any, int]]) -> str:
-    return ", ".join(f"{name!r} of size {size}" for name, size in axes) or "none"
+def _axes(axes: Sequence[NamedAxis]) -> str:
+    return ", ".join(f"{name!r} of size {size}" for name, size, _ in axes) or "none"
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,19 @@
+"""How arrays lie on devices: meshes, specs and shardings, all plain values."""
+
+from functrax.sharding.mesh import AxisType, Mesh
+from functrax.sharding.shardings import NamedSharding, Sharding, SingleDeviceSharding
+from functrax.sharding.spec import P, PartitionSpec
+
+__all__ = [
+    "AxisType",
+    "Mesh",
+    "NamedSharding",
+    "P",
+    "PartitionSpec",
+    "Sharding",
+    "SingleDeviceSharding",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
