@@ -31,15 +31,19 @@ class BaseBuilder:
         location: where in the user's code it came from.
         shared: literals and stretched operands of the block, to be used again.
         callbacks: the host functions that the module calls, by number.
+        mesh_axes: name and size of each axis of the mesh whose devices run what is being written,
+            outermost first; none outside of a manual computation.
     """
 
     __slots__ = (
+        "_channels",
         "_types",
         "callbacks",
         "context",
         "in_types",
         "location",
         "lower_jaxpr",
+        "mesh_axes",
         "out_types",
         "outline",
         "platform",
@@ -63,6 +67,8 @@ class BaseBuilder:
         self.location: Any = context.unknown
         self.shared: dict[Any, Value] = {}
         self.callbacks: list[HostFunction] = []
+        self.mesh_axes: tuple[tuple[Any, int], ...] = ()
+        self._channels = 0
         self._types: dict[ShapedArray, tuple[Any]] = {}
 
     # The general form -----------------------------------------------------------------------------
@@ -115,6 +121,11 @@ class BaseBuilder:
         with mlir.insert_at_end(block):
             mlir.return_values(self.context, list(body(*block.arguments)))
         self.in_types, self.out_types, self.shared = saved
+
+    def next_channel(self) -> int:
+        """Return a number for a collective that no other one of the module has."""
+        self._channels += 1
+        return self._channels
 
     def host_call(
         self, function: HostFunction, operands: Sequence[Value], *, has_side_effect: bool
