@@ -12,7 +12,7 @@ from functrax import errors
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, axis_of, bind, vary
 from functrax.primitives.gather import GatherDimensionNumbers, gather
-from functrax.primitives.rules import Dim, expand_axis, move_axis, move_batch_axis, reshape
+from functrax.primitives.rules import Dim, expand_axis, move_axis, move_batch_axis, reshape, scalar
 
 AxisName = Any
 Names = tuple[Any, ...]
@@ -170,10 +170,10 @@ def position(names: Names, call: str) -> Value:
         axis = axis_of(name, call)
         index = bind(registry["axis_index"], axes=(name,), exact=axis.exact)[0]
         if found is not None:
-            scaled = bind(registry["mul"], found, as_value(np.int32(axis.size), call))[0]
+            scaled = bind(registry["mul"], found, scalar(axis.size, np.dtype(np.int32)))[0]
             index = bind(registry["add"], scaled, index)[0]
         found = index
-    return as_value(np.int32(0), call) if found is None else found
+    return scalar(0, np.dtype(np.int32)) if found is None else found
 
 
 def in_groups(whole: Callable[[Value], Value], x: Value, groups: Groups) -> Value:
