@@ -33,11 +33,12 @@ class BaseBuilder:
         shared: literals and stretched operands of the block, to be used again.
         callbacks: the host functions that the module calls, by number.
         meshes: the meshes of the module, or None for a program on one device.
-        mesh_axes: name and size of the axes of the mesh that collectives work along, outermost
-            first; a device's number is its position in row-major order.
+        mesh_axes: name and size of each axis of the mesh whose devices run what is being written,
+            outermost first; none outside of a manual computation.
     """
 
     __slots__ = (
+        "_channels",
         "_types",
         "callbacks",
         "context",
@@ -71,6 +72,7 @@ class BaseBuilder:
         self.callbacks: list[HostFunction] = []
         self.meshes: Any = None
         self.mesh_axes: tuple[tuple[Any, int], ...] = ()
+        self._channels = 0
         self._types: dict[ShapedArray, tuple[Any]] = {}
 
     # The general form -----------------------------------------------------------------------------
@@ -130,6 +132,11 @@ class BaseBuilder:
         ndim = len(physical_type(aval)[0])
         attributes = {"sharding": self.meshes.sharding(sharding, ndim)}
         return self.op("sdy.sharding_constraint", (x,), aval, attributes)
+
+    def next_channel(self) -> int:
+        """Return a number for a collective that no other one of the module has."""
+        self._channels += 1
+        return self._channels
 
     def host_call(
         self, function: HostFunction, operands: Sequence[Value], *, has_side_effect: bool
