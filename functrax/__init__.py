@@ -57,10 +57,13 @@ from functrax.runtime.dispatch import convert as _convert
 from functrax.runtime.dispatch import evaluate as _evaluate
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
+from functrax.sharding import NamedSharding as NamedSharding
+from functrax.sharding import PartitionSpec as P  # noqa: F401 # pyright: ignore[reportUnusedImport]
 from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
 from functrax.transforms.closures import closure_convert as closure_convert
 from functrax.transforms.closures import custom_gradient as custom_gradient
+from functrax.transforms.constraint import reshard as reshard
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp
 from functrax.transforms.custom_vjp import custom_vjp as custom_vjp
 from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct

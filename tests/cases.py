@@ -667,4 +667,5 @@ COVERED = {
     "ragged_all_to_all": "tests/transforms/test_collective.py",
     "axis_index": "tests/transforms/test_collective.py",
     "device_put": "tests/runtime/test_transfer.py",
+    "sharding_constraint": "tests/runtime/test_sharded.py",
 }
