@@ -88,6 +88,7 @@ from functrax.transforms.remat.saved import saved_report as saved_report
 from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope
+from functrax.transforms.shard_map import shard_map as shard_map
 from functrax.transforms.vmap import vmap as vmap
 from functrax.version import __version__ as __version__
 
