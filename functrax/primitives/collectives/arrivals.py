@@ -30,7 +30,7 @@ def reduce_to(x: Any, axis_name: AxisName, destination: int = 0) -> Any:
     Raises:
         AxisNameError: if a name is not bound.
         ArgumentError: if `destination` is out of range.
-        DtypeError, KeyTypeError: if a leaf is not numeric.
+        KeyTypeError: if a leaf is a PRNG key.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -40,7 +40,7 @@ def reduce_to(x: Any, axis_name: AxisName, destination: int = 0) -> Any:
     """
     names = names_of(axis_name, "reduce_to")
     place = position_in("reduce_to", "destination", destination, names)
-    values = tree.map(lambda leaf: as_value(leaf, "reduce_to"), x)
+    values = tree.map(lambda leaf: numeric(as_value(leaf, "reduce_to"), "reduce_to"), x)
     return _only_at(psum(values, names), names, place, "reduce_to")
 
 
@@ -138,6 +138,7 @@ def exclusive_psum(x: Any, axis_name: AxisName, *, reverse: bool = False) -> Any
 
     Raises:
         AxisNameError: if a name is not bound.
+        KeyTypeError: if a leaf is a PRNG key.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -156,7 +157,7 @@ def exclusive_psum(x: Any, axis_name: AxisName, *, reverse: bool = False) -> Any
         return ppermute(value, names, [pair[::-1] for pair in pairs] if reverse else pairs)
 
     def one(leaf: Any) -> Value:
-        value = sent(numeric(as_value(leaf, "exclusive_psum")), 1)
+        value = sent(numeric(as_value(leaf, "exclusive_psum"), "exclusive_psum"), 1)
         step = 1
         while step < size - 1:
             value = add(value, sent(value, step))

@@ -85,6 +85,7 @@ def _extreme(
 
     def one(leaf: Any) -> Value:
         value = operand(leaf, names, call)
+        check_kind(call, value.aval, "biufc")
         if not names:
             return value
         if dtypes.is_complex(value.aval.dtype):  # XLA has no such communication
@@ -95,8 +96,7 @@ def _extreme(
     return tree.map(one, x)
 
 
-def _abstract(name: str, x: ShapedArray, *, axes: Names, groups: Groups) -> tuple[ShapedArray]:
-    check_kind(name, x, "biuf")
+def _abstract(x: ShapedArray, *, axes: Names, groups: Groups) -> tuple[ShapedArray]:
     return (x.update(varying=x.varying if groups else x.varying.difference(axes)),)
 
 
@@ -147,7 +147,7 @@ def _lower(operation: str, b: Any, x: Any, *, axes: Names, groups: Groups) -> An
 def _declare(name: str, operation: str, reduce: Any) -> Primitive:
     return declare(
         name,
-        abstract_eval=partial(_abstract, name),
+        abstract_eval=_abstract,
         jvp=partial(_jvp, name),
         transpose=NOT_LINEAR,
         batch=partial(_batch, name, reduce),

@@ -9,7 +9,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import tree
-from functrax.core.primitive import BatchAxis
+from functrax.core.primitive import BatchAxis, Primitive, registry
 from functrax.core.trace import Value, axis_of, bind
 from functrax.core.types import ShapedArray
 from functrax.primitives.collectives.axes import (
@@ -20,7 +20,6 @@ from functrax.primitives.collectives.axes import (
     batch_moving,
     group_size,
     groups_of,
-    in_groups,
     names_of,
     operand,
     position,
@@ -30,7 +29,6 @@ from functrax.primitives.collectives.sums import numeric
 from functrax.primitives.rules import (
     Dim,
     Tangent,
-    check_kind,
     declare_linear,
     expand_axis,
     move_axis,
@@ -97,16 +95,17 @@ def all_gather(
         # The last name first: it counts fastest.
         backwards = zip(reversed(names), reversed(exactness), strict=True)
         for invariant, part in itertools.groupby(backwards, lambda pair: pair[1]):
-            value = _gathered(
-                value, tuple(name for name, _ in part)[::-1], groups, place, invariant
-            )
+            some = tuple(name for name, _ in part)[::-1]
+            primitive = all_gather_invariant_p if invariant else all_gather_p
+            value = _gathered(primitive, value, some, groups, place)
         return value
 
     return tree.map(one, x)
 
 
-def _gathered(value: Value, names: Names, groups: Groups, place: int, invariant: bool) -> Value:
-    primitive = all_gather_invariant_p if invariant else all_gather_p
+def _gathered(
+    primitive: Primitive, value: Value, names: Names, groups: Groups, place: int
+) -> Value:
     size = group_size(names, groups, "all_gather")
     return bind(primitive, value, axes=names, groups=groups, size=size, dimension=place)[0]
 
@@ -130,6 +129,26 @@ def _gather_stacked(x: Value, *, size: int, dimension: int) -> Value:
     return spread(_gather_once(x, size=size, dimension=dimension), size)
 
 
+def _gather_batch(
+    name: str, axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+) -> Any:
+    """Over this axis: concatenate, axis by axis. Over others: pass on."""
+    axes, dimension = params["axes"], params["dimension"]
+    if axis.name not in axes or params["groups"]:
+        stacked, counts = _gather_stacked, ("dimension",)
+        return batch_moving(name, stacked, counts, axis, operands, dims, **params)
+    primitive, k = registry[name], axes.index(axis.name)
+    x = move_batch_axis(axis, operands[0], dims[0], 0)
+    if minor := axes[k + 1 :]:
+        x = _gathered(primitive, x, minor, None, 1 + dimension)
+    x = squeeze(_gather_once(expand_axis(x, 0), size=axis.size, dimension=dimension), (0,))
+    if axes[:k]:
+        x = _gathered(primitive, x, axes[:k], None, dimension)
+    if axis.exact and primitive is all_gather_p:  # its result varies
+        return [move_batch_axis(axis, x, None, 0)], [0]
+    return [x], [None]
+
+
 def _gather_transpose(cotangents: Sequence[Value], x: Any, **params: Any) -> list[Tangent]:
     """Sum what every position collected from this one."""
     return list(bind(psum_scatter_p, cotangents[0], **params))
@@ -143,7 +162,7 @@ all_gather_p = declare_linear(
     "all_gather",
     abstract_eval=_gather_abstract,
     transpose=_gather_transpose,
-    batch=partial(batch_moving, "all_gather", _gather_stacked, ("dimension",)),
+    batch=partial(_gather_batch, "all_gather"),
     lower=_gather_lower,
     axis_names=axis_names,
 )
@@ -154,32 +173,6 @@ all_gather_p = declare_linear(
 def _invariant_abstract(x: ShapedArray, *, axes: Names, **params: Any) -> tuple[ShapedArray]:
     (out,) = _gather_abstract(x, axes=axes, **params)
     return (out.update(varying=x.varying.difference(axes)),)
-
-
-def _invariant_batch(
-    axis: BatchAxis,
-    operands: Sequence[Value],
-    dims: Sequence[Dim],
-    *,
-    axes: Names,
-    groups: None,
-    size: int,
-    dimension: int,
-) -> Any:
-    """Over this axis: concatenate, axis by axis. Over others: pass on."""
-    x, dim = operands[0], dims[0]
-    if axis.name not in axes:
-        place: Any = dim
-        params = {"axes": axes, "groups": None, "size": size}
-        shifted = dimension + (place <= dimension)
-        return bind(all_gather_invariant_p, x, dimension=shifted, **params), dims
-    k = axes.index(axis.name)
-    x, front = move_batch_axis(axis, x, dim, 0), 1
-    if minor := axes[k + 1 :]:
-        x = _gathered(x, minor, None, front + dimension, True)
-    x = in_groups(lambda part: _gather_once(part, size=axis.size, dimension=dimension), x, None)
-    x = _gathered(x, axes[:k], None, dimension, True) if axes[:k] else x
-    return [x], [None]
 
 
 def _invariant_transpose(
@@ -195,7 +188,7 @@ all_gather_invariant_p = declare_linear(
     "all_gather_invariant",
     abstract_eval=_invariant_abstract,
     transpose=_invariant_transpose,
-    batch=_invariant_batch,
+    batch=partial(_gather_batch, "all_gather_invariant"),
     lower=_gather_lower,
     axis_names=axis_names,
 )
@@ -229,6 +222,7 @@ def psum_scatter(
         AxisNameError: if a name is not bound.
         ArgumentError: if the groups do not contain each position once, or differ in size.
         ShapeError: if the axis cannot be divided so; BoundsError: if there is none.
+        KeyTypeError: if a leaf is a PRNG key.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -242,7 +236,7 @@ def psum_scatter(
     size = group_size(names, groups, call)
 
     def one(leaf: Any) -> Value:
-        value = numeric(operand(leaf, names, call))
+        value = numeric(operand(leaf, names, call), call)
         place = canonical_axis(call, scatter_dimension, value.aval.ndim)
         check_divided(call, value, place, size, tiled)
         value = bind(psum_scatter_p, value, axes=names, groups=groups, size=size, dimension=place)[
@@ -272,7 +266,6 @@ def check_divided(call: str, value: Value, place: int, size: int, tiled: bool) -
 def _scatter_abstract(
     x: ShapedArray, *, axes: Names, groups: Groups, size: int, dimension: int
 ) -> tuple[ShapedArray]:
-    check_kind("psum_scatter", x, "iufc")
     shape = list(x.shape)
     shape[dimension] //= size
     return (x.update(shape=tuple(shape)),)

@@ -104,13 +104,12 @@ def ragged_all_to_all(
     values = [as_value(x, CALL) for x in given]
     varying = NO_AXES.union(exact_names(names, CALL), *[x.aval.varying for x in values])
     size = group_size(names, groups, CALL)
+    _check(*[x.aval for x in values], size=size)
     params = {"axes": names, "groups": groups, "size": size}
     return bind(ragged_all_to_all_p, *[vary(x, varying) for x in values], **params)[0]
 
 
-def _abstract(
-    operand: ShapedArray, output: ShapedArray, *slices: ShapedArray, size: int, **_: Any
-) -> tuple[ShapedArray]:
+def _check(operand: ShapedArray, output: ShapedArray, *slices: ShapedArray, size: int) -> None:
     if operand.ndim < 1 or operand.shape[1:] != output.shape[1:] or output.ndim < 1:
         expected = "operand (N, ...) and output (M, ...) with rows of one shape"
         raise errors.ShapeError(CALL, expected, short_types((operand, output)))
@@ -126,6 +125,9 @@ def _abstract(
             f"offsets and sizes of one shape (K,), with K > 0 divisible by {size}",
             short_types(slices),
         )
+
+
+def _abstract(operand: ShapedArray, output: ShapedArray, *_: Any, **__: Any) -> tuple[ShapedArray]:
     return (output.update(weak_type=False),)
 
 

@@ -54,7 +54,7 @@ def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
     Raises:
         AxisNameError: if a name is not bound.
         ArgumentError: if the groups do not contain each position once.
-        DtypeError, KeyTypeError: if a leaf is not numeric.
+        KeyTypeError: if a leaf is a PRNG key.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -69,13 +69,18 @@ def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
         if even and isinstance(leaf, bool | int | float | complex):
             return leaf * group_size(names, groups, "psum")
         value = as_value(leaf, "psum")
-        return summed(numeric(value), names, groups, "psum")
+        return summed(numeric(value, "psum"), names, groups, "psum")
 
     return tree.map(one, x)
 
 
-def numeric(value: Value) -> Value:
-    """Return booleans as int32, which a sum counts."""
+def numeric(value: Value, call: str) -> Value:
+    """Return a value that can be added: booleans as int32, which a sum counts.
+
+    Raises:
+        KeyTypeError: if it is a PRNG key.
+    """
+    check_kind(call, value.aval, "biufc")
     return convert(value, np.dtype(np.int32)) if value.aval.dtype == bool else value
 
 
@@ -105,7 +110,7 @@ def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
         A pytree of the same shapes: the sums, divided by the number of positions (of the group).
 
     Raises:
-        AxisNameError, ArgumentError, DtypeError, KeyTypeError: as `psum`.
+        AxisNameError, ArgumentError, KeyTypeError: as `psum`.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -120,7 +125,6 @@ def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
 
 
 def _sum_abstract(x: ShapedArray, *, axes: Names, groups: Groups = None) -> tuple[ShapedArray]:
-    check_kind("psum", x, "iufc")
     return (x.update(varying=x.varying if groups else x.varying.difference(axes)),)
 
 
