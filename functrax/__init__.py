@@ -55,8 +55,12 @@ from functrax.runtime.devices import process_count as process_count
 from functrax.runtime.devices import process_index as process_index
 from functrax.runtime.dispatch import convert as _convert
 from functrax.runtime.dispatch import evaluate as _evaluate
+from functrax.runtime.mesh import make_mesh as make_mesh
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
+from functrax.sharding.mesh import set_mesh as set_mesh
+from functrax.sharding.shardings import NamedSharding as NamedSharding
+from functrax.sharding.spec import P as P
 from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
 from functrax.transforms.closures import closure_convert as closure_convert
