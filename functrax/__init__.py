@@ -59,14 +59,15 @@ from functrax.runtime.dispatch import evaluate as _evaluate
 from functrax.runtime.mesh import make_mesh as make_mesh
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
-from functrax.sharding.mesh import set_mesh as set_mesh
-from functrax.sharding.shardings import NamedSharding as NamedSharding
-from functrax.sharding.spec import P as P
+from functrax.sharding import NamedSharding as NamedSharding
+from functrax.sharding import PartitionSpec as P  # noqa: F401
+from functrax.sharding import set_mesh as set_mesh
 from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
 from functrax.transforms.closures import closure_convert as closure_convert
 from functrax.transforms.closures import custom_gradient as custom_gradient
 from functrax.transforms.comms import explain_comms as explain_comms
+from functrax.transforms.constraint import reshard as reshard
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp
 from functrax.transforms.custom_vjp import custom_vjp as custom_vjp
 from functrax.transforms.flat import ShapeDtypeStruct as ShapeDtypeStruct

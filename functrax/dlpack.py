@@ -8,6 +8,7 @@ from functrax import errors
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray, put_numpy
 from functrax.runtime.devices import Device, devices
+from functrax.runtime.layout import Place
 from functrax.runtime.transfer import place
 from functrax.transforms.placement import as_device
 from functrax.xla import dlpack
@@ -64,11 +65,11 @@ def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = Non
     return array if wanted in (None, here) else place(array, wanted)
 
 
-def _device_of(external: Any, wanted: Device | None) -> Device:
+def _device_of(external: Any, wanted: Place | None) -> Device:
     """Return the device of ours where an array of another library is."""
     kind, number = external.__dlpack_device__()
     if kind == dlpack.CPU:
-        if wanted is not None and wanted.platform == "cpu":
+        if isinstance(wanted, Device) and wanted.platform == "cpu":
             return wanted
         return devices("cpu")[0]
     if kind == dlpack.CUDA:

@@ -660,4 +660,5 @@ COVERED = {
     "psum_scatter": "tests/transforms/test_collective.py",
     "axis_index": "tests/transforms/test_collective.py",
     "device_put": "tests/runtime/test_transfer.py",
+    "sharding_constraint": "tests/runtime/test_sharded.py",
 }

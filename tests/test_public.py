@@ -80,7 +80,6 @@ EXTENSIONS = {
     | dict.fromkeys(
         ["UniqueAll", "UniqueCounts", "UniqueInverse"], "what unique_all and the others return"
     ),
-    "functrax.sharding": {"P": "jax.P, which is the same"},
     "functrax.tree_util": {"broadcast_prefix": "what in_axes and other prefixes are read with"},
 }
 
@@ -106,10 +105,6 @@ SIGNATURES = {
     "functrax.ffi.ffi_lowering": (
         "backend_config skip_ffi_layout_processing",
         "attributes are the primitive's parameters; layouts are always written",
-    ),
-    **dict.fromkeys(
-        ["functrax.P", "functrax.sharding.P", "functrax.sharding.PartitionSpec"],
-        ("unreduced reduced", "marks of explicit shardings"),
     ),
     "functrax.jit": ("in_shardings out_shardings device backend", "not there yet"),
     "functrax.local_devices": ("host_id", "deprecated in JAX"),

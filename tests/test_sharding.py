@@ -14,7 +14,8 @@ import pytest
 
 import functrax
 from functrax import config, errors
-from functrax.sharding import AxisType, Mesh, NamedSharding, P, PartitionSpec, SingleDeviceSharding
+from functrax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from functrax.sharding import PartitionSpec as P
 from functrax.sharding.mesh import current_mesh, make_grid
 from functrax.sharding.shardings import axis_text, constraint_text, sharding_of_tiles, tiles
 from functrax.sharding.spec import UNCONSTRAINED
@@ -199,11 +200,9 @@ def test_tiles_of_a_part_of_an_axis():
     """XLA may divide a dimension by less than an axis: the mesh's axes are then divided too."""
     mesh = mesh_of({"x": 8})
     numbers = np.arange(8).reshape(2, 4)
-    found = sharding_of_tiles(mesh, [2, 4], numbers, "pinned_host")
+    found = sharding_of_tiles(mesh, [2, 4], numbers)
     assert found is not None
-    assert repr(found) == (
-        "NamedSharding(Mesh(x.0=2, x.1=2, x.2=2), P('x.0'), memory_kind='pinned_host')"
-    )
+    assert repr(found) == "NamedSharding(Mesh(x.0=2, x.1=2, x.2=2), P('x.0'))"
     inner = sharding_of_tiles(mesh, [4, 1, 2], numbers.reshape(2, 2, 2).transpose(2, 1, 0))
     assert inner is not None
     assert repr(inner.spec) == "P(('x.2', 'x.1'))"
@@ -347,7 +346,7 @@ def test_set_mesh_holds_for_one_thread():
 
 def test_a_spec():
     spec = P("x", ("y", "z"), None, UNCONSTRAINED)
-    assert PartitionSpec is P
+    assert PartitionSpec is functrax.P
     assert repr(spec) == "P('x', ('y', 'z'), None, UNCONSTRAINED)"
     assert (len(spec), spec[0], spec[1:3]) == (4, "x", (("y", "z"), None))
     assert list(spec) == list(spec.partitions)
@@ -498,6 +497,12 @@ MESSAGES = [
         errors.ArgumentError,
         "[PartitionSpec] expected each axis name at most once; got 'x' twice in P('x', ('y', 'x')) "
         "(here). An axis of the mesh can divide one dimension only.",
+    ),
+    bad(
+        lambda: P("x", unreduced={"y"}),
+        errors.ArgumentError,
+        "[PartitionSpec] expected neither unreduced nor reduced axes; got unreduced={'y'}, "
+        "reduced=set() (here). Sum with `lax.psum` inside of `shard_map`.",
     ),
     *[
         bad(

@@ -89,6 +89,15 @@ def effects_of(eqn: Equation) -> frozenset[str]:
     return NO_EFFECTS.union(*(program.effects for program in subjaxprs(eqn.params)))
 
 
+def meshes_of(eqn: Equation) -> tuple[Any, ...]:
+    """Return the meshes that an equation, or a program that it calls, names."""
+    own = eqn.primitive.meshes(eqn.params) if eqn.primitive.meshes is not None else ()
+    found = dict.fromkeys(own)
+    for program in subjaxprs(eqn.params):
+        found.update(dict.fromkeys(program.meshes))
+    return tuple(found)
+
+
 class Jaxpr:
     """A program: equations from ``constvars`` and ``invars`` to ``outvars``.
 
@@ -103,6 +112,7 @@ class Jaxpr:
         name: the name of the function that was traced.
         axis_names: the named axes that collectives inside refer to.
         effects: what the equations do beside computing; see `core.primitive`.
+        meshes: the meshes of devices that equations name, in order.
     """
 
     __slots__ = (
@@ -112,6 +122,7 @@ class Jaxpr:
         "effects",
         "eqns",
         "invars",
+        "meshes",
         "name",
         "outvars",
     )
@@ -131,14 +142,17 @@ class Jaxpr:
         self.eqns = tuple(eqns)
         self.name = name
         names, effects = NO_AXES, NO_EFFECTS
+        meshes: dict[Any, None] = {}
         for eqn in eqns:
             if eqn.primitive.axis_names is not None:
                 names |= eqn.primitive.axis_names(eqn.params)
                 effects |= effects_of(eqn)
+                meshes.update(dict.fromkeys(meshes_of(eqn)))
             elif eqn.primitive.effects is not None:
                 effects |= effects_of(eqn)
         self.axis_names = names
         self.effects = effects
+        self.meshes = tuple(meshes)
 
     @property
     def in_avals(self) -> tuple[ShapedArray, ...]:

@@ -53,7 +53,7 @@ def fields_of(value: Any) -> list[tuple[str, Any]] | None:
     Example:
         >>> from functrax.core.primitive import BatchAxis
         >>> fields_of(BatchAxis(3)), fields_of((3, None))
-        ([('size', 3), ('name', None), ('exact', False)], None)
+        ([('size', 3), ('name', None), ('exact', False), ('spmd', ())], None)
     """
     kind = type(value)
     if isinstance(value, enum.Enum):

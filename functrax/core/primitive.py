@@ -31,6 +31,8 @@ axis_names
 effects
     ``(params) -> frozenset`` of what it does beside computing: ``"io"``, ``"debug"``, ``"check"``,
     and ``"ordered"`` if it must happen in program order. Such equations stay, used or not.
+meshes
+    ``(params) -> tuple`` of the meshes that it names; it must have ``axis_names`` too.
 lowers_keys
     Whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by
     ``batch``.
@@ -48,11 +50,19 @@ Rule = Callable[..., Any]
 
 
 class BatchAxis(NamedTuple):
-    """The axis that a batch rule maps over; exact as in `functrax.core.trace.NamedAxis`."""
+    """The axis that a batch rule maps over.
+
+    Attributes:
+        size: the number of positions.
+        name: what collectives call it.
+        exact: as in `functrax.core.trace.NamedAxis`.
+        spmd: the axes of a mesh that it is divided along, where the program says how values lie.
+    """
 
     size: int
     name: Any = None
     exact: bool = False
+    spmd: tuple[Any, ...] = ()
 
 
 class Refusal:
@@ -104,6 +114,7 @@ class Primitive:
         "jvp",
         "lower",
         "lowers_keys",
+        "meshes",
         "name",
         "partial",
         "stage",
@@ -124,6 +135,7 @@ class Primitive:
         stage: Rule | None = None,
         axis_names: Callable[[dict[str, Any]], frozenset[str]] | None = None,
         effects: Callable[[dict[str, Any]], frozenset[str]] | None = None,
+        meshes: Callable[[dict[str, Any]], tuple[Any, ...]] | None = None,
         lowers_keys: bool = False,
         declared: str = "",
     ) -> None:
@@ -140,6 +152,7 @@ class Primitive:
         setter(self, "stage", stage)
         setter(self, "axis_names", axis_names)
         setter(self, "effects", effects)
+        setter(self, "meshes", meshes)
         setter(self, "lowers_keys", lowers_keys)
         setter(self, "declared", declared)
 
@@ -154,6 +167,7 @@ class Primitive:
     stage: Rule | None
     axis_names: Callable[[dict[str, Any]], frozenset[str]] | None
     effects: Callable[[dict[str, Any]], frozenset[str]] | None
+    meshes: Callable[[dict[str, Any]], tuple[Any, ...]] | None
     lowers_keys: bool
     declared: str
 

@@ -161,6 +161,7 @@ from functrax.primitives.sort import sort as sort
 from functrax.primitives.sort import sort_key_val as sort_key_val
 from functrax.primitives.sort import top_k as top_k
 from functrax.primitives.window_generic import reduce_window as reduce_window
+from functrax.transforms.constraint import with_sharding_constraint as with_sharding_constraint
 from functrax.transforms.control.cond import cond as cond
 from functrax.transforms.control.cond import platform_dependent as platform_dependent
 from functrax.transforms.control.cond import switch as switch

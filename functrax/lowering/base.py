@@ -7,6 +7,7 @@ import numpy as np
 
 from functrax.core import dtypes
 from functrax.core.types import Literal, ShapedArray
+from functrax.sharding.shardings import NamedSharding
 from functrax.xla import mlir
 from functrax.xla.callbacks import HostFunction, callback_attributes
 from functrax.xla.custom_call import Layout, custom_call_attributes, row_major
@@ -31,6 +32,9 @@ class BaseBuilder:
         location: where in the user's code it came from.
         shared: literals and stretched operands of the block, to be used again.
         callbacks: the host functions that the module calls, by number.
+        meshes: the meshes of the module, or None for a program on one device.
+        mesh_axes: name and size of the axes of the mesh that collectives work along, outermost
+            first; a device's number is its position in row-major order.
     """
 
     __slots__ = (
@@ -40,6 +44,8 @@ class BaseBuilder:
         "in_types",
         "location",
         "lower_jaxpr",
+        "mesh_axes",
+        "meshes",
         "out_types",
         "outline",
         "platform",
@@ -63,6 +69,8 @@ class BaseBuilder:
         self.location: Any = context.unknown
         self.shared: dict[Any, Value] = {}
         self.callbacks: list[HostFunction] = []
+        self.meshes: Any = None
+        self.mesh_axes: tuple[tuple[Any, int], ...] = ()
         self._types: dict[ShapedArray, tuple[Any]] = {}
 
     # The general form -----------------------------------------------------------------------------
@@ -115,6 +123,13 @@ class BaseBuilder:
         with mlir.insert_at_end(block):
             mlir.return_values(self.context, list(body(*block.arguments)))
         self.in_types, self.out_types, self.shared = saved
+
+    def constrain(self, x: Value, sharding: NamedSharding) -> Value:
+        """Say how a value, the equation's result, lies on the devices of the program."""
+        aval = self.out_types[0]
+        ndim = len(physical_type(aval)[0])
+        attributes = {"sharding": self.meshes.sharding(sharding, ndim)}
+        return self.op("sdy.sharding_constraint", (x,), aval, attributes)
 
     def host_call(
         self, function: HostFunction, operands: Sequence[Value], *, has_side_effect: bool

@@ -10,6 +10,9 @@ from functrax.core.primitive import Refusal, missing_rule
 from functrax.core.types import ShapedArray
 from functrax.lowering.builder import Builder
 from functrax.lowering.keys import has_keys, lower_on_words, uses_keys
+from functrax.lowering.meshes import ModuleMeshes
+from functrax.sharding.mesh import Mesh
+from functrax.sharding.shardings import NamedSharding
 from functrax.xla import mlir
 from functrax.xla.callbacks import HostFunction
 
@@ -23,13 +26,29 @@ class Lowered(NamedTuple):
     callbacks: tuple[HostFunction, ...] = ()
 
 
+class Partition(NamedTuple):
+    """The devices of a program, and how its arguments and results lie on them.
+
+    Attributes:
+        mesh: the devices, in the program's order.
+        in_shardings: for each argument; None is left to the compiler.
+        out_shardings: for each result, likewise.
+    """
+
+    mesh: Mesh
+    in_shardings: Sequence[NamedSharding | None]
+    out_shardings: Sequence[NamedSharding | None]
+
+
 class _Writer:
     """Writes functions into one module; a jaxpr that is called twice is written once."""
 
-    def __init__(self, name: str, platform: str) -> None:
+    def __init__(self, name: str, platform: str, mesh: Mesh | None) -> None:
         self.context = mlir.mlir_context()
         self.module = mlir.new_module(self.context, name)
         self.builder = Builder(self.context, platform, self.call, self.outline)
+        if mesh is not None:
+            self.builder.meshes = ModuleMeshes(self.context, self.module, mesh)
         self.functions: dict[Jaxpr, str] = {}
         self.outlined: dict[Any, str] = {}
         self.names: set[str] = {"main"}
@@ -42,10 +61,11 @@ class _Writer:
         *,
         public: bool = False,
         argument_attributes: Sequence[Any] | None = None,
+        result_attributes: Sequence[Any] | None = None,
     ) -> None:
         """Write a jaxpr as a function."""
         block = self.empty_function(
-            name, jaxpr.in_avals, jaxpr.out_avals, public, argument_attributes
+            name, jaxpr.in_avals, jaxpr.out_avals, public, argument_attributes, result_attributes
         )
         with self.inside(block):
             results = self.body(jaxpr, block.arguments)
@@ -58,6 +78,7 @@ class _Writer:
         out_avals: Sequence[ShapedArray],
         public: bool = False,
         argument_attributes: Sequence[Any] | None = None,
+        result_attributes: Sequence[Any] | None = None,
     ) -> Any:
         """Append a function to the module and return its block."""
         ins = [self.builder.type(aval) for aval in in_avals]
@@ -70,6 +91,7 @@ class _Writer:
             outs,
             public=public,
             argument_attributes=argument_attributes,
+            result_attributes=result_attributes,
         )
         return block
 
@@ -164,7 +186,12 @@ class _Writer:
 
 
 def lower_jaxpr(
-    jaxpr: Jaxpr, *, name: str = "main", platform: str = "cpu", donated: Sequence[bool] = ()
+    jaxpr: Jaxpr,
+    *,
+    name: str = "main",
+    platform: str = "cpu",
+    donated: Sequence[bool] = (),
+    partition: Partition | None = None,
 ) -> Lowered:
     """Write a program as a StableHLO module whose ``main`` takes its arguments.
 
@@ -173,22 +200,35 @@ def lower_jaxpr(
         name: the module's name, shown by XLA in dumps and profiles.
         platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
         donated: which arguments' memory may be reused for results.
+        partition: the devices it runs on, if it is more than one.
 
     Returns:
         The module with the jaxpr that was lowered.
     """
-    writer = _Writer(re.sub(r"\W+", "_", f"jit_{name}"), platform)
-    attributes = donation_attributes(writer.context, jaxpr, donated) if any(donated) else None
-    writer.function(jaxpr, "main", public=True, argument_attributes=attributes)
+    mesh = None if partition is None else partition.mesh
+    writer = _Writer(re.sub(r"\W+", "_", f"jit_{name}"), platform, mesh)
+    arguments = results = None
+    if any(donated):
+        arguments = donation_attributes(writer.context, jaxpr, donated, partition is None)
+    if partition is not None:
+        meshes: Any = writer.builder.meshes
+        own = meshes.attributes(jaxpr.in_avals, partition.in_shardings)
+        arguments = [one | other for one, other in zip(own, arguments or own, strict=True)]
+        results = meshes.attributes(jaxpr.out_avals, partition.out_shardings)
+    writer.function(
+        jaxpr, "main", public=True, argument_attributes=arguments, result_attributes=results
+    )
     return Lowered(writer.module, jaxpr, name, tuple(writer.builder.callbacks))
 
 
 def donation_attributes(
-    context: Any, jaxpr: Jaxpr, donated: Sequence[bool]
+    context: Any, jaxpr: Jaxpr, donated: Sequence[bool], pair: bool = True
 ) -> list[dict[str, Any]]:
-    """Pair donated arguments with results of the same type; XLA picks a use for the rest."""
+    """Pair donated arguments with results of the same type; XLA picks a use for the rest, and for
+    all if how they lie is not known.
+    """
     free: dict[ShapedArray, list[int]] = {}
-    for index, var in enumerate(jaxpr.outvars):
+    for index, var in enumerate(jaxpr.outvars if pair else ()):
         free.setdefault(var.aval.strong(), []).append(index)
     attributes: list[dict[str, Any]] = []
     for var, is_donated in zip(jaxpr.invars, donated, strict=True):

@@ -32,7 +32,8 @@ from functrax.primitives.gather import GatherDimensionNumbers, GatherScatterMode
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
 from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
-from functrax.runtime.array import DeviceArray, put_numpy
+from functrax.runtime.array import DeviceArray, put_numpy, row_on_one_device
+from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
 from functrax.transforms.stage import StageTrace
@@ -87,6 +88,11 @@ def getitem(
             plan, fixed = _row_plan(shape)
             if fixed:
                 index = index if index >= 0 else index + shape[0]
+                if state.trace is None and type(x) is DeviceArray and type(x.device) is not Device:
+                    row = row_on_one_device(x, index)
+                    if row is not None:  # nobody placed it there: it may go elsewhere
+                        row = squeeze(row, (0,))
+                        return DeviceArray(row.aval, row.buffer, row.device)
                 return _run(x, plan, [index], mode, promises)
     parts, found = read_index(index, call)
     plan, fixed = plan_for(parts, x.aval.shape, mode, call)
@@ -335,6 +341,8 @@ def iterate(x: Any) -> Iterator[Value]:
         raise errors.ShapeError("iter", "an array with at least one axis", f"{x.aval!r}")
     if state.trace is not None:
         return iter(_rows_at_once(x, shape[0]))
+    if type(x) is DeviceArray and type(x.device) is not Device:
+        return (x[row] for row in range(shape[0]))
     if (
         type(x) is DeviceArray
         and x.device.platform == "cpu"

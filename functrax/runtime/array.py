@@ -1,5 +1,6 @@
-"""Concrete arrays: a typed buffer on a device."""
+"""Concrete arrays: a typed buffer on a device, or on several."""
 
+import functools
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,11 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array
 from functrax.core.types import ShapedArray
+from functrax.lowering.base import physical_type
 from functrax.runtime.devices import Device, default_device, devices
-from functrax.sharding import SingleDeviceSharding
+from functrax.runtime.layout import devices_at, raw_sharding, sharding_at
+from functrax.sharding.mesh import is_local
+from functrax.sharding.shardings import NamedSharding, Sharding
 from functrax.xla import buffers, dlpack
 
 NDArray = np.ndarray[Any, Any]
@@ -31,13 +35,13 @@ class Shard:
         device: the device.
         index: tuple of slices, which part of the whole it is.
         replica_id: its number among equal parts.
-        data: the part, an array on that device alone.
+        data: the part, an array on that device alone; None for one of another process.
     """
 
     device: Device
     index: tuple[slice, ...]
     replica_id: int
-    data: "DeviceArray"
+    data: "DeviceArray | None"
 
 
 class DeviceArray(Array):
@@ -48,7 +52,7 @@ class DeviceArray(Array):
     Attributes:
         aval: its type.
         buffer: jaxlib's buffer, or the text that says who took it.
-        device: where it is.
+        device: where it is: a `Device`, or its `NamedSharding` over several.
         committed: whether the user placed it there, so that computations follow it.
     """
 
@@ -56,7 +60,7 @@ class DeviceArray(Array):
     buffer: Any
 
     def __init__(
-        self, aval: ShapedArray, buffer: Any, device: Device, committed: bool = False
+        self, aval: ShapedArray, buffer: Any, device: Any, committed: bool = False
     ) -> None:
         """Wrap a buffer."""
         self.aval = aval
@@ -76,6 +80,8 @@ class DeviceArray(Array):
                 f"the PRNG key {self.aval!r}",
                 fix="Use `random.key_data(key)`.",
             )
+        if type(self.device) is not Device:
+            return _joined(self.aval, self.addressable_shards)
         return buffers.to_numpy(buffer, self.aval.shape, self.aval.dtype)
 
     def live_buffer(self, use: str) -> Any:
@@ -203,7 +209,12 @@ class DeviceArray(Array):
 
     def copy_to_host_async(self) -> None:
         """Start copying the value to the host."""
-        buffers.copy_to_host_async((self.live_buffer("copying"),))
+        buffers.copy_to_host_async(self.parts("copying"))
+
+    def parts(self, use: str) -> list[Any]:
+        """Return the buffers of the devices of this process, for a use as in `live_buffer`."""
+        buffer = self.live_buffer(use)
+        return [buffer] if type(self.device) is Device else buffers.shards(buffer)
 
     def delete(self) -> None:
         """Free the memory now."""
@@ -217,12 +228,12 @@ class DeviceArray(Array):
 
     def devices(self) -> set[Device]:
         """Return the devices that hold the array."""
-        return {self.device}
+        return set(devices_at(self.device))
 
     @property
-    def sharding(self) -> SingleDeviceSharding:
+    def sharding(self) -> Sharding:
         """How the array lies on devices."""
-        return SingleDeviceSharding(self.device)
+        return sharding_at(self.device)
 
     @property
     def is_fully_addressable(self) -> bool:
@@ -232,21 +243,32 @@ class DeviceArray(Array):
     @property
     def is_fully_replicated(self) -> bool:
         """Whether each of its devices holds all of it."""
-        return True
+        return self.sharding.is_fully_replicated
 
     @property
     def addressable_shards(self) -> list[Shard]:
         """The parts that devices of this process hold."""
-        return [Shard(self.device, (slice(None),) * self.aval.ndim, 0, self)]
+        return [shard for shard in self.global_shards if shard.data is not None]
 
     @property
     def global_shards(self) -> list[Shard]:
-        """The parts that all devices hold."""
-        return self.addressable_shards
+        """The parts that all devices hold; those of other processes without data."""
+        if type(self.device) is Device:
+            return [Shard(self.device, (slice(None),) * self.aval.ndim, 0, self)]
+        parts = iter(self.parts("reading its parts"))
+        copies: dict[Any, int] = {}
+        aval = self.aval.update(shape=self.device.shard_shape(self.aval.shape))
+        found = []
+        for device, index in self.device.devices_indices_map(self.aval.shape).items():
+            key = tuple([part.start for part in index])
+            number = copies[key] = copies.get(key, -1) + 1
+            data = DeviceArray(aval, next(parts), device, True) if is_local(device) else None
+            found.append(Shard(device, index, number, data))
+        return found
 
     def addressable_data(self, index: int) -> "DeviceArray":
         """Return the part of the device with this number among those of the process."""
-        return self.addressable_shards[index].data
+        return self.addressable_shards[index].data  # pyright: ignore[reportReturnType]
 
     def on_device_size_in_bytes(self) -> int:
         """Return the bytes it takes on the device."""
@@ -254,7 +276,22 @@ class DeviceArray(Array):
 
     def unsafe_buffer_pointer(self) -> int:
         """Return the address of the memory."""
-        return buffers.unsafe_pointer(self.live_buffer("asking"))
+        return buffers.unsafe_pointer(self._alone("unsafe_buffer_pointer").live_buffer("asking"))
+
+    def _alone(self, call: str) -> "DeviceArray":
+        """Return the array if it is on one device.
+
+        Raises:
+            DeviceError: if it is on several.
+        """
+        if type(self.device) is Device:
+            return self
+        raise errors.DeviceError(
+            call,
+            "an array on one device",
+            f"{self.aval!r} on {len(self.device.device_tuple)} devices",
+            fix="Take a part of it: `x.addressable_data(0)`.",
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by value."""
@@ -271,7 +308,11 @@ class DeviceArray(Array):
 
     def copy(self) -> "DeviceArray":
         """Return an equal array with memory of its own, which outlives a donation of this one."""
-        return device_copy(self, self.device, self.committed)
+        if type(self.device) is Device:
+            return device_copy(self, self.device, self.committed)
+        parts = self.addressable_shards
+        copies = [device_copy(one.data, one.device) for one in parts if one.data is not None]
+        return joined(self.aval, self.device, [one.buffer for one in copies])
 
     def to_device(self, device: Device, *, stream: int | None = None) -> "DeviceArray":
         """Return the array on a device (the Python array API's name for `device_put`).
@@ -283,7 +324,7 @@ class DeviceArray(Array):
         if stream is not None:
             raise errors.ArgumentError("to_device", "no stream", repr(stream))
         if device is not self.device:
-            return device_copy(self, device)
+            return device_copy(self._alone("to_device"), device)
         return DeviceArray(self.aval, self.live_buffer("placing it"), device, True)
 
     def __deepcopy__(self, memo: Any) -> "DeviceArray":
@@ -321,7 +362,7 @@ class DeviceArray(Array):
 
         Source: Python array API standard, "__dlpack__".
         """
-        source = self._exported(dl_device, copy)
+        source = self._alone("__dlpack__")._exported(dl_device, copy)
         if stream is not None and source.device.platform == "cpu":
             raise errors.ExchangeError(
                 "__dlpack__", "no stream for an array on a CPU", repr(stream)
@@ -344,7 +385,68 @@ class DeviceArray(Array):
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's type and number of the device."""
-        return dlpack.dlpack_device(self.live_buffer("exporting it"))
+        return dlpack.dlpack_device(self._alone("__dlpack__").live_buffer("exporting it"))
+
+
+def joined(aval: ShapedArray, sharding: NamedSharding, parts: list[Any]) -> DeviceArray:
+    """Return one array of the buffers that devices of this process hold, in the mesh's order."""
+    shape, dtype = physical_type(aval)
+    raw = raw_sharding(sharding, len(shape))
+    return DeviceArray(aval, buffers.assemble(shape, dtype, raw, parts), sharding, True)
+
+
+def _joined(aval: ShapedArray, shards: list[Shard]) -> NDArray:
+    """Return the value of an array of its parts, each read once.
+
+    Raises:
+        DeviceError: if parts are in other processes.
+    """
+    first = shards[0]
+    assert first.data is not None
+    if first.data.aval.shape == aval.shape:
+        return first.data.numpy()
+    whole = np.empty(aval.shape, aval.dtype)
+    count = 0
+    for shard in shards:
+        if shard.replica_id == 0 and shard.data is not None:
+            part = shard.data.numpy()
+            whole[shard.index] = part
+            count += part.size
+    if count < whole.size:
+        raise errors.DeviceError(
+            "array",
+            "an array that this process holds all of",
+            f"{aval!r}, of which it holds {count} of {whole.size} elements",
+            fix="Read `x.addressable_shards`, or gather it first.",
+        )
+    whole.flags.writeable = False
+    return whole
+
+
+def row_on_one_device(x: DeviceArray, index: int) -> DeviceArray | None:
+    """Return ``x[index:index + 1]`` of an array over several devices, if one device of this process
+    holds just that: no device has to be asked then.
+    """
+    place = _row_holder(x.device, x.aval.shape, index)
+    if place is None:
+        return None
+    position, device = place
+    aval = x.aval.update(shape=(1, *x.aval.shape[1:]))
+    return DeviceArray(aval, x.parts("indexing it")[position], device, True)
+
+
+@functools.lru_cache(maxsize=4096)
+def _row_holder(
+    sharding: NamedSharding, shape: tuple[int, ...], index: int
+) -> tuple[int, Device] | None:
+    """Return which of this process's devices holds one row, by its position among them."""
+    if sharding.shard_shape(shape) != (1, *shape[1:]):
+        return None
+    parts = sharding.addressable_devices_indices_map(shape)
+    for position, (device, part) in enumerate(parts.items()):
+        if part is not None and (part[0].start or 0) == index:
+            return position, device
+    return None
 
 
 def _unpickle(value: NDArray, aval: ShapedArray) -> DeviceArray:

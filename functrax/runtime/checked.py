@@ -11,7 +11,6 @@ from functrax import errors
 from functrax.core.jaxpr import Jaxpr
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.devices import Device
 
 
 class Checked(NamedTuple):
@@ -27,18 +26,18 @@ class Checked(NamedTuple):
     types: tuple[ShapedArray, ...]
     error: Callable[[Sequence[Any]], errors.FunctraxError | None]
 
-    def raise_for(self, buffers: Sequence[Any], device: Device) -> None:
+    def raise_for(self, buffers: Sequence[Any], places: Sequence[Any]) -> None:
         """Wait for a launch, and raise if a check failed in it.
 
         Args:
             buffers: the last results of the program.
-            device: where it ran.
+            places: where each of them is.
 
         Raises:
             FunctraxError: of the kind of the check.
         """
-        states = zip(self.types, buffers, strict=True)
-        found = self.error([DeviceArray(aval, buffer, device) for aval, buffer in states])
+        states = zip(self.types, buffers, places, strict=True)
+        found = self.error([DeviceArray(aval, buffer, place) for aval, buffer, place in states])
         if found is not None:
             raise found
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from functrax.core.jaxpr import Jaxpr, collector_paused
 from functrax.lowering.base import physical_type
-from functrax.lowering.module import Lowered, lower_jaxpr
+from functrax.lowering.module import Lowered, Partition, lower_jaxpr
 from functrax.lowering.passes import optimize
 from functrax.runtime.cache import compile_cached
 from functrax.runtime.devices import Device
+from functrax.sharding.mesh import Mesh
+from functrax.xla.client import Client
 from functrax.xla.executable import Executable
-from functrax.xla.options import compile_options
+from functrax.xla.options import CompileOptions, compile_options
 
 
 class Timings(threading.local):
@@ -64,21 +66,47 @@ class Timings(threading.local):
 timings = Timings()
 
 
-def lower(jaxpr: Jaxpr, *, name: str, platform: str, donated: Sequence[bool] = ()) -> Lowered:
+def lower(
+    jaxpr: Jaxpr,
+    *,
+    name: str,
+    platform: str,
+    donated: Sequence[bool] = (),
+    partition: Partition | None = None,
+) -> Lowered:
     """Optimize a program and write it as StableHLO."""
     with timings.phase("lower"), collector_paused():
-        return lower_jaxpr(optimize(jaxpr, name), name=name, platform=platform, donated=donated)
+        return lower_jaxpr(
+            optimize(jaxpr, name),
+            name=name,
+            platform=platform,
+            donated=donated,
+            partition=partition,
+        )
 
 
 def compile_lowered(
     lowered: Lowered, device: Device, overrides: dict[str, Any] | None = None
 ) -> Executable:
     """Compile a module for one device."""
+    options = compile_options((device.raw,), overrides=overrides)
+    return _compile(lowered, device.client, options)
+
+
+def compile_partitioned(
+    lowered: Lowered, mesh: Mesh, overrides: dict[str, Any] | None = None
+) -> Executable:
+    """Compile a module for the devices of a mesh."""
+    devices = mesh.device_tuple
+    options = compile_options(
+        [device.raw for device in devices], num_partitions=len(devices), overrides=overrides
+    )
+    return _compile(lowered, devices[0].client, options)
+
+
+def _compile(lowered: Lowered, client: Client, options: CompileOptions) -> Executable:
     with timings.phase("compile"):
-        options = compile_options((device.raw,), overrides=overrides)
         out_types = [physical_type(var.aval) for var in lowered.jaxpr.outvars]
-        executable = compile_cached(
-            device.client, lowered.module, options, out_types, lowered.callbacks
-        )
+        executable = compile_cached(client, lowered.module, options, out_types, lowered.callbacks)
         executable.calls_host |= "io" in lowered.jaxpr.effects
         return executable

@@ -1,5 +1,6 @@
 """Eager evaluation: each operation is compiled once per types and params, and run."""
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray, device_copy, put_numpy
-from functrax.runtime.checked import with_checks
+from functrax.runtime.checked import Checked, with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
+from functrax.runtime.layout import Place
+from functrax.runtime.partitioned import Partitioned, put, replicated
 from functrax.xla.failure import RUNTIME_ERRORS, translate
 
 get_buffer = operator.attrgetter("buffer")
@@ -77,6 +80,8 @@ def _evaluate_general(
     valid.
     """
     checks = config.key.checks
+    if any(type(x) is DeviceArray and type(x.device) is not Device for x in operands):
+        return _evaluate_partitioned(primitive, operands, params, checks)
     arrays, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in arrays])
     key = (primitive, types, tuple(params.items())) if params else (primitive, types)
@@ -104,8 +109,39 @@ def _evaluate_general(
         check_operands(arrays)
         raise translate(error, primitive.name) from None
     for one in checked:
-        one.raise_for(results[len(out_types) :], device)
+        extra = results[len(out_types) :]
+        one.raise_for(extra, [device] * len(extra))
     return _wrapped(out_types, results[: len(out_types)], device, committed)
+
+
+def _evaluate_partitioned(
+    primitive: Primitive,
+    operands: Sequence[Value],
+    params: dict[str, Any],
+    checks: tuple[str, ...],
+) -> list[DeviceArray]:
+    """Evaluate with operands over several devices."""
+    check_operands(operands)
+    types = tuple([x.aval for x in operands])
+    key = (checks, primitive, types, tuple(params.items()))
+    found = _partitioned.get(key)
+    if found is None:
+        jaxpr, checked = _program(primitive, types, params, checks)
+        if len(_partitioned) >= MOST_PROGRAMS:
+            _partitioned.clear()
+        found = _partitioned[key] = Partitioned(jaxpr), checked
+    program, checked = found
+    buffers, places = program.run(operands)
+    out_types = program.jaxpr.out_avals
+    results = list(map(DeviceArray, out_types, buffers, places, itertools.repeat(True)))
+    if checked is None:
+        return results
+    count = len(results) - len(checked.types)
+    checked.raise_for(buffers[count:], places[count:])
+    return results[:count]
+
+
+_partitioned: dict[Any, tuple[Partitioned, Checked | None]] = {}
 
 
 def _wrapped(
@@ -150,15 +186,8 @@ def _compile(
 ) -> Any:
     """Return how to start the program, the types of its results, and its checks if it has any."""
     check_operands(operands)
-    out_types = abstract_eval(primitive, types, params)
-    invars = [Var(aval) for aval in types]
-    outvars = [Var(aval) for aval in out_types]
-    jaxpr = Jaxpr(
-        (), invars, outvars, [Equation(primitive, invars, outvars, params, None)], primitive.name
-    )
-    checked = with_checks(jaxpr, checks)
-    if checked is not None:
-        jaxpr = checked.jaxpr
+    jaxpr, checked = _program(primitive, types, params, checks)
+    out_types = jaxpr.out_avals if checked is None else jaxpr.out_avals[: -len(checked.types)]
     lowered = lower(jaxpr, name=primitive.name, platform=device.platform)
     executable = compile_lowered(lowered, device)
     if executable.calls_host:
@@ -166,6 +195,21 @@ def _compile(
     else:
         found = executable.execute, executable.handlers, out_types
     return found if checked is None else (*found, checked)
+
+
+def _program(
+    primitive: Primitive,
+    types: tuple[ShapedArray, ...],
+    params: dict[str, Any],
+    checks: tuple[str, ...],
+) -> tuple[Jaxpr, Checked | None]:
+    """Return the program of one equation, and its checks if it has any."""
+    invars = [Var(aval) for aval in types]
+    outvars = [Var(aval) for aval in abstract_eval(primitive, types, params)]
+    equation = Equation(primitive, invars, outvars, params, None)
+    jaxpr = Jaxpr((), invars, outvars, [equation], primitive.name)
+    checked = with_checks(jaxpr, checks)
+    return (jaxpr, None) if checked is None else (checked.jaxpr, checked)
 
 
 def check_operands(operands: Sequence[Value]) -> None:
@@ -187,7 +231,7 @@ def _literal_buffer(literal: Any, device: Device) -> Any:
     return literal_array(literal, device).buffer
 
 
-def literal_array(literal: Literal, device: Device) -> DeviceArray:
+def literal_array(literal: Literal, device: Place) -> DeviceArray:
     """Return a scalar as an array, kept for the next time (-0.0, NaN and each type apart).
 
     It is shared, so only programs may have it; what users get is a `fresh_array`, because they may
@@ -203,9 +247,11 @@ def literal_array(literal: Literal, device: Device) -> DeviceArray:
     return found
 
 
-def fresh_array(literal: Literal, device: Device) -> DeviceArray:
+def fresh_array(literal: Literal, device: Place) -> DeviceArray:
     """Return a scalar as an array in memory of its own."""
-    return put_numpy(literal.numpy(), literal.aval, device, False)
+    if type(device) is Device:
+        return put_numpy(literal.numpy(), literal.aval, device, False)
+    return put(literal, replicated(device.mesh))
 
 
 def convert(x: Any, call: str) -> Value:
@@ -281,10 +327,17 @@ def from_numpy(
         IntegerOverflowError: if an integer does not fit the narrower dtype.
         DtypeError: if XLA has no such dtype.
     """
+    value, aval = as_device_type(value, call, dtype)
+    return put_numpy(value, aval, device or default_device(), device is not None, copy)
+
+
+def as_device_type(
+    value: np.ndarray[Any, Any], call: str, dtype: Any = None
+) -> tuple[np.ndarray[Any, Any], ShapedArray]:
+    """Return a NumPy array in the dtype that it has on devices, with its type; see `from_numpy`."""
     target = dtype if dtype is not None else dtypes.default_of(dtypes.canonicalize(value.dtype))
     if value.dtype != target:
         if dtype is None and dtypes.is_integer(target):
             dtypes.check_fits(value, target, call)
         value = value.astype(target)
-    aval = ShapedArray(value.shape, target)
-    return put_numpy(value, aval, device or default_device(), device is not None, copy)
+    return value, ShapedArray(value.shape, target)

@@ -16,6 +16,8 @@ from functrax.runtime.checked import with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, fresh_array, gather, literal_array
+from functrax.runtime.partitioned import Partitioned, replicated
+from functrax.sharding.shardings import NamedSharding
 from functrax.xla.executable import Executable
 
 
@@ -62,6 +64,8 @@ class Program:
         overrides: XLA options.
         checks: what it checks while it runs, as in `TraceKey.checks`; by default what the options
             say now.
+        in_shardings: how the other arguments are to lie; None as they do, or as XLA likes.
+        out_shardings: how results are to lie; None as XLA likes.
     """
 
     __slots__ = (
@@ -75,6 +79,7 @@ class Program:
         "kept",
         "out_types",
         "overrides",
+        "partitioned",
         "results",
     )
 
@@ -87,6 +92,8 @@ class Program:
         keep_unused: bool = False,
         overrides: dict[str, Any] | None = None,
         checks: tuple[str, ...] | None = None,
+        in_shardings: Sequence[NamedSharding | None] = (),
+        out_shardings: Sequence[NamedSharding | None] = (),
     ) -> None:
         """Decide which arguments are passed and which results are computed."""
         self.overrides = overrides
@@ -99,6 +106,8 @@ class Program:
             var: i for i, (var, flag) in enumerate(zip(arguments, flags, strict=True)) if not flag
         }
         forwarded = [positions.get(v) if type(v) is Var else None for v in jaxpr.outvars]
+        if out_shardings:  # an argument that is a result may have to lie otherwise
+            forwarded = [None] * len(forwarded)
         computed = [index is None for index in forwarded]
         body, used = dce(jaxpr, computed)
         kept = [True] * len(used) if keep_unused else used
@@ -113,6 +122,31 @@ class Program:
         self.donated = [i for i, flag in enumerate(flags) if flag]
         self.results = None if all(computed) else forwarded
         self.out_types = tuple(v.aval for v in body.outvars)
+        self.partitioned = self._partitioned(in_shardings, out_shardings)
+
+    def _partitioned(self, in_shardings: Any, out_shardings: Any) -> Partitioned:
+        """Return the program as one for several devices."""
+        picked = [i in self.donated for i in self.passed]
+        checks = 0 if self.checked is None else len(self.checked.types)
+        mesh = next((one.mesh for one in (*in_shardings, *out_shardings) if one is not None), None)
+        outs = (*out_shardings, *(None,) * checks)
+        if checks and mesh is not None:
+            outs = (*out_shardings, *(replicated(mesh),) * checks)
+        return Partitioned(
+            self.jaxpr,
+            self.consts,
+            tuple(in_shardings[i] for i in self.passed) if in_shardings else None,
+            outs if out_shardings else None,
+            [*(False for _ in self.consts), *picked],
+            self.overrides,
+        )
+
+    @property
+    def passed(self) -> Sequence[int]:
+        """The positions of the arguments that are passed."""
+        if self.kept is not None:
+            return self.kept
+        return range(len(self.jaxpr.invars) - len(self.consts))
 
     def ready(self, device: Device) -> "Ready | None":
         """Return what a quick launch on `device` needs, or None if the program must take `run`.
@@ -165,8 +199,13 @@ class Program:
 
     def _run_general(self, values: Sequence[Any]) -> list[Value]:
         check_operands((*self.consts, *values))
-        arrays = [*self.consts, *values]
-        moved, device, _ = gather(self.jaxpr.name or "jit", arrays)
+        passed = [values[i] for i in self.passed]
+        if self.partitioned.is_wanted((*self.consts, *passed)):
+            buffers, places = self.partitioned.run(passed)
+            return self._finished(buffers, places, values, True)
+        if not self.jaxpr.outvars and not self.jaxpr.effects:  # results are arguments passed on
+            return self._finished((), (), values, False)
+        moved, device, _ = gather(self.jaxpr.name or "jit", [*self.consts, *passed])
         return self._run_moved(moved, device, values)
 
     def run_on(self, device: Device, values: Sequence[Any]) -> list[Value]:
@@ -178,7 +217,7 @@ class Program:
             device_copy(x, device, x.committed)
             if type(x) is DeviceArray and x.device is not device
             else x
-            for x in (*self.consts, *values)
+            for x in (*self.consts, *[values[i] for i in self.passed])
         ]
         return self._run_moved(moved, device, values)
 
@@ -209,14 +248,13 @@ class Program:
         self, moved: Sequence[Value], device: Device, values: Sequence[Any]
     ) -> list[Value]:
         whole = [x if type(x) is DeviceArray else literal_array(x, device) for x in moved]
-        constants, arguments = whole[: len(self.consts)], whole[len(self.consts) :]
-        for i in self.donated:
-            if type(values[i]) is Literal:
-                arguments[i] = fresh_array(values[i], device)
+        count = len(self.consts)
+        for position, i in enumerate(self.passed, count):
+            if i in self.donated and type(values[i]) is Literal:
+                whole[position] = fresh_array(values[i], device)
         executable = self.executable(device)
-        self.constants[device] = [x.buffer for x in constants]
-        passed = arguments if self.kept is None else [arguments[i] for i in self.kept]
-        buffers = [x.buffer for x in (*constants, *passed)]
+        buffers = [x.buffer for x in whole]
+        self.constants[device] = buffers[:count]
         results = executable.run_to_end(buffers) if executable.calls_host else executable(buffers)
         return self._wrapped(results, device, values)
 
@@ -226,9 +264,19 @@ class Program:
         committed = (device.has_peers or not device.is_default) and any(
             type(x) is DeviceArray and x.committed for x in values
         )
+        return self._finished(results, [device] * len(results), values, committed)
+
+    def _finished(
+        self,
+        results: Sequence[Any],
+        places: Sequence[Any],
+        values: Sequence[Any],
+        committed: bool,
+    ) -> list[Value]:
+        """Wrap the results of a launch, take donated arguments' memory away, and look at checks."""
         outputs = [
-            DeviceArray(a, b, device, committed)
-            for a, b in zip(self.out_types, results, strict=self.checked is None)
+            DeviceArray(aval, buffer, place, committed)
+            for aval, buffer, place in zip(self.out_types, results, places, strict=False)
         ]
         if self.donated:
             taken = f"donated to {self.jaxpr.name!r} at {errors.user_location()}"
@@ -236,11 +284,12 @@ class Program:
                 if type(values[i]) is DeviceArray:
                     values[i].buffer = taken
         if self.checked is not None:
-            self.checked.raise_for(results[len(outputs) :], device)
+            count = len(outputs)
+            self.checked.raise_for(results[count:], places[count:])
         if self.results is None:
             return outputs
         computed = iter(outputs)
-        values = [fresh_array(x, device) if type(x) is Literal else x for x in values]
+        values = [fresh_array(x, default_device()) if type(x) is Literal else x for x in values]
         return [next(computed) if index is None else values[index] for index in self.results]
 
     def executable(self, device: Device) -> Executable:
@@ -255,7 +304,5 @@ class Program:
 
     def lower(self, platform: str) -> Lowered:
         """Return the program as a StableHLO module for a platform."""
-        donated = [False] * len(self.consts)
-        order = range(len(self.jaxpr.invars) - len(self.consts)) if self.kept is None else self.kept
-        donated += [i in self.donated for i in order]
+        donated = [False] * len(self.consts) + [i in self.donated for i in self.passed]
         return lower(self.jaxpr, name=self.jaxpr.name, platform=platform, donated=donated)

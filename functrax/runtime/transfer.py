@@ -6,19 +6,26 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.trace import Value
 from functrax.core.types import Literal
 from functrax.runtime.array import DeviceArray, put_numpy
 from functrax.runtime.devices import Device, default_device
-from functrax.runtime.dispatch import convert, from_numpy
+from functrax.runtime.dispatch import as_device_type, convert, from_numpy
+from functrax.runtime.layout import devices_at
+from functrax.runtime.partitioned import gathered, put, put_parts
+from functrax.sharding.shardings import NamedSharding
 from functrax.xla import buffers
 
 CALL = "device_put"
 
 
 def place(
-    x: Any, device: Device | None, donate: bool = False, may_alias: bool | None = None
+    x: Any,
+    device: Device | NamedSharding | None,
+    donate: bool = False,
+    may_alias: bool | None = None,
 ) -> DeviceArray:
-    """Return one array or number on a device.
+    """Return one array or number on a device, or on several.
 
     Args:
         x: an array, NumPy array or number; not traced.
@@ -33,6 +40,11 @@ def place(
     """
     if type(x) is DeviceArray:
         return _moved(x, device, donate, may_alias)
+    if isinstance(device, NamedSharding):
+        if isinstance(x, np.ndarray | np.generic):
+            value, aval = as_device_type(np.asarray(x), CALL)
+            return put_parts(value, aval, device, not may_alias)
+        return _moved(convert(x, CALL), device, donate, may_alias)
     if isinstance(x, np.ndarray | np.generic):
         return from_numpy(np.asarray(x), CALL, device=device, copy=not may_alias)
     value = convert(x, CALL)
@@ -43,8 +55,12 @@ def place(
 
 
 def _moved(
-    x: DeviceArray, device: Device | None, donate: bool, may_alias: bool | None
+    x: Value, device: Device | NamedSharding | None, donate: bool, may_alias: bool | None
 ) -> DeviceArray:
+    if type(x) is DeviceArray and (type(x.device) is not Device or type(device) is NamedSharding):
+        return _moved_between(x, device or x.device, donate, may_alias)
+    if isinstance(device, NamedSharding):
+        return put(x, device)
     if device is None and not donate and may_alias is not False:
         return x
     target = device or x.device
@@ -56,6 +72,21 @@ def _moved(
             buffers.delete(buffer)
         x.buffer = f"donated to 'device_put' at {errors.user_location()}"
     return DeviceArray(x.aval, moved, target, x.committed or device is not None)
+
+
+def _moved_between(
+    x: DeviceArray, place: Device | NamedSharding, donate: bool, may_alias: bool | None
+) -> DeviceArray:
+    """Move an array that is, or is to be, on several devices."""
+    if place is x.device and not donate and may_alias is not False:
+        return x if x.committed else DeviceArray(x.aval, x.live_buffer(CALL), place, True)
+    x.live_buffer(CALL)
+    moved = put(x, place) if isinstance(place, NamedSharding) else gathered(x, place)
+    if donate:
+        x.buffer = f"donated to 'device_put' at {errors.user_location()}"
+    elif may_alias is False and moved is x:
+        return x.copy()
+    return moved
 
 
 def device_get(x: Any) -> Any:
@@ -76,8 +107,9 @@ def device_get(x: Any) -> Any:
         {'a': array([0, 1, 2], dtype=int32), 'b': 'text'}
     """
     leaves, structure = tree.flatten(x)
-    distant = [a for a in leaves if type(a) is DeviceArray and a.device.platform != "cpu"]
-    buffers.copy_to_host_async([a.live_buffer("reading it") for a in distant])
+    for a in leaves:
+        if type(a) is DeviceArray and devices_at(a.device)[0].platform != "cpu":
+            a.copy_to_host_async()
     return structure.unflatten([np.asarray(a) if hasattr(a, "aval") else a for a in leaves])
 
 

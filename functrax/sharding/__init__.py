@@ -2,13 +2,12 @@
 
 from functrax.sharding.mesh import AxisType, Mesh, get_mesh, set_mesh
 from functrax.sharding.shardings import NamedSharding, Sharding, SingleDeviceSharding
-from functrax.sharding.spec import P, PartitionSpec
+from functrax.sharding.spec import PartitionSpec
 
 __all__ = [
     "AxisType",
     "Mesh",
     "NamedSharding",
-    "P",
     "PartitionSpec",
     "Sharding",
     "SingleDeviceSharding",

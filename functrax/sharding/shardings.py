@@ -356,16 +356,13 @@ def tiles(sharding: NamedSharding, ndim: int) -> tuple[list[int], list[int], lis
     return [*counts, rest], list(sharding.mesh.axis_sizes), order
 
 
-def sharding_of_tiles(
-    mesh: Mesh, counts: Sequence[int], numbers: NDArray, memory_kind: str | None = None
-) -> NamedSharding | None:
+def sharding_of_tiles(mesh: Mesh, counts: Sequence[int], numbers: NDArray) -> NamedSharding | None:
     """Return the sharding that the compiler chose, in terms of a mesh.
 
     Args:
         mesh: the mesh whose devices the program runs on, in its order.
         counts: the number of parts of each dimension, and last how many devices hold each part.
         numbers: the numbers of the devices, those that hold the same part side by side.
-        memory_kind: the kind of memory.
 
     Returns:
         A sharding over the mesh, if need be with its axes divided into factors (named after them);
@@ -374,7 +371,7 @@ def sharding_of_tiles(
     wanted = np.sort(numbers.reshape(-1, counts[-1]), axis=1).reshape(-1)
     for candidate in (mesh, _refined(mesh)):
         for spec in _specs(candidate, counts[:-1]):
-            sharding = NamedSharding(candidate, spec, memory_kind=memory_kind)
+            sharding = NamedSharding(candidate, spec)
             parts, sizes, order = tiles(sharding, len(counts) - 1)
             own = np.arange(mesh.size).reshape(sizes).transpose(order).reshape(-1, parts[-1])
             if parts == list(counts) and np.array_equal(np.sort(own, axis=1).reshape(-1), wanted):

@@ -30,6 +30,8 @@ class PartitionSpec:
         *partitions: for each dimension the name of an axis, a tuple of names (the first is the
             outermost), None if it is not divided, or ``PartitionSpec.UNCONSTRAINED``. Dimensions
             that are not mentioned are not divided.
+        unreduced: must be empty: types hold no shardings.
+        reduced: likewise.
 
     Raises:
         ArgumentError: if a name is there twice, or cannot be one.
@@ -44,8 +46,20 @@ class PartitionSpec:
     UNCONSTRAINED: ClassVar[Any] = UNCONSTRAINED
     partitions: tuple[Any, ...]
 
-    def __init__(self, *partitions: Any) -> None:
+    def __init__(
+        self,
+        *partitions: Any,
+        unreduced: frozenset[Any] = frozenset(),
+        reduced: frozenset[Any] = frozenset(),
+    ) -> None:
         """Keep the names in one form: ``("a",)`` is ``"a"``, ``()`` is None."""
+        if unreduced or reduced:
+            raise errors.ArgumentError(
+                "PartitionSpec",
+                "neither unreduced nor reduced axes",
+                f"unreduced={set(unreduced)}, reduced={set(reduced)}",
+                fix="Sum with `lax.psum` inside of `shard_map`.",
+            )
         self.partitions = tuple(map(_canonical, partitions))
         self._hash = hash((PartitionSpec, self.partitions))
         seen: set[Any] = set()
@@ -111,9 +125,6 @@ class PartitionSpec:
     def __repr__(self) -> str:
         """Print as a call of ``P``."""
         return f"P({', '.join(map(repr, self.partitions))})"
-
-
-P = PartitionSpec
 
 
 def _canonical(entry: Any) -> Any:

@@ -20,7 +20,7 @@ from functrax.lowering.order import ORDER
 from functrax.primitives.keys import random_unwrap
 from functrax.primitives.rules import Dim, Tangent
 from functrax.runtime.array import DeviceArray, put_numpy
-from functrax.runtime.devices import default_backend, default_device
+from functrax.runtime.devices import Device, default_backend, default_device
 from functrax.runtime.dispatch import check_operands
 from functrax.transforms.flat import abstractify, check_callable, function_name, path_of, shown
 from functrax.transforms.lanes import (
@@ -99,8 +99,9 @@ def _evaluate(
 ) -> list[Value]:
     """Call the function now."""
     check_operands(operands)
-    device = next((x.device for x in operands if type(x) is DeviceArray), default_device())
-    committed = any(x.committed for x in operands if type(x) is DeviceArray)
+    placed = [x for x in operands if type(x) is DeviceArray and type(x.device) is Device]
+    device = placed[0].device if placed else default_device()
+    committed = any(x.committed for x in placed)
     results = host(*[x.numpy() for x in operands])
     arrays = checked_results(results, [(a.shape, a.dtype) for a in out_types], host.call)
     return [

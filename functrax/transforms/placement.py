@@ -11,8 +11,11 @@ from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, declare_linear
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, devices_of
+from functrax.runtime.layout import Place
 from functrax.runtime.transfer import place
-from functrax.sharding import Sharding, SingleDeviceSharding
+from functrax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from functrax.sharding.mesh import Mesh
+from functrax.transforms.constraint import as_sharding, names_nothing, with_dim
 from functrax.transforms.flat import path_of
 
 CALL = "device_put"
@@ -26,15 +29,16 @@ def device_put(
     donate: Any = False,
     may_alias: Any = None,
 ) -> Any:
-    """Put arrays on a device.
+    """Put arrays on a device, or divide them among several.
 
     Placed arrays are committed: computations follow them, and two committed to different devices do
     not mix.
 
     Args:
         x: pytree of arrays, NumPy arrays and numbers.
-        device: a `Device`, a platform (``"cpu"``), a `SingleDeviceSharding`, None to leave arrays
-            where they are and put the rest on the default device, or a tree prefix of these.
+        device: a `Device`, a platform (``"cpu"``), a sharding, a `PartitionSpec` in the mesh of
+            `set_mesh`, None to leave arrays where they are and put the rest on the default device,
+            or a tree prefix of these.
         src: where the arrays are; not needed, as they know. A tree prefix too.
         donate: whether to give up arrays that are moved: using them afterwards is an error. A bool
             or a tree prefix of them.
@@ -77,7 +81,7 @@ def _placed(
     leaf: Any,
     structure: Any,
     index: int,
-    device: Device | None = None,
+    device: Device | NamedSharding | None = None,
     donate: bool = False,
     may_alias: bool | None = None,
 ) -> Value:
@@ -97,7 +101,7 @@ def _placed(
 
 
 def _for_leaves(prefix: Any, x: Any, count: int, name: str) -> list[Any]:
-    if prefix is None or isinstance(prefix, bool | Device | str):
+    if prefix is None or isinstance(prefix, bool | Device | str | NamedSharding):
         return [prefix] * count
     return tree.broadcast_prefix(prefix, x, lambda part: part is None, CALL, name)
 
@@ -125,11 +129,11 @@ def _put(
     return bind(device_put_p, leaf, device=target, src=source)[0]
 
 
-def as_device(wanted: Any, call: str = CALL) -> Device:
-    """Return the device that a user named.
+def as_device(wanted: Any, call: str = CALL) -> Device | NamedSharding:
+    """Return the place that a user named.
 
     Args:
-        wanted: a device, a platform, or a `SingleDeviceSharding`.
+        wanted: a device, a platform, or a sharding.
         call: the user's function, for messages.
 
     Raises:
@@ -139,13 +143,14 @@ def as_device(wanted: Any, call: str = CALL) -> Device:
     found = wanted.device if isinstance(wanted, SingleDeviceSharding) else wanted
     if isinstance(found, str):
         found = devices_of(found, call)[0]
-    if isinstance(found, Sharding):
-        fix = "Arrays over several devices are not supported yet."
-        raise errors.ArgumentError(call, "one device", repr(found), fix=fix)
+    if isinstance(found, PartitionSpec):
+        found = as_sharding(found, call)
+    if isinstance(found, NamedSharding):
+        return found
     if not isinstance(found, Device):
         raise errors.ArgumentError(
             call,
-            "a device, a platform, or a pytree of them as device",
+            "a device, a platform, a sharding, or a pytree of them as device",
             f"{wanted!r} of type {type(wanted).__name__}",
             fix="Take one of `functrax.devices()`.",
         )
@@ -158,31 +163,41 @@ def as_device(wanted: Any, call: str = CALL) -> Device:
 # The primitive, for values that are traced by grad and vmap ---------------------------------------
 
 
-def _abstract_eval(
-    operand: ShapedArray, *, device: Device, src: Device | None
-) -> tuple[ShapedArray]:
+def _abstract_eval(operand: ShapedArray, *, device: Place, src: Place | None) -> tuple[ShapedArray]:
     return (operand,)
 
 
-def _evaluate(operand: Value, *, device: Device, src: Device | None) -> list[DeviceArray]:
+def _evaluate(operand: Value, *, device: Place, src: Place | None) -> list[DeviceArray]:
     return [place(operand, device)]
 
 
 def _transpose(
-    cotangents: Sequence[Value], operand: Any, *, device: Device, src: Device | None
+    cotangents: Sequence[Value], operand: Any, *, device: Place, src: Place | None
 ) -> Sequence[Value]:
     """Put the cotangent back where the operand was."""
     return cotangents if src is None else bind(device_put_p, *cotangents, device=src, src=device)
 
 
 def _batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any
+    axis: BatchAxis,
+    operands: Sequence[Value],
+    dims: Sequence[Dim],
+    *,
+    device: Place,
+    src: Place | None,
 ) -> tuple[Any, Sequence[Dim]]:
-    return bind(device_put_p, *operands, **params), dims
+    device, src = with_dim(device, dims[0]), with_dim(src, dims[0])
+    return bind(device_put_p, *operands, device=device, src=src), dims
 
 
-def _lower(b: Any, x: Any, *, device: Device, src: Device | None) -> Any:
-    """A compiled program runs on one device: the identity if that is the one meant."""
+def _meshes(params: dict[str, Any]) -> tuple[Mesh, ...]:
+    return (params["device"].mesh,) if isinstance(params["device"], NamedSharding) else ()
+
+
+def _lower(b: Any, x: Any, *, device: Place, src: Place | None) -> Any:
+    """A compiled program runs where its arguments are: the identity if that is what is meant."""
+    if isinstance(device, NamedSharding):
+        return b.constrain(x, device)
     if b.platform == device.platform and not device.has_peers:
         return x
     raise errors.DeviceError(
@@ -200,5 +215,7 @@ device_put_p = declare_linear(
     batch=_batch,
     lower=_lower,
     evaluate=_evaluate,
+    axis_names=names_nothing,
+    meshes=_meshes,
     lowers_keys=True,
 )

@@ -64,6 +64,23 @@ def hlo_sharding(text: str) -> HloSharding:
     return hlo.HloSharding.from_string(text)
 
 
+def tiles_of(sharding: RawSharding, ndim: int) -> tuple[list[int], NDArray]:
+    """Return how a sharding divides arrays.
+
+    Returns:
+        The number of parts along each of the `ndim` dimensions, and last how many devices hold each
+        part; and the numbers of the devices, those that hold the same part side by side.
+    """
+    spec = sharding._hlo_sharding
+    devices = len(sharding._internal_device_list)
+    if spec.is_replicated() or spec.is_maximal():
+        return [1] * ndim + [devices], np.arange(devices)
+    counts = list(spec.tile_assignment_dimensions())
+    if not spec.replicate_on_last_tile_dim():
+        counts.append(1)
+    return counts, np.array(spec.tile_assignment_devices())
+
+
 def single_device_sharding(device: RawDevice) -> RawSharding:
     """Return the sharding of an array that lies on one device."""
     found = _single.get(device)
@@ -138,6 +155,24 @@ def put_sharded(
         )
     except (TypeError, ValueError, JaxRuntimeError) as error:
         raise _put_failure(error, parts[0]) from None
+
+
+def assemble(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    sharding: RawSharding,
+    parts: Sequence[RawBuffer],
+) -> RawBuffer:
+    """Make one array of one-device buffers, which keep their memory.
+
+    Args:
+        shape: of the whole.
+        dtype: of the whole and of every part.
+        sharding: how it lies on all devices of the program.
+        parts: one buffer for each device of this process, in the order of the sharding.
+    """
+    extra = {"_skip_checks": True}
+    return jax.ArrayImpl(Aval(shape, dtype), sharding, list(parts), committed=True, **extra)
 
 
 def _native_order(part: NDArray | RawBuffer) -> NDArray | RawBuffer:

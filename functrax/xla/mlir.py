@@ -45,6 +45,7 @@ __all__ = [
     "create",
     "deserialize_portable",
     "insert_at_end",
+    "insert_at_start",
     "mlir_context",
     "module_bytes",
     "module_text",
@@ -185,6 +186,11 @@ def append_block(
 def insert_at_end(block: Block) -> Any:
     """Return a context manager: inside, `operation` appends to this block."""
     return ir.InsertionPoint(block)
+
+
+def insert_at_start(block: Block) -> Any:
+    """Return a context manager: inside, `operation` inserts at the beginning of this block."""
+    return ir.InsertionPoint.at_block_begin(block)
 
 
 def call(
