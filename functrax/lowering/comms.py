@@ -21,7 +21,7 @@ WRITTEN = frozenset(
     (
         *("psum", "psum_invariant", "pmax", "pmin", "pvary", "psum_scatter", "reduce_scatter"),
         *("all_gather", "all_gather_invariant", "all_to_all", "ragged_all_to_all"),
-        *("ppermute", "pbroadcast", "reshard"),
+        *("ppermute", "pbroadcast"),
     )
 )
 
@@ -143,7 +143,7 @@ def _collective(program: Program, visit: Visit, mesh: Mesh | None) -> Collective
         visit.times,
         visit.conditional,
         _is_written(one, path),
-        path.partition(";")[0],
+        re.sub(r"\.\d+$", "", path.partition(";")[0]),  # XLA numbers what has no path
         program.where(visit),
     )
 
