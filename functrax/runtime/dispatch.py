@@ -125,7 +125,7 @@ def _evaluate_partitioned(
     """Evaluate with operands over several devices."""
     check_operands(operands)
     types = tuple([x.aval for x in operands])
-    key = (checks, primitive, types, tuple(params.items()))
+    key = (checks, config.no_implicit_comms, primitive, types, tuple(params.items()))
     found = _partitioned.get(key)
     if found is None:
         jaxpr, checked = _program(primitive, types, params, checks)
