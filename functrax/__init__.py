@@ -32,6 +32,7 @@ from functrax.core.config import enable_custom_prng as enable_custom_prng
 from functrax.core.config import enable_x64 as enable_x64
 from functrax.core.config import explain_cache_misses as explain_cache_misses
 from functrax.core.config import log_compiles as log_compiles
+from functrax.core.config import no_implicit_comms as no_implicit_comms
 from functrax.core.config import numpy_dtype_promotion as numpy_dtype_promotion
 from functrax.core.config import numpy_rank_promotion as numpy_rank_promotion
 from functrax.core.config import threefry_partitionable as threefry_partitionable
@@ -55,14 +56,17 @@ from functrax.runtime.devices import process_count as process_count
 from functrax.runtime.devices import process_index as process_index
 from functrax.runtime.dispatch import convert as _convert
 from functrax.runtime.dispatch import evaluate as _evaluate
+from functrax.runtime.mesh import make_mesh as make_mesh
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
 from functrax.sharding import NamedSharding as NamedSharding
 from functrax.sharding import PartitionSpec as P  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from functrax.sharding import set_mesh as set_mesh
 from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
 from functrax.transforms.closures import closure_convert as closure_convert
 from functrax.transforms.closures import custom_gradient as custom_gradient
+from functrax.transforms.comms import explain_comms as explain_comms
 from functrax.transforms.constraint import reshard as reshard
 from functrax.transforms.custom_jvp import custom_jvp as custom_jvp
 from functrax.transforms.custom_vjp import custom_vjp as custom_vjp
@@ -88,6 +92,7 @@ from functrax.transforms.remat.saved import saved_report as saved_report
 from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope
+from functrax.transforms.shard_map import shard_map as shard_map
 from functrax.transforms.vmap import vmap as vmap
 from functrax.version import __version__ as __version__
 

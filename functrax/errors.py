@@ -296,6 +296,15 @@ class DeviceError(FunctraxError, RuntimeError):
     """
 
 
+class CommunicationError(FunctraxError, RuntimeError):
+    """A compiled program communicates where the user's did not ask for it, and `no_implicit_comms`
+    forbids that.
+
+    Example: ``x @ w`` for a ``w`` whose rows are divided among devices, with a replicated result.
+        Cure: other shardings, or a collective in `shard_map`; the message names the line.
+    """
+
+
 class ExchangeError(FunctraxError, BufferError):
     """An array cannot be shared with another library in the way asked for.
 

@@ -30,6 +30,7 @@ MODULES = {
     "functrax.dtypes": "jax.dtypes",
     "functrax.errors": "jax.errors",
     "functrax.experimental": "jax.experimental",
+    "functrax.experimental.mesh_utils": "jax.experimental.mesh_utils",
     "functrax.extend": "jax.extend.core",
     "functrax.ffi": "jax.ffi",
     "functrax.lax": "jax.lax",
@@ -51,6 +52,8 @@ MODULES = {
 EXTENSIONS = {
     "functrax": {
         "saved_report": "JAX prints the residuals alone: ad_checkpoint.print_saved_residuals",
+        "explain_comms": "the collectives of a compiled program: JAX shows HLO alone",
+        "no_implicit_comms": "a switch against collectives that only the partitioner wants",
         "timings": "seconds spent tracing, lowering and compiling: JAX only logs them",
         "testing": "jax.test_util; as soon as it is imported",
         "extend": "as soon as it is imported, as in JAX",

@@ -122,6 +122,8 @@ class Config(threading.local):
     key_reuse: str = _option(
         "warn", ("warn", "error", "off"), "What to do when a key is used twice.", trace=True)
     debug_key_reuse: bool = _option(False, bool, "Set key_reuse to 'error'.", trace=True)
+    no_implicit_comms: bool = _option(
+        False, bool, "Raise where only the compiler's partitioner communicates.", trace=True)
     enable_checks: bool = _option(
         False, bool, "Check every program after every transform (slow).", trace=True)
     check_tracer_leaks: bool = _option(False, bool, "Raise where a tracer outlives its trace.")
@@ -484,6 +486,7 @@ default_prng_impl = ScopedOption("default_prng_impl")
 threefry_partitionable = ScopedOption("threefry_partitionable")
 log_compiles = ScopedOption("log_compiles")
 explain_cache_misses = ScopedOption("explain_cache_misses")
+no_implicit_comms = ScopedOption("no_implicit_comms")
 transfer_guard = ScopedOption("transfer_guard")
 transfer_guard_host_to_device = ScopedOption("transfer_guard_host_to_device")
 transfer_guard_device_to_device = ScopedOption("transfer_guard_device_to_device")

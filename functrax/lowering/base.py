@@ -35,11 +35,13 @@ class BaseBuilder:
         meshes: the meshes of the module, or None for a program on one device.
         mesh_axes: name and size of each axis of the mesh whose devices run what is being written,
             outermost first; none outside of a manual computation.
+        auto: that mesh and those of its axes that are left to the compiler.
     """
 
     __slots__ = (
         "_channels",
         "_types",
+        "auto",
         "callbacks",
         "context",
         "in_types",
@@ -72,6 +74,7 @@ class BaseBuilder:
         self.callbacks: list[HostFunction] = []
         self.meshes: Any = None
         self.mesh_axes: tuple[tuple[Any, int], ...] = ()
+        self.auto: tuple[Any, tuple[Any, ...]] = (None, ())
         self._channels = 0
         self._types: dict[ShapedArray, tuple[Any]] = {}
 
@@ -116,14 +119,20 @@ class BaseBuilder:
         return mlir.create(name, types, operands, attributes, None, regions, self.location)
 
     def region(
-        self, region: Any, types: Sequence[ShapedArray], body: Callable[..., Sequence[Value]]
+        self,
+        region: Any,
+        types: Sequence[ShapedArray],
+        body: Callable[..., Sequence[Value]],
+        kind: str = "stablehlo.return",
     ) -> None:
-        """Fill a region: `body` receives its arguments and returns its results."""
+        """Fill a region: `body` receives its arguments and returns its results, by an operation of
+        some kind.
+        """
         block = mlir.append_block(self.context, region, [self.type(aval) for aval in types])
         saved = self.in_types, self.out_types, self.shared
         self.shared = {}  # what is written inside cannot be used outside
         with mlir.insert_at_end(block):
-            mlir.return_values(self.context, list(body(*block.arguments)))
+            mlir.return_values(self.context, list(body(*block.arguments)), kind)
         self.in_types, self.out_types, self.shared = saved
 
     def constrain(self, x: Value, sharding: NamedSharding) -> Value:

@@ -5,7 +5,7 @@ row. It is among the devices whose positions differ along its axes only.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.types import ShapedArray
 from functrax.lowering.base import Attribute, BaseBuilder, Value
+from functrax.lowering.meshes import rank_of
+from functrax.sharding.shardings import NamedSharding
+from functrax.sharding.spec import PartitionSpec
 
 Names = tuple[object, ...]
 Groups = tuple[tuple[int, ...], ...] | None
@@ -134,13 +137,58 @@ class CommunicationBuilder(BaseBuilder):
             attributes["use_global_device_ids"] = self.context.unit()
         return attributes
 
+    def manual_computation(
+        self,
+        operands: Sequence[Value],
+        in_shardings: Sequence[NamedSharding],
+        out_shardings: Sequence[NamedSharding],
+        axes: Names,
+        types: Sequence[ShapedArray],
+        body: Callable[..., Sequence[Value]],
+    ) -> list[Value]:
+        """Let each device run a program on its own part.
+
+        Args:
+            operands: whole arrays.
+            in_shardings: which part of each a device takes, all over one mesh.
+            out_shardings: which part of the results it gives.
+            axes: of the mesh, along which the program sees its own part; the others are the
+                compiler's.
+            types: of the parts that the program takes.
+            body: writes the program: receives the parts and returns those of the results.
+        """
+        mesh = next(one.mesh for one in (*in_shardings, *out_shardings))
+        meshes, is_open = self.meshes, len(axes) < len(mesh.axis_names)
+        if mesh.device_tuple != meshes.mesh.device_tuple:
+            raise errors.DeviceError(
+                "shard_map",
+                f"devices in the program's order, that of {meshes.mesh!r}",
+                f"{mesh!r} with the same devices in another order",
+                fix="Make both meshes of devices in one order.",
+            )
+        ranks = [rank_of(aval) for aval in self.in_types], [rank_of(a) for a in self.out_types]
+        attributes = {
+            "in_shardings": meshes.per_value(in_shardings, ranks[0], is_open),
+            "out_shardings": meshes.per_value(out_shardings, ranks[1], is_open),
+            "manual_axes": meshes.manual_axes(axes),
+        }
+        outs = self.out_types
+        call = self.multi_op("sdy.manual_computation", operands, outs, attributes, regions=1)
+        saved = self.mesh_axes, self.auto
+        around = self.auto[1] if self.mesh_axes else mesh.axis_names
+        self.mesh_axes = mesh.shape_tuple
+        self.auto = mesh, tuple(name for name in around if name not in axes)
+        self.region(call.regions[0], types, body, "sdy.return")
+        self.mesh_axes, self.auto = saved
+        return list(call.results)
+
     # Positions ------------------------------------------------------------------------------------
 
     def position(self, axes: Names) -> Value:
         """Return the device's position along axes together, the last one fastest, as int32."""
         self._check_mapped(axes)
         unsigned = ShapedArray((), np.dtype(np.uint32))
-        device = self.op("stablehlo.partition_id", (), unsigned)
+        device = self._device(unsigned)
 
         def apply(operation: str, x: Value, number: int) -> Value:
             return self.op(
@@ -158,6 +206,23 @@ class CommunicationBuilder(BaseBuilder):
                 index = self.op("stablehlo.add", (total, index), unsigned)
             total = index
         return self.convert(total, ShapedArray((), np.dtype(np.int32)))
+
+    def _device(self, out: ShapedArray) -> Value:
+        """Return the number of the device, which XLA gives where no axis is the compiler's."""
+        mesh, axes = self.auto
+        if not axes:
+            return self.op("stablehlo.partition_id", (), out)
+        attributes = {
+            "in_shardings": self.meshes.per_value((), (), False),
+            "out_shardings": self.meshes.per_value(
+                [NamedSharding(mesh, PartitionSpec())], [0], False
+            ),
+            "manual_axes": self.meshes.manual_axes(axes),
+        }
+        call = self.multi_op("sdy.manual_computation", (), [out], attributes, regions=1)
+        number = lambda: [self.op("stablehlo.partition_id", (), out)]  # noqa: E731
+        self.region(call.regions[0], (), number, "sdy.return")
+        return call.results[0]
 
     def device_groups(self, axes: Names, groups: Groups = None) -> tuple[tuple[int, ...], ...]:
         """Return the devices that communicate with each other, row by row.

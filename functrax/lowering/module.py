@@ -151,7 +151,7 @@ class _Writer:
 
     def call(self, jaxpr: Jaxpr, operands: Sequence[Any], name: str) -> list[Any]:
         """Call a jaxpr as a function, writing it the first time."""
-        key = (jaxpr, self.builder.mesh_axes)
+        key = (jaxpr, self.builder.mesh_axes, self.builder.auto)
         symbol = self.functions.get(key)
         location = self.builder.location
         if symbol is None:
@@ -165,7 +165,7 @@ class _Writer:
     ) -> list[Any]:
         """Call what lowers the current equation as a function, writing it the first time."""
         builder = self.builder
-        key = (name, params, builder.in_types, builder.out_types, builder.mesh_axes)
+        key = (name, params, builder.in_types, builder.out_types, builder.mesh_axes, builder.auto)
         outs = [builder.type(aval) for aval in builder.out_types]
         symbol = self.outlined.get(key)
         if symbol is None:

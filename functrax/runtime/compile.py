@@ -6,8 +6,10 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, collector_paused
 from functrax.lowering.base import physical_type
+from functrax.lowering.comms import check_explicit
 from functrax.lowering.module import Lowered, Partition, lower_jaxpr
 from functrax.lowering.passes import optimize
 from functrax.runtime.cache import compile_cached
@@ -96,12 +98,20 @@ def compile_lowered(
 def compile_partitioned(
     lowered: Lowered, mesh: Mesh, overrides: dict[str, Any] | None = None
 ) -> Executable:
-    """Compile a module for the devices of a mesh."""
+    """Compile a module for the devices of a mesh.
+
+    Raises:
+        CommunicationError: under `no_implicit_comms`, if the partitioner has added a collective.
+    """
     devices = mesh.device_tuple
     options = compile_options(
         [device.raw for device in devices], num_partitions=len(devices), overrides=overrides
     )
-    return _compile(lowered, devices[0].client, options)
+    executable = _compile(lowered, devices[0].client, options)
+    # A program that computes nothing moves an array: that was asked for.
+    if config.no_implicit_comms and lowered.jaxpr.eqns:
+        check_explicit(executable.hlo_text(), mesh, lowered.jaxpr.name or "jit")
+    return executable
 
 
 def _compile(lowered: Lowered, client: Client, options: CompileOptions) -> Executable:

@@ -47,6 +47,21 @@ class Device:
         cache.
         """
 
+    @property
+    def coords(self) -> list[int]:
+        """Where its chip stands among those of the slice; only TPUs have it."""
+        return self.raw.coords
+
+    @property
+    def core_on_chip(self) -> int:
+        """Its number on the chip; only TPUs have it."""
+        return self.raw.core_on_chip
+
+    @property
+    def slice_index(self) -> int:
+        """The slice or domain of fast links that it belongs to, where the platform knows it."""
+        return self.raw.slice_index
+
     def memory_stats(self) -> dict[str, int] | None:
         """Return the allocator's counters in bytes, where the platform has them."""
         return self.raw.memory_stats()

@@ -80,7 +80,9 @@ def _evaluate_general(
     valid.
     """
     checks = config.key.checks
-    if any(type(x) is DeviceArray and type(x.device) is not Device for x in operands):
+    if (primitive.meshes is not None and primitive.meshes(params)) or any(
+        type(x) is DeviceArray and type(x.device) is not Device for x in operands
+    ):
         return _evaluate_partitioned(primitive, operands, params, checks)
     arrays, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in arrays])
@@ -123,7 +125,7 @@ def _evaluate_partitioned(
     """Evaluate with operands over several devices."""
     check_operands(operands)
     types = tuple([x.aval for x in operands])
-    key = (checks, primitive, types, tuple(params.items()))
+    key = (checks, config.no_implicit_comms, primitive, types, tuple(params.items()))
     found = _partitioned.get(key)
     if found is None:
         jaxpr, checked = _program(primitive, types, params, checks)

@@ -10,6 +10,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, Var
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
@@ -150,11 +151,31 @@ class Partitioned:
             for i, (x, sharding) in enumerate(zip(arrays, loaded.in_shardings, strict=True))
             if type(x) is not DeviceArray or x.device is not sharding
         ]
+        if config.no_implicit_comms:
+            self._check_moves(arrays, moves)
         count = len(self.consts)
         moved = dict(moves)
         constants = [put(x, moved[i]) if i in moved else x for i, x in enumerate(self.consts)]
         later = [move for move in moves if move[0] >= count]
         return _Entry(loaded, constants, later, _reordered(mesh, loaded.in_shardings))
+
+    def _check_moves(
+        self, arrays: Sequence[Value], moves: Sequence[tuple[int, NamedSharding]]
+    ) -> None:
+        """Raise if devices must exchange what they hold of an argument before the call."""
+        for index, wanted in moves:
+            x = arrays[index]
+            place = x.device if type(x) is DeviceArray else None
+            if not isinstance(place, NamedSharding) or place.is_fully_replicated:
+                continue
+            if not place.is_equivalent_to(wanted, x.ndim):
+                raise errors.CommunicationError(
+                    "no_implicit_comms",
+                    f"arguments of {self.jaxpr.name or 'jit'!r} to lie as it takes them, such as "
+                    f"{wanted.spec!r} in {wanted.mesh!r}",
+                    f"{x.aval!r} that lies as {place.spec!r} in {place.mesh!r}",
+                    fix="Move it with `device_put` before the call.",
+                )
 
     def _given(self, mesh: Mesh, arrays: Sequence[Value]) -> Shardings:
         """Return how arguments lie already, or are wanted to."""

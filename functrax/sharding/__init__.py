@@ -1,6 +1,6 @@
 """How arrays lie on devices: meshes, specs and shardings, all plain values."""
 
-from functrax.sharding.mesh import AxisType, Mesh
+from functrax.sharding.mesh import AxisType, Mesh, get_mesh, set_mesh
 from functrax.sharding.shardings import NamedSharding, Sharding, SingleDeviceSharding
 from functrax.sharding.spec import PartitionSpec
 
@@ -11,6 +11,8 @@ __all__ = [
     "PartitionSpec",
     "Sharding",
     "SingleDeviceSharding",
+    "get_mesh",
+    "set_mesh",
 ]
 
 

@@ -3,8 +3,8 @@
 import enum
 import math
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core.config import Scope, config
+from functrax.core.trace import state
 
 NDArray = np.ndarray[Any, Any]
 
@@ -47,8 +48,9 @@ class Mesh:
 
     Raises:
         ShapeError: if the number of names is not that of the dimensions.
-        ArgumentError: for a name that is there twice, a device that is, devices of two platforms,
-            or explicit axes.
+        ArgumentError: for a name that is there twice or is None, a device that is there twice, or
+            explicit axes.
+        DeviceError: for devices of two platforms.
 
     Example:
         >>> import functrax
@@ -75,7 +77,7 @@ class Mesh:
     def __new__(cls, devices: Any, axis_names: Any, axis_types: Any = None) -> "Mesh":
         """Return the one mesh of these devices and names."""
         grid = _grid(devices)
-        names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+        names = _axis_names("Mesh", axis_names)
         if grid.ndim != len(names):
             raise errors.ShapeError(
                 "Mesh",
@@ -84,7 +86,7 @@ class Mesh:
                 fix="Reshape the devices: `make_mesh` does it.",
             )
         types = _axis_types("Mesh", axis_types, len(names))
-        flat = tuple(grid.flat)
+        flat = tuple(device for device in grid.flat if device is not None)
         key = (flat, grid.shape, names, types)
         found = _interned.get(key)
         if found is None:
@@ -119,6 +121,38 @@ class Mesh:
     def empty(self) -> bool:
         """Whether there is no device."""
         return not self.device_tuple
+
+    @property
+    def auto_axes(self) -> tuple[Any, ...]:
+        """The axes whose type is Auto."""
+        return self._axes_of(AxisType.Auto)
+
+    @property
+    def manual_axes(self) -> tuple[Any, ...]:
+        """The axes whose type is Manual."""
+        return self._axes_of(AxisType.Manual)
+
+    @property
+    def are_all_axes_auto(self) -> bool:
+        """Whether the type of each axis is Auto."""
+        return self.auto_axes == self.axis_names
+
+    @property
+    def are_all_axes_manual(self) -> bool:
+        """Whether the type of each axis is Manual."""
+        return self.manual_axes == self.axis_names
+
+    def _axes_of(self, kind: AxisType) -> tuple[Any, ...]:
+        pairs = zip(self.axis_names, self.axis_types, strict=True)
+        return tuple(name for name, found in pairs if found is kind)
+
+    def update(self, devices: Any = None, axis_names: Any = None, axis_types: Any = None) -> "Mesh":
+        """Return the mesh with some of its parts replaced."""
+        return Mesh(
+            self.devices if devices is None else devices,
+            self.axis_names if axis_names is None else axis_names,
+            self.axis_types if axis_types is None else axis_types,
+        )
 
     @property
     def device_ids(self) -> NDArray:
@@ -208,7 +242,8 @@ def is_local(device: Any) -> bool:
 
 def _grid(devices: Any) -> NDArray:
     grid = np.array(devices, dtype=object)
-    for device in grid.flat:
+    is_empty = grid.ndim == 0 and grid.item() is None  # what `get_mesh` returns if there is none
+    for device in () if is_empty else grid.flat:
         if not hasattr(device, "process_index"):
             raise errors.ArgumentError(
                 "Mesh",
@@ -217,6 +252,14 @@ def _grid(devices: Any) -> NDArray:
                 fix="Take them from `functrax.devices()`.",
             )
     return grid
+
+
+def _axis_names(call: str, given: Any) -> tuple[Any, ...]:
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if name is None or isinstance(name, tuple) or not isinstance(name, Hashable):
+            raise errors.ArgumentError(call, "axis_names, such as ('data', 'model')", f"{name!r}")
+    return names
 
 
 def _axis_types(call: str, given: Any, count: int) -> tuple[AxisType, ...]:
@@ -238,14 +281,18 @@ def _axis_types(call: str, given: Any, count: int) -> tuple[AxisType, ...]:
 
 def _check_distinct(names: tuple[Any, ...], devices: tuple[Any, ...]) -> None:
     for what, values in (("axis_names", names), ("devices", devices)):
-        for value in values:
-            if values.count(value) > 1:
-                shown = repr(value) if what == "axis_names" else str(value)
-                raise errors.ArgumentError("Mesh", f"{what} that differ", f"{shown} twice")
+        value, count = max(Counter(values).items(), key=lambda item: item[1], default=(None, 0))
+        if count > 1:
+            shown = repr(value) if what == "axis_names" else str(value)
+            raise errors.ArgumentError("Mesh", f"{what} that differ", f"{shown} {_times(count)}")
     platforms = sorted({device.platform for device in devices})
     if len(platforms) > 1:
         got = " and ".join(platforms)
         raise errors.DeviceError("Mesh", "devices of one platform", got)
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
 
 
 def make_grid(
@@ -257,7 +304,7 @@ def make_grid(
         ShapeError: if the numbers differ, or there are too few devices.
     """
     shape = tuple(int(size) for size in axis_shapes)
-    names = (axis_names,) if isinstance(axis_names, str) else tuple(axis_names)
+    names = _axis_names(call, axis_names)
     if len(shape) != len(names):
         got = f"{len(shape)} sizes {shape} and {len(names)} names {names}"
         raise errors.ShapeError(call, "one size for each axis name", got)
@@ -275,3 +322,64 @@ def make_grid(
 def current_mesh() -> Mesh | None:
     """Return the mesh that specs without a mesh refer to, or None."""
     return config.mesh
+
+
+def get_mesh() -> Mesh:
+    """Return the mesh that specs without a mesh refer to.
+
+    Returns:
+        The mesh of `set_mesh` or of the innermost ``with mesh:``; if there is none, one without
+        axes and devices, whose `empty` is True.
+
+    Example:
+        >>> import functrax
+        >>> functrax.sharding.get_mesh().empty
+        True
+    """
+    found = current_mesh()
+    return Mesh(None, ()) if found is None else found
+
+
+class set_mesh:  # noqa: N801  (a function to its users)
+    """Set the mesh that specs without a mesh refer to, in this thread.
+
+    A call alone holds until the next one; as a context manager it holds until the block ends.
+
+    Args:
+        mesh: a `Mesh`, or None for none.
+
+    Raises:
+        ArgumentError: if it is not a mesh, has manual axes, or a function is being traced.
+
+    Example:
+        >>> import functrax
+        >>> with functrax.set_mesh(functrax.make_mesh((1,), ("x",))):
+        ...     functrax.sharding.get_mesh()
+        Mesh(x=1)
+    """
+
+    __slots__ = ("_scope", "mesh")
+
+    def __init__(self, mesh: Mesh | None) -> None:
+        """Set it at once: most calls are alone."""
+        if mesh is not None and not (isinstance(mesh, Mesh) and mesh.are_all_axes_auto):
+            expected = "a Mesh without manual axes, or None"
+            raise errors.ArgumentError("set_mesh", expected, f"{mesh!r}")
+        if state.trace is not None:
+            raise errors.ArgumentError(
+                "set_mesh",
+                "to be called outside of functions that are traced",
+                f"{mesh!r} in one",
+                fix="Set it before the call, or give shardings with a mesh.",
+            )
+        self.mesh = mesh
+        self._scope = Scope("set_mesh", {"mesh": None if mesh is None or mesh.empty else mesh})
+        self._scope.__enter__()
+
+    def __enter__(self) -> Mesh | None:
+        """Return the mesh."""
+        return self.mesh
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Bring the mesh back that was before."""
+        self._scope.__exit__(*error)

@@ -13,6 +13,7 @@ from functrax.sharding.spec import UNCONSTRAINED, PartitionSpec
 
 Index = tuple[slice, ...]
 MEMORY_KINDS = ("device", "pinned_host", "unpinned_host")
+DEFAULT_KIND = MEMORY_KINDS[0]
 
 
 class Sharding:
@@ -55,6 +56,11 @@ class Sharding:
         return set(filter(is_local, self.device_tuple))
 
     @property
+    def has_addressable_devices(self) -> bool:
+        """Whether any of the devices belongs to this process."""
+        return any(map(is_local, self.device_tuple))
+
+    @property
     def is_fully_addressable(self) -> bool:
         """Whether this process can read all of the array."""
         return all(map(is_local, self.device_tuple))
@@ -70,10 +76,12 @@ class Sharding:
         """Tell whether arrays of `ndim` dimensions lie in the same way under both."""
         if self is other:
             return True
-        if self.device_tuple != other.device_tuple or self.memory_kind != other.memory_kind:
+        if (self.memory_kind or DEFAULT_KIND) != (other.memory_kind or DEFAULT_KIND):
             return False
-        # Enough places along each dimension for each device to have another one.
-        shape = (math.prod(range(1, self.num_devices + 1)),) * ndim
+        if self.device_tuple != other.device_tuple:
+            return False
+        # The axes that divide a dimension are some of the mesh: their product divides its size.
+        shape = (self.num_devices,) * ndim
         return self.devices_indices_map(shape) == other.devices_indices_map(shape)
 
 

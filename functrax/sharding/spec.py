@@ -1,6 +1,6 @@
 """Partition specs: along which axes of a mesh each dimension of an array is divided."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, ClassVar
 
 from functrax import errors
@@ -34,7 +34,7 @@ class PartitionSpec:
         reduced: likewise.
 
     Raises:
-        ArgumentError: if a name is there twice.
+        ArgumentError: if a name is there twice, or cannot be one.
 
     Example:
         >>> PartitionSpec("data", None, ("x", "y"))
@@ -111,10 +111,8 @@ class PartitionSpec:
         return self.partitions.count(_canonical(value))
 
     def __eq__(self, other: object) -> bool:
-        """Compare the entries; a tuple of entries is equal too."""
-        if isinstance(other, PartitionSpec):
-            return self.partitions == other.partitions
-        return isinstance(other, tuple) and self.partitions == tuple(map(_canonical, other))
+        """Compare the entries. A trailing None counts, though arrays lie in the same way."""
+        return isinstance(other, PartitionSpec) and self.partitions == other.partitions
 
     def __hash__(self) -> int:
         """Hash the entries."""
@@ -130,10 +128,19 @@ class PartitionSpec:
 
 
 def _canonical(entry: Any) -> Any:
-    if isinstance(entry, tuple | list):
-        names = tuple(entry)
-        return names if len(names) > 1 else names[0] if names else None
-    return entry
+    names = tuple(entry) if isinstance(entry, tuple | list) else (entry,)
+    for name in names:
+        is_group = isinstance(name, tuple | list | PartitionSpec)
+        alone = len(names) == 1 and names == (entry,)
+        is_mark = (name is None or name is UNCONSTRAINED) and not alone
+        if is_group or is_mark or not isinstance(name, Hashable):
+            raise errors.ArgumentError(
+                "PartitionSpec",
+                "for each dimension the name of an axis, a tuple of names, or None",
+                f"{entry!r}",
+                fix="Write P('x', ('y', 'z'), None).",
+            )
+    return names if len(names) > 1 else names[0] if names else None
 
 
 def names_of(entry: Any) -> tuple[Any, ...]:
