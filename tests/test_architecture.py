@@ -46,7 +46,7 @@ MEMBERS = {
     "library": "numpy lax random nn scipy image ops testing profiler debug distributed dlpack"
     " checking custom_batching custom_derivatives experimental"
     " extend ffi flatten_util stages monitoring typing ad_checkpoint",
-    "application": "interop data export inspect run",
+    "application": "interop data export inspect run bench_collectives",
 }
 LAYERS = {name: layer for layer, names in MEMBERS.items() for name in names.split()}
 
