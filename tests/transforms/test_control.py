@@ -423,6 +423,17 @@ def test_the_most_steps():
         assert float(run(2.0, 3)) == 16.0
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
+@pytest.mark.parametrize("most", [2, 200, 2**31 - 1])
+def test_the_most_trips_may_be_more_than_the_counter_counts(dtype, most):
+    first, end = jnp.asarray([100, 107], dtype)
+    with functrax.enable_checks(True):
+        count = functrax.jit(
+            lambda a, b: lax.fori_loop(a, b, lambda i, n: n + 1, 0, max_steps=most)
+        )(first, end)
+    assert int(count) == min(most, 7)
+
+
 # Lanes that take different branches ---------------------------------------------------------------
 
 
