@@ -463,6 +463,7 @@ def binary(primitive: Primitive, summary: str) -> Callable[[Any, Any], Value]:
 
 def _documented(function: Any, name: str, summary: str, arguments: str, returns: str) -> Any:
     function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name)  # tracebacks and errors name it
     function.__doc__ = (
         f"{summary}\n\n    Args:\n        {arguments}.\n\n    Returns:\n        {returns}\n\n"
         "    Raises:\n        DtypeError, ShapeError: if it does not take the operands.\n"
