@@ -691,4 +691,27 @@ def test_what_stays_the_same_is_not_carried(kind):
     np.testing.assert_allclose(lanes[1], functrax.grad(f)(2 * w, h, xs), rtol=1e-5)
 
 
+def test_what_only_dead_code_reads_is_left_out():
+    """The value of a function that is differentiated: nobody looks at it."""
+    slope = functrax.grad(lambda x, y: (x * x + y).sum())
+    xs = jnp.arange(6.0).reshape(2, 3)
+
+    def scanned(x):
+        return lax.scan(lambda c, t: (slope(c, t), None), x, xs)[0]
+
+    def looped(x):
+        def below(state):
+            (state[1] * 2).sum()
+            return state[0] < 2
+
+        step = lambda s: (s[0] + 1, s[1], slope(s[2], s[1]))  # noqa: E731
+        return lax.while_loop(below, step, (0, xs[0], x))[2]
+
+    with functrax.enable_checks(True):
+        for f in (scanned, looped):
+            np.testing.assert_array_equal(f(xs[1]), 4 * xs[1])
+            np.testing.assert_array_equal(functrax.jacrev(f)(xs[1]), 4 * jnp.eye(3))
+            np.testing.assert_array_equal(functrax.jacfwd(f)(xs[1]), 4 * jnp.eye(3))
+
+
 LOOPS_OF = ("scan", "while")
