@@ -31,6 +31,8 @@ axis_names
 effects
     ``(params) -> frozenset`` of what it does beside computing: ``"io"``, ``"debug"``, ``"check"``,
     and ``"ordered"`` if it must happen in program order. Such equations stay, used or not.
+prune
+    ``(params, used) -> Pruned or None``; a smaller equation where some results are not used.
 lowers_keys
     Whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by
     ``batch``.
@@ -52,6 +54,14 @@ class BatchAxis(NamedTuple):
 
     size: int
     name: Any = None
+
+
+class Pruned(NamedTuple):
+    """An equation without what only unused results need: params, and what stays, by position."""
+
+    params: dict[str, Any]
+    operands: list[int]
+    results: list[int]
 
 
 class Refusal:
@@ -105,6 +115,7 @@ class Primitive:
         "lowers_keys",
         "name",
         "partial",
+        "prune",
         "stage",
         "transpose",
     )
@@ -123,6 +134,7 @@ class Primitive:
         stage: Rule | None = None,
         axis_names: Callable[[dict[str, Any]], frozenset[str]] | None = None,
         effects: Callable[[dict[str, Any]], frozenset[str]] | None = None,
+        prune: Callable[[dict[str, Any], tuple[bool, ...]], Pruned | None] | None = None,
         lowers_keys: bool = False,
         declared: str = "",
     ) -> None:
@@ -139,6 +151,7 @@ class Primitive:
         setter(self, "stage", stage)
         setter(self, "axis_names", axis_names)
         setter(self, "effects", effects)
+        setter(self, "prune", prune)
         setter(self, "lowers_keys", lowers_keys)
         setter(self, "declared", declared)
 
@@ -153,6 +166,7 @@ class Primitive:
     stage: Rule | None
     axis_names: Callable[[dict[str, Any]], frozenset[str]] | None
     effects: Callable[[dict[str, Any]], frozenset[str]] | None
+    prune: Callable[[dict[str, Any], tuple[bool, ...]], Pruned | None] | None
     lowers_keys: bool
     declared: str
 
