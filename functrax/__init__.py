@@ -60,7 +60,7 @@ from functrax.runtime.mesh import make_mesh as make_mesh
 from functrax.runtime.transfer import block_until_ready as block_until_ready
 from functrax.runtime.transfer import device_get as device_get
 from functrax.sharding import NamedSharding as NamedSharding
-from functrax.sharding import PartitionSpec as P  # noqa: F401
+from functrax.sharding import PartitionSpec as P  # noqa: F401 # pyright: ignore[reportUnusedImport]
 from functrax.sharding import set_mesh as set_mesh
 from functrax.transforms.callbacks import effects_barrier as effects_barrier
 from functrax.transforms.callbacks import pure_callback as pure_callback
@@ -92,6 +92,7 @@ from functrax.transforms.remat.saved import saved_report as saved_report
 from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope
+from functrax.transforms.shard_map import shard_map as shard_map
 from functrax.transforms.vmap import vmap as vmap
 from functrax.version import __version__ as __version__
 

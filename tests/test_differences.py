@@ -55,6 +55,11 @@ jnp.arange(3, dtype="int8").at[0].set(jnp.int32(3)) | [3 1 2] | DtypeError
 jnp.arange(3, dtype="int8").at[0].set(300) | [44  1  2] | IntegerOverflowError
 grad(lambda x: x**0.0)(0.0) | nan | 0.0
 grad(lambda x: x**2.0)(0.0).weak_type | False | True
+vmap(grad(lambda x: lax.pmax(x, "i")), axis_name="i")(jnp.array([1.0, 2.0])) | NotImplementedError | [0. 2.]
+vmap(lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1], [2]]), axis_name="i")(jnp.arange(3)) | NotImplementedError | [1 1 2]
+vmap(lambda x: lax.all_to_all(x, "i", 0, 0, axis_index_groups=[[0], [1]]), axis_name="i")(jnp.ones((2, 1)))[0] | NotImplementedError | [1.]
+vmap(lambda x: x + lax.psum(1, "i", axis_index_groups=[[0, 1], [2]]), axis_name="i")(jnp.zeros(3)) | [2. 2. 2.] | [2. 2. 1.]
+vmap(lambda x: lax.ppermute(x, "i", [(0, 1)]), axis_name="i")(jnp.arange(2) + 5) | AssertionError | [0 5]
 vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), 1) | TypeError | [1 2]
 vmap(lambda a, b: a + b, in_axes={"b": None})(jnp.arange(2), b=1) | TypeError | [1 2]
 jvp(custom_gradient(lambda x: (x * 2, lambda g: 7 * g)), (1.0,), (1.0,))[1] | TypeError | 2.0

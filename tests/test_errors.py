@@ -1688,17 +1688,6 @@ def a_missing_transpose_rule():
 
 
 @raises(
-    errors.MissingRuleError,
-    """
-    [grad] expected a primitive with a rule for 'jvp'; got 'pmax', which has none (HERE).
-    JAX defines no derivative for it. Add `jvp=` to its declaration at ITS PLACE.
-    """,
-)
-def a_derivative_that_does_not_exist():
-    functrax.vmap(functrax.grad(lambda x: lax.pmax(x, "i")), axis_name="i")(jnp.ones(2))
-
-
-@raises(
     errors.CustomRuleError,
     """
     [<lambda>] expected the bwd rule to return cotangents of the structure PyTreeDef((*,

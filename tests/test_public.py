@@ -76,6 +76,11 @@ EXTENSIONS = {
     )
     | dict.fromkeys(["Equation", "ShapedArray", "Tracer", "as_value", "bind"], "what rules use")
     | dict.fromkeys(["eval_jaxpr", "parse", "show"], "programs as text, and run"),
+    "functrax.lax": {
+        **dict.fromkeys(["reduce_to", "gather_to", "scatter_from"], "to or from one position"),
+        "exclusive_psum": "prefix sums along an axis",
+        "pvary": "older JAX has it; pcast(to='varying') refuses values that vary already",
+    },
     "functrax.numpy": {"fix": "of NumPy; JAX 0.9 dropped it"}
     | dict.fromkeys(
         ["UniqueAll", "UniqueCounts", "UniqueInverse"], "what unique_all and the others return"
@@ -114,7 +119,6 @@ SIGNATURES = {
     "functrax.vmap": ("sum_match", "internal to JAX"),
     "functrax.testing.check_jvp": ("eps", "None finds a step that fits the precision"),
     "functrax.testing.check_vjp": ("eps", "None finds a step that fits the precision"),
-    "functrax.lax.all_gather": ("to", "for shard_map, which is not there yet"),
     "functrax.lax.mul": ("out_dtype", "not there yet"),
     "functrax.numpy.lexsort": ("batch_size", "new in JAX 0.12"),
     "functrax.numpy.take_along_axis": (

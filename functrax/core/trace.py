@@ -31,11 +31,13 @@ class NamedAxis(NamedTuple):
         size: the number of positions.
         exact: whether types say which values differ along it, so that gradients through collectives
             are what mathematics says. It is not under `vmap` and `pmap` with JAX's convention.
+        mesh: the mesh that it is an axis of, if devices are its positions.
     """
 
     name: Any
     size: int
     exact: bool = False
+    mesh: Any = None
 
 
 class _State(threading.local):

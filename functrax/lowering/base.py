@@ -33,12 +33,15 @@ class BaseBuilder:
         shared: literals and stretched operands of the block, to be used again.
         callbacks: the host functions that the module calls, by number.
         meshes: the meshes of the module, or None for a program on one device.
-        mesh_axes: name and size of the axes of the mesh that collectives work along, outermost
-            first; a device's number is its position in row-major order.
+        mesh_axes: name and size of each axis of the mesh whose devices run what is being written,
+            outermost first; none outside of a manual computation.
+        auto: that mesh and those of its axes that are left to the compiler.
     """
 
     __slots__ = (
+        "_channels",
         "_types",
+        "auto",
         "callbacks",
         "context",
         "in_types",
@@ -71,6 +74,8 @@ class BaseBuilder:
         self.callbacks: list[HostFunction] = []
         self.meshes: Any = None
         self.mesh_axes: tuple[tuple[Any, int], ...] = ()
+        self.auto: tuple[Any, tuple[Any, ...]] = (None, ())
+        self._channels = 0
         self._types: dict[ShapedArray, tuple[Any]] = {}
 
     # The general form -----------------------------------------------------------------------------
@@ -114,14 +119,20 @@ class BaseBuilder:
         return mlir.create(name, types, operands, attributes, None, regions, self.location)
 
     def region(
-        self, region: Any, types: Sequence[ShapedArray], body: Callable[..., Sequence[Value]]
+        self,
+        region: Any,
+        types: Sequence[ShapedArray],
+        body: Callable[..., Sequence[Value]],
+        kind: str = "stablehlo.return",
     ) -> None:
-        """Fill a region: `body` receives its arguments and returns its results."""
+        """Fill a region: `body` receives its arguments and returns its results, by an operation of
+        some kind.
+        """
         block = mlir.append_block(self.context, region, [self.type(aval) for aval in types])
         saved = self.in_types, self.out_types, self.shared
         self.shared = {}  # what is written inside cannot be used outside
         with mlir.insert_at_end(block):
-            mlir.return_values(self.context, list(body(*block.arguments)))
+            mlir.return_values(self.context, list(body(*block.arguments)), kind)
         self.in_types, self.out_types, self.shared = saved
 
     def constrain(self, x: Value, sharding: NamedSharding) -> Value:
@@ -130,6 +141,11 @@ class BaseBuilder:
         ndim = len(physical_type(aval)[0])
         attributes = {"sharding": self.meshes.sharding(sharding, ndim)}
         return self.op("sdy.sharding_constraint", (x,), aval, attributes)
+
+    def next_channel(self) -> int:
+        """Return a number for a collective that no other one of the module has."""
+        self._channels += 1
+        return self._channels
 
     def host_call(
         self, function: HostFunction, operands: Sequence[Value], *, has_side_effect: bool

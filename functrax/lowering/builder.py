@@ -8,12 +8,13 @@ types of the equation; operands and results are opaque values.
 from collections.abc import Callable, Sequence
 
 from functrax.core.types import ShapedArray
-from functrax.lowering.base import Attribute, BaseBuilder, Value
+from functrax.lowering.base import Attribute, Value
+from functrax.lowering.communication import CommunicationBuilder
 
 Indices = Sequence[int]
 
 
-class Builder(BaseBuilder):
+class Builder(CommunicationBuilder):
     """Appends StableHLO operations to the function that is being written."""
 
     __slots__ = ()

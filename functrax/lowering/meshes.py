@@ -61,10 +61,19 @@ class ModuleMeshes:
         """Return the attribute of a sharding."""
         return self.context.parse_attribute(f"#sdy.sharding{self.text(sharding, ndim)}")
 
-    def per_value(self, shardings: Sequence[NamedSharding], ranks: Sequence[int]) -> Any:
+    def per_value(
+        self, shardings: Sequence[NamedSharding], ranks: Sequence[int], is_open: bool
+    ) -> Any:
         """Return the attribute of the shardings of several values."""
-        texts = [self.text(one, ndim) for one, ndim in zip(shardings, ranks, strict=True)]
+        pairs = zip(shardings, ranks, strict=True)
+        texts = [self.text(one, ndim, is_open) for one, ndim in pairs]
         return self.context.parse_attribute(f"#sdy.sharding_per_value<[{', '.join(texts)}]>")
+
+    def manual_axes(self, axes: Sequence[Any]) -> Any:
+        """Return the attribute of axes along which a program sees its own part."""
+        return self.context.parse_attribute(
+            f"#sdy<manual_axes{{{', '.join(map(axis_text, axes))}}}>"
+        )
 
     def attributes(
         self, avals: Sequence[ShapedArray], shardings: Sequence[NamedSharding | None]

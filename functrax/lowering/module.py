@@ -49,7 +49,7 @@ class _Writer:
         self.builder = Builder(self.context, platform, self.call, self.outline)
         if mesh is not None:
             self.builder.meshes = ModuleMeshes(self.context, self.module, mesh)
-        self.functions: dict[Jaxpr, str] = {}
+        self.functions: dict[Any, str] = {}  # collectives depend on the mesh around them, too
         self.outlined: dict[Any, str] = {}
         self.names: set[str] = {"main"}
         self.locations: dict[tuple[int, int, str, str], Any] = {}
@@ -151,10 +151,11 @@ class _Writer:
 
     def call(self, jaxpr: Jaxpr, operands: Sequence[Any], name: str) -> list[Any]:
         """Call a jaxpr as a function, writing it the first time."""
-        symbol = self.functions.get(jaxpr)
+        key = (jaxpr, self.builder.mesh_axes, self.builder.auto)
+        symbol = self.functions.get(key)
         location = self.builder.location
         if symbol is None:
-            symbol = self.functions[jaxpr] = self.unique(name)
+            symbol = self.functions[key] = self.unique(name)
             self.function(jaxpr, symbol)
         outs = [self.builder.type(var.aval) for var in jaxpr.outvars]
         return list(mlir.call(self.context, symbol, outs, operands, location).results)
@@ -164,7 +165,7 @@ class _Writer:
     ) -> list[Any]:
         """Call what lowers the current equation as a function, writing it the first time."""
         builder = self.builder
-        key = (name, params, builder.in_types, builder.out_types)
+        key = (name, params, builder.in_types, builder.out_types, builder.mesh_axes, builder.auto)
         outs = [builder.type(aval) for aval in builder.out_types]
         symbol = self.outlined.get(key)
         if symbol is None:

@@ -59,7 +59,9 @@ def _place(rule: Any) -> str | None:
 
 def _short(place: str) -> str:
     """Return a place in functrax without the folder, and others as they are."""
-    return place.removeprefix(_HOME + os.sep).removeprefix(os.path.dirname(_HOME) + os.sep)
+    if os.path.dirname(place) == _HOME:
+        return os.path.basename(place)
+    return place.removeprefix(os.path.dirname(_HOME) + os.sep)
 
 
 def missing() -> Iterator[str]:

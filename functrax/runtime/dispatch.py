@@ -80,7 +80,9 @@ def _evaluate_general(
     valid.
     """
     checks = config.key.checks
-    if any(type(x) is DeviceArray and type(x.device) is not Device for x in operands):
+    if (primitive.meshes is not None and primitive.meshes(params)) or any(
+        type(x) is DeviceArray and type(x.device) is not Device for x in operands
+    ):
         return _evaluate_partitioned(primitive, operands, params, checks)
     arrays, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in arrays])

@@ -25,10 +25,11 @@ class Kind(enum.IntEnum):
 #: result affine. A number n stands for the last n operands, by the equation's parameters.
 JOINT: dict[str, Callable[[Equation], slice]] = {
     **dict.fromkeys(
-        ["add", "sub", "complex", "concatenate", "optimization_barrier", "pad", "psum"],
+        ["add", "sub", "complex", "concatenate", "optimization_barrier", "pad"],
         lambda eqn: slice(None),
     ),
     "dynamic_update_slice": lambda eqn: slice(2),
+    "ragged_all_to_all": lambda eqn: slice(2),
     "select_n": lambda eqn: slice(1, None),
     "scatter_add": lambda eqn: slice(0, None, 2),
     "scatter": lambda eqn: slice(0, None, 2),

@@ -383,7 +383,7 @@ def _node(node: Any) -> str:
 
 
 def _axes(axes: Sequence[NamedAxis]) -> str:
-    return ", ".join(f"{name!r} of size {size}" for name, size, _ in axes) or "none"
+    return ", ".join(f"{name!r} of size {size}" for name, size, *_ in axes) or "none"
 
 
 def _short(value: Any) -> str:

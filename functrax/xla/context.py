@@ -47,7 +47,7 @@ class MlirContext(BuiltinContext):
         Raises:
             ArgumentError: it does not parse.
         """
-        if "sdy." in text:
+        if "sdy" in text:
             self.load_shardy()
         try:
             return ir.Attribute.parse(text, self.context)

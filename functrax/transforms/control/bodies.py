@@ -10,9 +10,9 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr
+from functrax.core.jaxpr import Equation, Jaxpr, subjaxprs
 from functrax.core.primitive import registry
-from functrax.core.trace import Value, as_value, bind, state
+from functrax.core.trace import Value, as_value, bind, state, vary
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.primitives.convert import convert
@@ -209,23 +209,68 @@ def joined_type(before: ShapedArray, after: ShapedArray) -> ShapedArray | None:
         return before
     if before.shape != after.shape:
         return None
+    varying = before.varying | after.varying
     if before.dtype == after.dtype:
-        return before.update(weak_type=before.weak_type and after.weak_type)
+        return before.update(weak_type=before.weak_type and after.weak_type, varying=varying)
     if dtypes.is_extended(before.dtype) or dtypes.is_extended(after.dtype):
         return None
     dtype, weak = dtypes.promote(
         (before.dtype, after.dtype), (before.weak_type, after.weak_type), "carry"
     )
     if (dtype == before.dtype and after.weak_type) or (dtype == after.dtype and before.weak_type):
-        return before.update(dtype=dtype, weak_type=weak)
+        return before.update(dtype=dtype, weak_type=weak, varying=varying)
     return None
 
 
 def converted(value: Value, aval: ShapedArray) -> Value:
-    """Convert a value to a type of its own shape."""
-    if value.aval is aval or dtypes.is_extended(aval.dtype):
+    """Convert a value to a type of its own shape that varies at least along the same axes."""
+    if value.aval is aval:
         return value
-    return convert(value, aval.dtype, aval.weak_type)
+    if not dtypes.is_extended(aval.dtype):
+        value = convert(value, aval.dtype, aval.weak_type)
+    return vary(value, aval.varying)
+
+
+def check_divergent(call: str, chosen: ShapedArray, programs: Sequence[Jaxpr]) -> None:
+    """Refuse collectives in programs that some devices run and others do not.
+
+    Args:
+        call: the user's function.
+        chosen: the type of what decides.
+        programs: what is run or not.
+
+    Raises:
+        ArgumentError: naming the collective and its line: the devices would wait for each other.
+    """
+    found = next(filter(None, (_collective(one, chosen.varying) for one in programs)), None)
+    if found is None:
+        return
+    axes = ", ".join(map(repr, sorted(found.params["axes"], key=str)))
+    fix = f"Compute it before, and decide by what is the same everywhere (`lax.pmax(x, {axes})`)."
+    what = f"{found.primitive.name!r} along {axes}"
+    if found.primitive.name == "pvary":
+        what = "a value from outside that is the same along it"
+        fix = f"Pass `lax.pvary(x, {axes})` as an operand, so that gradients are summed outside."
+    raise errors.ArgumentError(
+        call,
+        f"no collective along {axes} where devices go different ways: {chosen!r} decides",
+        f"{what} at {found.source}",
+        fix=fix,
+    )
+
+
+def _collective(jaxpr: Jaxpr, axes: frozenset[Any]) -> Equation | None:
+    """Return the first equation in which devices along some axes wait for each other."""
+    if axes.isdisjoint(jaxpr.axis_names):
+        return None
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name != "axis_index" and not axes.isdisjoint(eqn.params.get("axes", ())):
+            return eqn
+        inside = (_collective(one, axes) for one in subjaxprs(eqn.params))
+        found = next(filter(None, inside), None)
+        if found is not None:
+            return found
+    return None
 
 
 def check_structure(

@@ -21,6 +21,7 @@ from functrax.primitives.rules import (
 from functrax.runtime.devices import default_device
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
+    check_divergent,
     converted,
     int32,
     joined_type,
@@ -215,6 +216,9 @@ def _choose(
     avals = [x.aval for x in values]
     bodies = [trace_body(call, function, in_tree, avals) for function in functions]
     types = _common_types(call, functions, bodies)
+    if index.aval.varying:
+        check_divergent(call, index.aval, [body.jaxpr for body in bodies])
+        types = tuple(aval.update(varying=aval.varying | index.aval.varying) for aval in types)
 
     def fit(_: Any, results: list[Value]) -> list[Value]:
         return [converted(x, aval) for x, aval in zip(results, types, strict=True)]

@@ -13,7 +13,7 @@ from functrax import errors
 from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Value, bind, current
-from functrax.core.types import ShapedArray, short_types
+from functrax.core.types import NO_AXES, ShapedArray, short_types
 from functrax.primitives.clamp import clamp
 from functrax.primitives.rules import (
     Dim,
@@ -36,7 +36,10 @@ def _abstract_eval(
     index: ShapedArray, *avals: ShapedArray, branches: Branches, **options: Any
 ) -> tuple[ShapedArray, ...]:
     wanted = [aval.strong() for aval in branches[0].in_avals]
-    if index.strong() is not INDEX or [aval.strong() for aval in avals] != wanted:
+    if (
+        index.update(weak_type=False, varying=NO_AXES) is not INDEX
+        or [aval.strong() for aval in avals] != wanted
+    ):
         expected = f"operands of types ({short_types((INDEX, *wanted))})"
         raise errors.JaxprError("cond", expected, f"({short_types((index, *avals))})")
     return branches[0].out_avals

@@ -10,13 +10,14 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, registry
-from functrax.core.trace import Value, as_value, bind
+from functrax.core.trace import Value, as_value, bind, vary
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import reshape
 from functrax.primitives.shape import canonical_axis
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
+    check_divergent,
     check_structure,
     leading_sizes,
     operands_of,
@@ -86,8 +87,10 @@ def fori_loop(
     dtype, weak = dtypes.promote(
         (first.aval.dtype, end.aval.dtype), (first.aval.weak_type, end.aval.weak_type), "fori_loop"
     )
-    counter = ShapedArray((), dtype, weak)
+    varying = first.aval.varying | end.aval.varying  # each device takes steps of its own
+    counter = ShapedArray((), dtype, weak, varying)
     carry, structure = operands_of("fori_loop", "init_val", init_val)
+    carry = [vary(x, varying) for x in carry]
     in_tree = tree.structure(((0, init_val), {}))
     check = lambda out_tree: check_structure(  # noqa: E731
         "fori_loop", body_fun, "a value", structure, out_tree
@@ -95,7 +98,8 @@ def fori_loop(
     body, carry = trace_carrying(
         "fori_loop", "the value", body_fun, in_tree, structure, carry, check, before=[counter]
     )
-    start = [convert(first, dtype, weak), *carry]
+    check_divergent("fori_loop", counter, [body.jaxpr])
+    start = [vary(convert(first, dtype, weak), varying), *carry]
     step = _counting(body.jaxpr, len(body.consts))
     if static:
         trips = max(end.value - first.value, 0)
@@ -113,7 +117,7 @@ def fori_loop(
             (furthest,) = bind(registry["add"], convert(first, dtype), limit)
             (end,) = bind(registry["min"], convert(end, dtype), furthest)
         results = bind_loop(
-            "fori_loop", while_p, convert(end, dtype), *body.consts, *start,
+            "fori_loop", while_p, vary(convert(end, dtype), varying), *body.consts, *start,
             captured=1 + len(body.consts),
             cond=_below(tuple(x.aval for x in start)), body=step, num_cond_consts=1,
             max_steps=max_steps,

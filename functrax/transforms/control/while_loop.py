@@ -14,13 +14,14 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare, registry
-from functrax.core.trace import Value, bind
+from functrax.core.trace import Value, bind, vary
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import Dim, Tangent, move_batch_axis, zeros
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
+    check_divergent,
     check_structure,
     int32,
     of_lanes,
@@ -267,11 +268,17 @@ def while_loop(
     structured = lambda out_tree: check_structure(  # noqa: E731
         "while_loop", body_fun, "a carry", structure, out_tree
     )
-    body, carry = trace_carrying(
-        "while_loop", "the carry", body_fun, in_tree, structure, carry, structured
-    )
-    types = [x.aval for x in carry]
-    cond = trace_body("while_loop", cond_fun, in_tree, types, _truth(cond_fun), key="truth")
+    while True:
+        body, carry = trace_carrying(
+            "while_loop", "the carry", body_fun, in_tree, structure, carry, structured
+        )
+        types = [x.aval for x in carry]
+        cond = trace_body("while_loop", cond_fun, in_tree, types, _truth(cond_fun), key="truth")
+        (decides,) = cond.jaxpr.out_avals
+        if all(decides.varying <= aval.varying for aval in types):
+            break
+        carry = [vary(x, decides.varying) for x in carry]  # each device takes steps of its own
+    check_divergent("while_loop", decides, [cond.jaxpr, body.jaxpr])
     check, step, count = cond.jaxpr, body.jaxpr, len(cond.consts)
     if max_steps is not None:
         check, step = _bounded(check, step, count, max_steps)
