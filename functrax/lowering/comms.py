@@ -143,16 +143,31 @@ def _collective(program: Program, visit: Visit, mesh: Mesh | None) -> Collective
         visit.times,
         visit.conditional,
         _is_written(one, path),
-        re.sub(r"\.\d+$", "", path.partition(";")[0]),  # XLA numbers what has no path
+        _first(path),
         program.where(visit),
     )
+
+
+def _first(path: str) -> str:
+    """Return the path of the first operation that an instruction is for."""
+    path = re.split("[;:]", path)[0].replace("/(", "/")
+    return re.sub(r"\.\d+$", "", path)  # XLA numbers what has no path
 
 
 def _is_written(one: Instruction, path: str) -> bool:
     if 'is_spmd_generated="true"' in one.attributes:
         return False
-    # A path of merged operations has one for each.
-    return any(part.rpartition("/")[2].partition("[")[0] in WRITTEN for part in path.split(";"))
+    return all(any(name in WRITTEN for name in names) for names in _operations(path))
+
+
+def _operations(path: str) -> list[list[str]]:
+    """Return the names of the operations that an instruction is for: of each collective that XLA
+    has combined in it (``a/(psum:b/psum)``), those that it has merged (``a/mul;b/psum``).
+    """
+    return [
+        [one.rpartition("/")[2].partition("[")[0].strip("()") for one in part.split(";")]
+        for part in path.split(":")
+    ]
 
 
 def _result(one: Instruction, kind: str, size: int, operand: int) -> int:

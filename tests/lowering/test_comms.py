@@ -237,6 +237,8 @@ def test_ragged_and_broadcast():
         ('metadata={op_name="jit(f)/psum"}', True),
         ('metadata={op_name="jit(f)/transpose(jvp())/pvary"}', True),
         ('metadata={op_name="jit(f)/mul;jit(f)/shard_map/psum_scatter[axis=0]"}', True),
+        ('metadata={op_name="shard_map/(psum:transpose()/psum)"}', True),
+        ('metadata={op_name="shard_map/(psum:dot_general)"}', False),
         ('metadata={op_name="jit(f)/dot_general"}', False),
         ('metadata={op_name="psum/dot_general"}', False),
         ("", False),
