@@ -3,15 +3,18 @@
 A message reads ``[call] expected WHAT; got WHAT (file:line). CURE`` so that it answers, in this
 order: which functrax function was called, what it needed, what arrived, where in the user's own
 code, and what to do about it. The location is found by walking out of this package; pass
-``where=`` when the line that matters is another one.
+``where=`` when the line that matters is another one. Where a library function is made of others, an
+error about an argument names the one that the user called.
 
 Classes also derive from the built-in exception that NumPy or JAX would raise, so ``except
 TypeError`` keeps working.
 """
 
+import inspect
 import os
 import sys
 from types import FrameType, TracebackType
+from typing import ClassVar
 
 _PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -42,6 +45,34 @@ def short_place(filename: str, line: int) -> str:
     return f"{os.path.basename(filename)}:{line}"
 
 
+_LIBRARY = ("functrax.numpy", "functrax.lax", "functrax.primitives", "functrax.nn",
+            "functrax.random", "functrax.scipy")  # fmt: skip
+
+
+def _called_function(call: str) -> str:
+    """Return the library function that the user's line calls, or `call` if that is further out."""
+    frame, name = sys._getframe(1), call  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and is_internal_file(frame.f_code.co_filename):
+        if frame.f_code.co_name == call.rpartition(".")[2]:
+            name = call
+        else:
+            name = _public_name(frame) or name
+        frame = frame.f_back
+    return name
+
+
+def _public_name(frame: FrameType) -> str | None:
+    """Return the name of the public library function that a frame runs, or None."""
+    name, module = frame.f_code.co_name, frame.f_globals["__name__"]
+    if name.startswith(("_", "<")) or not module.startswith(_LIBRARY):
+        return None
+    module = module.replace("primitives", "lax")
+    while module not in sys.modules or "__dir__" not in vars(sys.modules[module]):
+        module = module.rpartition(".")[0]
+    function = inspect.unwrap(vars(sys.modules[module]).get(name, _public_name))
+    return name if getattr(function, "__code__", None) is frame.f_code else None
+
+
 class FunctraxError(Exception):
     """The base of every error that functrax raises on purpose.
 
@@ -52,7 +83,13 @@ class FunctraxError(Exception):
         got: what arrived instead (shapes, dtypes, path), or None if there is nothing to show.
         where: ``file:line`` that matters; the innermost user line when not given.
         fix: what the user can do, as one or more sentences.
+
+    Attributes:
+        is_of_arguments: whether it is about what a function was given, so that `call` should be the
+            one that the user called, and not one that this is made of.
     """
+
+    is_of_arguments: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -64,6 +101,8 @@ class FunctraxError(Exception):
         fix: str | None = None,
     ) -> None:
         """Compose the message from its parts; see the class for what each is."""
+        if self.is_of_arguments and where is None:
+            call = _called_function(call)
         self.call = call
         self.expected = expected
         self.got = got
@@ -104,12 +143,16 @@ class ShapeError(FunctraxError, TypeError, ValueError):
     Example: ``jnp.ones((3, 4)) @ jnp.ones((3, 4))``. Cure: reshape or transpose an operand.
     """
 
+    is_of_arguments = True
+
 
 class DtypeError(FunctraxError, TypeError):
     """An operation does not take values of this dtype.
 
     Example: ``lax.sin`` of an integer array. Cure: convert with ``astype``.
     """
+
+    is_of_arguments = True
 
 
 class TypePromotionError(DtypeError, ValueError):
@@ -125,6 +168,8 @@ class ArgumentError(FunctraxError, TypeError, ValueError):
     Example: ``jit(f, static_argnums=7)`` for a function of two arguments. Cure: as the message
         says.
     """
+
+    is_of_arguments = True
 
 
 class TreeError(FunctraxError, TypeError, ValueError):
@@ -214,6 +259,8 @@ class BoundsError(FunctraxError, IndexError, ValueError):
     Example: ``x[5]`` for ``x`` of shape ``(3,)``. Cure: an index in range.
     """
 
+    is_of_arguments = True
+
 
 class NonFiniteError(FunctraxError, FloatingPointError):
     """A NaN or an infinity appeared, and `debug_nans`, `debug_infs` or `checking.nan_checks` asked.
@@ -264,6 +311,8 @@ class IntegerOverflowError(FunctraxError, OverflowError):
     Example: ``jnp.asarray(2**40)`` with 32-bit defaults. Cure: ask for ``dtype="int64"``.
     """
 
+    is_of_arguments = True
+
 
 class KeyTypeError(FunctraxError, TypeError):
     """A PRNG key arrived where numbers are expected, or the reverse.
@@ -271,6 +320,8 @@ class KeyTypeError(FunctraxError, TypeError):
     Example: ``random.key(0) + 1``. Cure: ``random.key_data(key)`` for the bits,
         ``random.key(seed)`` for a key.
     """
+
+    is_of_arguments = True
 
 
 class KeyReuseError(FunctraxError, RuntimeError, TypeError):

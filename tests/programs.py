@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 import functrax
 import functrax.numpy as jnp
 from functrax import lax
+from functrax.custom_batching import custom_vmap, sequential_vmap
+from functrax.custom_derivatives import SymbolicZero
 
 SIZE = 3
 _MIX = np.array([[0.5, -1.0, 0.25], [1.0, 0.75, -0.5], [-0.25, 0.5, 1.0]])
@@ -69,14 +71,73 @@ def with_custom_jvp(f: Function) -> Function:
     return g
 
 
-def with_custom_vjp(f: Function) -> Function:
+def with_symbolic_jvp(f: Function) -> Function:
+    """The same, where the rule is told which tangents are zero."""
+
+    @functrax.custom_jvp
+    def g(x: Vector, y: Vector) -> Vector:
+        return f(x, y)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        return functrax.jvp(f, primals, [_instance(t) for t in tangents])
+
+    g.defjvp(rule, symbolic_zeros=True)
+    return g
+
+
+def _instance(tangent: Any) -> Vector:
+    is_zero = isinstance(tangent, SymbolicZero)
+    return jnp.zeros(tangent.shape, tangent.dtype) if is_zero else tangent
+
+
+def with_custom_vjp(f: Function, mode: str = "reverse", **options: Any) -> Function:
     """Say by a rule what the pullback is anyway."""
+
+    def g(x: Vector, y: Vector) -> Vector:
+        return f(x, y)
+
+    wrapped = functrax.custom_vjp(g, **({"mode": mode} if mode != "reverse" else {}))
+    wrapped.defvjp(
+        lambda x, y: (f(x, y), (x, y)),
+        lambda kept, ct: functrax.vjp(f, *kept)[1](ct),
+        **options,
+    )
+    return wrapped
+
+
+def with_symbolic_vjp(f: Function) -> Function:
+    """The same, where the rules are told what is differentiated and which cotangents are zero."""
 
     @functrax.custom_vjp
     def g(x: Vector, y: Vector) -> Vector:
         return f(x, y)
 
-    g.defvjp(lambda x, y: (f(x, y), (x, y)), lambda kept, ct: functrax.vjp(f, *kept)[1](ct))
+    def forward(x: Any, y: Any) -> Any:
+        return f(x.value, y.value), (x.value, y.value)
+
+    def backward(kept: Any, ct: Any) -> Any:
+        return functrax.vjp(f, *kept)[1](_instance(ct))
+
+    g.defvjp(forward, backward, symbolic_zeros=True)
+    return g
+
+
+def with_custom_gradient(f: Function) -> Function:
+    """The same, by the pullback that closes over what it needs."""
+    return functrax.custom_gradient(lambda x, y: functrax.vjp(f, x, y))
+
+
+def with_custom_vmap(f: Function) -> Function:
+    """Say by a rule what mapping it is anyway."""
+
+    @custom_vmap
+    def g(x: Vector, y: Vector) -> Vector:
+        return f(x, y)
+
+    @g.def_vmap
+    def rule(axis_size: int, in_batched: Any, x: Vector, y: Vector) -> Any:
+        return functrax.vmap(f, [0 if b else None for b in in_batched])(x, y), True
+
     return g
 
 
@@ -109,9 +170,18 @@ def looped(f: Function, **options: Any) -> Function:
 #: What leaves a function of two vectors as it is.
 IDENTITIES: dict[str, Callable[[Function], Function]] = {
     "checkpoint": functrax.checkpoint,
+    "checkpoint-dots": partial(
+        functrax.checkpoint, policy=functrax.checkpoint_policies.dots_saveable
+    ),
     "chosen": chosen,
     "custom_jvp": with_custom_jvp,
+    "custom_jvp-symbolic": with_symbolic_jvp,
+    "custom_gradient": with_custom_gradient,
     "custom_vjp": with_custom_vjp,
+    "custom_vjp-remat": partial(with_custom_vjp, optimize_remat=True),
+    "custom_vjp-symbolic": with_symbolic_vjp,
+    "custom_vjp-transpose": partial(with_custom_vjp, mode="transpose"),
+    "custom_vmap": with_custom_vmap,
     "eager": lambda f: f,
     "inlined": lambda f: functrax.jit(f, inline=True),
     "jit": functrax.jit,
@@ -123,6 +193,7 @@ IDENTITIES: dict[str, Callable[[Function], Function]] = {
     "mapped-in-second": lambda f: lambda x, y: functrax.vmap(f, (None, 0))(x, jnp.stack([y, x]))[0],
     "pulled": lambda f: lambda x, y: functrax.vjp(f, x, y)[0],
     "scanned": lambda f: lambda x, y: lax.scan(lambda c, t: (f(c, t), c), x, y[None])[0],
+    "sequential_vmap": sequential_vmap,
     "serial": lambda f: lambda x, y: lax.map(lambda pair: f(*pair), (x[None], y[None]))[0],
 }
 #: The same, at the cost of larger programs where it is differentiated.

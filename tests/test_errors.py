@@ -211,7 +211,7 @@ def a_wrong_einsum():
 @raises(
     errors.ShapeError,
     """
-    [conv_general_dilated] expected images of 5 features; got 3 in f32[1,3,8,8] along
+    [conv] expected images of 5 features; got 3 in f32[1,3,8,8] along
     axis 1, with kernels f32[4,5,3,3] (HERE). Check dimension_numbers and
     feature_group_count.
     """,
@@ -2144,7 +2144,7 @@ def more_memory_than_can_be_counted_in_jit():
 @raises(
     errors.IntegerOverflowError,
     """
-    [array] expected integers from -2147483648 to 2147483647, which int32 holds; got
+    [asarray] expected integers from -2147483648 to 2147483647, which int32 holds; got
     1099511627776 (HERE). Ask for dtype="int64", which holds it.
     """,
 )
@@ -2177,7 +2177,7 @@ def an_integer_beside_an_array():
 @raises(
     errors.IntegerOverflowError,
     """
-    [array] expected integers from -9223372036854775808 to 9223372036854775807, which int64
+    [asarray] expected integers from -9223372036854775808 to 9223372036854775807, which int64
     holds; got 1180591620717411303424 (HERE). No integer dtype holds it; ask for a
     floating-point one.
     """,

@@ -121,6 +121,15 @@ def test_grad_is_the_numeric_derivative(f):
     np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=2e-6, atol=2e-6)
 
 
+@examples(15)
+@given(programs(depth=1))
+def test_grad_of_grad_is_forward_over_reverse(f):
+    slopes = lambda x: functrax.grad(total(f))(x, Y)  # noqa: E731
+    _, pushed = functrax.jvp(slopes, (X,), (DX,))
+    pulled = functrax.grad(lambda x: (slopes(x) * DX).sum())(X)
+    close(pulled, pushed, rtol=1e-8, atol=1e-8)
+
+
 @examples(10)
 @given(programs(depth=1))
 def test_checkpoint_keeps_all_derivatives(f):

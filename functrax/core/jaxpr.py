@@ -268,7 +268,8 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Value], *args: Value) -> list[Valu
 def dce(
     jaxpr: Jaxpr, used: Sequence[bool] | None = None, keep_invars: bool = True
 ) -> tuple[Jaxpr, list[bool]]:
-    """Remove the equations whose results nobody uses, and that have no effects.
+    """Remove the equations whose results nobody uses, and that have no effects; and from loops what
+    only unused results need.
 
     Args:
         jaxpr: the program.
@@ -285,18 +286,33 @@ def dce(
     )
     live = {v for v in outvars if type(v) is Var}
     kept: list[Equation] = []
+    is_same = True
     for eqn in reversed(jaxpr.eqns):
         if not live.isdisjoint(eqn.outvars) or (jaxpr.effects and effects_of(eqn)):
+            if eqn.primitive.prune is not None and not live.issuperset(eqn.outvars):
+                smaller = _pruned(eqn, live)
+                is_same, eqn = is_same and smaller is eqn, smaller
             kept.append(eqn)
             for v in eqn.invars:
                 if type(v) is Var:
                     live.add(v)
     used_in = [v in live for v in jaxpr.invars]
-    if used is None and len(kept) == len(jaxpr.eqns) and (keep_invars or all(used_in)):
+    if used is None and is_same and len(kept) == len(jaxpr.eqns) and (keep_invars or all(used_in)):
         return jaxpr, used_in
     kept.reverse()
     invars = jaxpr.invars if keep_invars else list(itertools.compress(jaxpr.invars, used_in))
     return Jaxpr(jaxpr.constvars, invars, outvars, kept, jaxpr.name), used_in
+
+
+def _pruned(eqn: Equation, live: set[Var]) -> Equation:
+    """Return an equation without what only results that are not live need."""
+    prune: Any = eqn.primitive.prune
+    found = prune(eqn.params, tuple(v in live for v in eqn.outvars))
+    if found is None:
+        return eqn
+    invars = [eqn.invars[i] for i in found.operands]
+    outvars = [eqn.outvars[i] for i in found.results]
+    return Equation(eqn.primitive, invars, outvars, found.params, eqn.source)
 
 
 def check_equation_types(eqn: Equation) -> tuple[ShapedArray, ...]:

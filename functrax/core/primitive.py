@@ -33,6 +33,8 @@ effects
     and ``"ordered"`` if it must happen in program order. Such equations stay, used or not.
 meshes
     ``(params) -> tuple`` of the meshes that it names; it must have ``axis_names`` too.
+prune
+    ``(params, used) -> Pruned or None``; a smaller equation where some results are not used.
 lowers_keys
     Whether ``lower`` itself takes arrays of PRNG keys, as their words; else they are lowered by
     ``batch``.
@@ -63,6 +65,14 @@ class BatchAxis(NamedTuple):
     name: Any = None
     exact: bool = False
     spmd: tuple[Any, ...] = ()
+
+
+class Pruned(NamedTuple):
+    """An equation without what only unused results need: params, and what stays, by position."""
+
+    params: dict[str, Any]
+    operands: list[int]
+    results: list[int]
 
 
 class Refusal:
@@ -117,6 +127,7 @@ class Primitive:
         "meshes",
         "name",
         "partial",
+        "prune",
         "stage",
         "transpose",
     )
@@ -136,6 +147,7 @@ class Primitive:
         axis_names: Callable[[dict[str, Any]], frozenset[str]] | None = None,
         effects: Callable[[dict[str, Any]], frozenset[str]] | None = None,
         meshes: Callable[[dict[str, Any]], tuple[Any, ...]] | None = None,
+        prune: Callable[[dict[str, Any], tuple[bool, ...]], Pruned | None] | None = None,
         lowers_keys: bool = False,
         declared: str = "",
     ) -> None:
@@ -153,6 +165,7 @@ class Primitive:
         setter(self, "axis_names", axis_names)
         setter(self, "effects", effects)
         setter(self, "meshes", meshes)
+        setter(self, "prune", prune)
         setter(self, "lowers_keys", lowers_keys)
         setter(self, "declared", declared)
 
@@ -168,6 +181,7 @@ class Primitive:
     axis_names: Callable[[dict[str, Any]], frozenset[str]] | None
     effects: Callable[[dict[str, Any]], frozenset[str]] | None
     meshes: Callable[[dict[str, Any]], tuple[Any, ...]] | None
+    prune: Callable[[dict[str, Any], tuple[bool, ...]], Pruned | None] | None
     lowers_keys: bool
     declared: str
 

@@ -7,13 +7,12 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, bind
-from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.operands import cast, inexact, number, numeric, refuse_out, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
 from functrax.primitives import rounding
-from functrax.primitives.rules import broadcast_to, scalar
+from functrax.primitives.rules import scalar, zeros
 from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
 
@@ -386,8 +385,7 @@ real = unary(
 
 
 def _zeros_like(x: Value) -> Array:
-    kind = ShapedArray((), x.aval.dtype, x.aval.weak_type)
-    return to_array(broadcast_to(Literal(0, kind), x.aval.shape))
+    return to_array(zeros(x.aval))
 
 
 imag = unary(

@@ -284,7 +284,7 @@ def _spread(y: Value, box: Value, config: tuple[tuple[int, int, int], ...]) -> V
     if dtypes.is_extended(dtype):  # there is no zero key: any one will do, for none of them stays
         filler = reshape(slice(y, (0,) * y.aval.ndim, (1,) * y.aval.ndim), ())
     else:
-        filler = scalar(False if dtypes.is_bool(dtype) else 0, dtype)
+        filler = scalar(0, dtype)
     hit = pad(full(y.aval.shape, True, dtypes.bool_), scalar(False, dtypes.bool_), config)
     spread = bind(registry["pad"], y, filler, padding_config=config)[0]
     return select_n(hit, box, spread)

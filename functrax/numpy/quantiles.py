@@ -324,7 +324,7 @@ def cov(
     """
     kind = None if dtype is None else number_dtype(dtype, "cov")
     lost = int(not bias) if ddof is None else real_number("cov", "ddof", ddof)
-    given = [to_array(numeric(v, "cov")) for v in (m, y) if v is not None]
+    given = [to_array(numeric(v, "cov")) for v in ((m,) if y is None else (m, y))]
     if any(v.aval.ndim > 2 for v in given):
         shapes = " and ".join(repr(v.aval) for v in given)
         raise errors.ShapeError("cov", "arrays of one or two axes", shapes)

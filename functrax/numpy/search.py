@@ -17,7 +17,7 @@ from functrax.primitives import extreme
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import integer
+from functrax.primitives.shape import canonical_axis, integer
 from functrax.transforms.fuse import fuse
 
 
@@ -173,8 +173,9 @@ def compress(
     x, mask = array_operand(a, "compress"), array_operand(condition, "compress")
     if axis is None:
         x, axis, mask = reshape(x, (x.aval.size,)), 0, reshape(mask, (mask.aval.size,))
+    axis = canonical_axis("compress", axis, x.aval.ndim)
     places = flatnonzero(mask, size=size, fill_value=x.aval.shape[axis])
-    index = (slice(None),) * (axis % x.aval.ndim) + (places,)
+    index = (slice(None),) * axis + (places,)
     return IndexUpdateHelper(x)[index].get(mode="fill", fill_value=fill_value)
 
 

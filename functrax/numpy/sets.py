@@ -20,7 +20,7 @@ from functrax.primitives import elementwise as lax
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import integer
+from functrax.primitives.shape import canonical_axis, integer
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.primitives.sort import sort as sort_operands
 from functrax.transforms.fuse import fuse
@@ -98,7 +98,7 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
     why = (
         "Give `size`, so that the shape is known." if axis is None else "`axis` needs known values."
     )
-    axis = None if axis is None else integer("unique", "axis", axis)
+    axis = None if axis is None else canonical_axis("unique", axis, x.aval.ndim)
     values, *places = np.unique(
         host_value("unique", x, why), True, True, True, axis=axis, equal_nan=equal_nan
     )

@@ -309,7 +309,10 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     if range is None and x.aval.size:
         low, high = reductions.min(x), reductions.max(x)
     else:
-        low, high = (array(v).astype(x.aval.dtype) for v in (range or (0.0, 1.0)))
+        limits = (0.0, 1.0) if range is None else range
+        if not hasattr(limits, "__len__") or len(limits) != 2:
+            raise errors.ArgumentError("histogram", "a pair of limits as range", repr(range))
+        low, high = (array(v).astype(x.aval.dtype) for v in limits)
     same = lax.eq(low, high)
     half = number(0.5, low.aval.dtype)
     low, high = choose(same, lax.sub(low, half), low), choose(same, lax.add(high, half), high)

@@ -138,6 +138,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Array:
         An array of the same shape; in fact sorted.
     """
     x = array_operand(a, "partition")
+    axis = canonical_axis("partition", axis, x.aval.ndim)
     canonical_axis("partition", kth, x.aval.shape[axis])
     return sort(x, axis)
 
@@ -154,6 +155,7 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
         An array of integers of the same shape.
     """
     x = array_operand(a, "argpartition")
+    axis = canonical_axis("argpartition", axis, x.aval.ndim)
     canonical_axis("argpartition", kth, x.aval.shape[axis])
     return argsort(x, axis)
 

@@ -44,6 +44,8 @@ def document(
 ) -> None:
     """Give a function made from a row its name and docstring."""
     function.__name__ = function.__qualname__ = name
+    # Functions of rows share their code; with one of its own, tracebacks and errors name it.
+    function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)
     function.__module__ = "functrax.numpy"
     call, result = example
     shown = f"\n\n    Example:\n        >>> jnp.{call}\n        {result}" if call else ""

@@ -13,7 +13,6 @@ import numpy as np
 from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE
 from functrax.core.trace import Value, as_value, bind
-from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.compare import bitwise_and as bitwise_and
 from functrax.primitives.compare import bitwise_not as bitwise_not
 from functrax.primitives.compare import bitwise_or as bitwise_or
@@ -45,6 +44,7 @@ from functrax.primitives.rules import (
     declare_elementwise,
     full,
     known,
+    scalar,
     unary,
 )
 from functrax.primitives.select import select_n
@@ -63,7 +63,7 @@ _two_over_sqrt_pi = 2 / math.sqrt(math.pi)
 
 def _like(x: Value, value: Any) -> Value:
     """A constant beside x: of its dtype, and weak if it is."""
-    return Literal(value, ShapedArray((), x.aval.dtype, x.aval.weak_type))
+    return scalar(value, x.aval.dtype, x.aval.weak_type)
 
 
 def _to_complex(dtype: Any) -> np.dtype[Any]:

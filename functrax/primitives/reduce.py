@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import (
     NOT_LINEAR,
@@ -18,6 +19,7 @@ from functrax.core.primitive import (
 )
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
+from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, div, eq, mul
 from functrax.primitives.extreme import extreme
 from functrax.primitives.join import pad, split
@@ -28,6 +30,7 @@ from functrax.primitives.rules import (
     check_kind,
     declare_linear,
     full,
+    matched,
     reshape,
     scalar,
     sum_axes,
@@ -284,6 +287,29 @@ def _extreme_jvp(
 
 reduce_max_p = _declare_reduction("reduce_max", "maximum", "biufc", least, _extreme_jvp)
 reduce_min_p = _declare_reduction("reduce_min", "minimum", "biufc", greatest, _extreme_jvp)
+
+# Where to start ---------------------------------------------------------------------------------
+
+
+def initial_value(call: str, name: str, x: Any, operand: Value) -> Value:
+    """Return the value that a reduction of an operand starts from, in the operand's dtype.
+
+    Raises:
+        ShapeError: if it is not a scalar.
+        DtypeError, IntegerOverflowError: if the operand's dtype does not hold what it is.
+    """
+    dtype = operand.aval.dtype
+    if type(x) is int and x in (0, 1) and dtypes.is_bool(dtype):
+        return scalar(x, dtype)
+    _, value = matched(call, operand, x)
+    if value.aval.shape:
+        raise errors.ShapeError(call, f"scalars as {name}", repr(value.aval))
+    kinds = (dtype, value.aval.dtype), (False, value.aval.weak_type)
+    if dtypes.promote(*kinds, call)[0] != dtype:
+        expected = f"{name} of the operand's dtype {dtypes.short_name(dtype)}"
+        raise errors.DtypeError(call, expected, repr(value.aval))
+    return convert(value, dtype)
+
 
 # Bits -------------------------------------------------------------------------------------------
 

@@ -10,10 +10,9 @@ from functrax.core import tree
 from functrax.core.primitive import registry
 from functrax.core.trace import Tracer, Value, as_value, bind
 from functrax.core.types import Literal, ShapedArray, short_types
-from functrax.primitives.convert import convert
 from functrax.primitives.join import concatenate, split
 from functrax.primitives.probe import known_operation
-from functrax.primitives.reduce import all_bits, greatest, least, one_of, zero_of
+from functrax.primitives.reduce import all_bits, greatest, initial_value, least, one_of, zero_of
 from functrax.primitives.rules import broadcast_to, reshape, transpose_axes
 from functrax.primitives.shape import canonical_axes
 
@@ -65,7 +64,7 @@ def reduce(
     values = [as_value(x, "reduce") for x in flat]
     starts = tree.flatten_up_to(structure, init_values, "reduce", "init_values")
     pairs = zip(starts, values, strict=True)
-    initial = [_initial(start, value.aval) for start, value in pairs]
+    initial = [initial_value("reduce", "init_values", start, value) for start, value in pairs]
     avals = [value.aval for value in values]
     if not avals or any(aval.shape != avals[0].shape for aval in avals):
         raise errors.ShapeError("reduce", "operands of one shape", short_types(avals))
@@ -88,15 +87,6 @@ def reduce(
         reduced = _in_pairs(values, initial, axes, combine)
     begin = [broadcast_to(x, y.aval.shape) for x, y in zip(initial, reduced, strict=True)]
     return structure.unflatten(combine(begin, reduced))
-
-
-def _initial(x: Any, aval: ShapedArray) -> Value:
-    value = as_value(x, "reduce")
-    if value.aval.shape:
-        raise errors.ShapeError("reduce", "scalars as init_values", repr(value.aval))
-    if isinstance(value, Literal):
-        return Literal(value.value, ShapedArray((), aval.dtype))
-    return convert(value, aval.dtype)
 
 
 def _is(value: Value, number: Any) -> bool:

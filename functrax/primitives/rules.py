@@ -1,6 +1,4 @@
-"""What the rules of many primitives share: symbolic zeros, linear operands, mapped axes, implicit
-broadcasting.
-"""
+"""What many primitives share: constants, linear operands, mapped axes, implicit broadcasting."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,9 +18,13 @@ Tangent = Value | None
 # Constants and cotangents -------------------------------------------------------------------------
 
 
-def scalar(value: Any, dtype: Any) -> Literal:
-    """Return a literal of a dtype."""
-    return Literal(value, ShapedArray((), dtype))
+def scalar(value: Any, dtype: Any, weak_type: bool = False) -> Literal:
+    """Return a literal of a dtype: among numbers False and True are 0 and 1, and the reverse."""
+    aval = ShapedArray((), dtype, weak_type)
+    is_bool = dtypes.is_bool(aval.dtype)
+    if isinstance(value, bool) is not is_bool:
+        value = bool(value) if is_bool else int(value)
+    return Literal(value, aval)
 
 
 def full(shape: Sequence[int], value: Any, dtype: Any) -> Value:
@@ -36,7 +38,7 @@ def zeros(aval: ShapedArray) -> Value:
     if dtypes.is_extended(aval.dtype):
         words = full((*aval.shape, *aval.dtype.key_shape), 0, dtypes.uint32)
         return bind(registry["random_wrap"], words, dtype=aval.dtype)[0]
-    zero = Literal(False if aval.dtype == bool else 0, ShapedArray((), aval.dtype, aval.weak_type))
+    zero = scalar(0, aval.dtype, aval.weak_type)
     return vary(broadcast_to(zero, aval.shape), aval.varying)
 
 
@@ -461,6 +463,7 @@ def binary(primitive: Primitive, summary: str) -> Callable[[Any, Any], Value]:
 
 def _documented(function: Any, name: str, summary: str, arguments: str, returns: str) -> Any:
     function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name)  # tracebacks and errors name it
     function.__doc__ = (
         f"{summary}\n\n    Args:\n        {arguments}.\n\n    Returns:\n        {returns}\n\n"
         "    Raises:\n        DtypeError, ShapeError: if it does not take the operands.\n"
@@ -490,11 +493,8 @@ def literal_like(call: str, value: Any, dtype: Any) -> Literal:
     own = dtypes.python_scalar_dtype(type(value))
     joined, _ = dtypes.promote((dtype, own), (False, not isinstance(value, bool)))
     if joined != dtype:
-        raise errors.DtypeError(
-            call,
-            "operands of one dtype",
-            f"{dtypes.short_name(dtype)} and the Python scalar {value!r}",
-        )
+        got = f"{dtypes.short_name(dtype)} and the Python scalar {value!r}"
+        raise errors.DtypeError(call, "operands of one dtype", got)
     if dtypes.is_integer(dtype):
         dtypes.check_fits(value, dtype, call)
-    return Literal(value, ShapedArray((), dtype))
+    return scalar(value, dtype)

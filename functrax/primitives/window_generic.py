@@ -8,11 +8,10 @@ import numpy as np
 from functrax import errors
 from functrax.core.primitive import Primitive, registry
 from functrax.core.trace import Tracer, Value, as_value, bind
-from functrax.core.types import Literal, ShapedArray
-from functrax.primitives.convert import convert
+from functrax.core.types import Literal
 from functrax.primitives.convolution_numbers import count_windows, dilated
 from functrax.primitives.probe import known_operation
-from functrax.primitives.reduce import greatest, least
+from functrax.primitives.reduce import greatest, initial_value, least
 from functrax.primitives.rules import full
 from functrax.primitives.window import reduce_window_sum_p, window_params
 from functrax.primitives.window_extreme import reduce_window_max_p, reduce_window_min_p
@@ -61,7 +60,7 @@ def reduce_window(
     call = "reduce_window"
     operands = [as_value(x, call) for x in (operand if several else (operand,))]
     initial = [
-        _initial(x, value.aval)
+        initial_value(call, "init_value", x, value)
         for x, value in zip(init_value if several else (init_value,), operands, strict=True)
     ]
     shape = operands[0].aval.shape
@@ -76,15 +75,6 @@ def reduce_window(
     if primitive is not None:
         return bind(primitive, operands[0], **params)[0]
     return _by_place(operands, initial, computation, None, **params)[0]
-
-
-def _initial(x: Any, aval: ShapedArray) -> Value:
-    value = as_value(x, "reduce_window")
-    if value.aval.shape:
-        raise errors.ShapeError("reduce_window", "scalars as init_value", repr(value.aval))
-    if isinstance(value, Literal):
-        return Literal(value.value, ShapedArray((), aval.dtype))
-    return convert(value, aval.dtype)
 
 
 # Known functions ----------------------------------------------------------------------------------

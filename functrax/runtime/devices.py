@@ -101,11 +101,12 @@ def devices(backend: str | None = None) -> list[Device]:
         >>> devices("cpu")[0].platform
         'cpu'
     """
-    return devices_of(default_backend() if backend is None else backend, "devices")
+    return devices_of(backend, "devices")
 
 
-def devices_of(backend: str, call: str) -> list[Device]:
+def devices_of(backend: str | None, call: str) -> list[Device]:
     """Return all devices of a platform that a user named in a call; see `devices`."""
+    backend = default_backend() if backend is None else backend
     platform = PLATFORM_NAMES.get(backend)
     if platform is None:
         raise errors.DeviceError(
@@ -115,7 +116,10 @@ def devices_of(backend: str, call: str) -> list[Device]:
             fix="`python -m functrax` prints which are here.",
         )
     found = _devices.get(platform)
-    return list(found if found is not None else _start(platform))
+    try:
+        return list(found if found is not None else _start(platform))
+    except errors.DeviceError as error:
+        raise errors.DeviceError(call, error.expected, error.got, fix=error.fix) from None
 
 
 def _start(platform: str) -> list[Device]:
@@ -143,29 +147,33 @@ def clear_programs() -> None:
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:
     """Return the devices of one process (this one by default)."""
-    found = devices(backend)
+    return _of_process(process_index, backend, "local_devices")
+
+
+def _of_process(process_index: int | None, backend: str | None, call: str) -> list[Device]:
+    found = devices_of(backend, call)
     index = found[0].client.process_index if process_index is None else process_index
     return [device for device in found if device.process_index == index]
 
 
 def device_count(backend: str | None = None) -> int:
     """Return the number of devices of a platform."""
-    return len(devices(backend))
+    return len(devices_of(backend, "device_count"))
 
 
 def local_device_count(backend: str | None = None) -> int:
     """Return the number of devices of a platform in this process."""
-    return len(local_devices(backend=backend))
+    return len(_of_process(None, backend, "local_device_count"))
 
 
 def process_index(backend: str | None = None) -> int:
     """Return the number of this process."""
-    return devices(backend)[0].client.process_index
+    return devices_of(backend, "process_index")[0].client.process_index
 
 
 def process_count(backend: str | None = None) -> int:
     """Return the number of processes that share the platform."""
-    return len({device.process_index for device in devices(backend)})
+    return len({device.process_index for device in devices_of(backend, "process_count")})
 
 
 def default_backend() -> str:
@@ -184,7 +192,7 @@ def default_device() -> Device:
     """Return the device used when nobody names one."""
     scoped = config.default_device
     if scoped is not None:
-        return devices(scoped)[0] if isinstance(scoped, str) else scoped
+        return devices_of(scoped, "default_device")[0] if isinstance(scoped, str) else scoped
     if not _default:
         with _lock:
             if not _default:

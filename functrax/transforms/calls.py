@@ -13,7 +13,7 @@ from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import Primitive
 from functrax.core.source import is_internal
-from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state
+from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state, vary
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
@@ -320,13 +320,19 @@ def checked_leaves(
             checked.append(None)
             continue
         (value,) = checked_values(name, rule, what.partition(" to return")[0], [leaf])
-        if value.aval.shape != aval.shape or value.aval.dtype != aval.dtype:
+        loose = value.aval.varying - aval.varying
+        if loose or value.aval.shape != aval.shape or value.aval.dtype != aval.dtype:
             path = names()[index] if names else path_of(expected_tree, index)
             place = f" for {path!r}" if names else f" at {path}" if path else ""
+            axes = ", ".join(map(repr, sorted(loose, key=str)))
             raise errors.CustomRuleError(
-                name, f"{what} of type {aval.strong()!r}{place}", f"{value.aval!r}", where=where
+                name,
+                f"{what} of type {aval.strong()!r}{place}",
+                f"{value.aval!r}",
+                where=where,
+                fix=f"Sum it over the devices: `lax.psum(x, {axes})`." if loose else None,
             )
-        checked.append(value)
+        checked.append(vary(value, aval.varying))
     return checked
 
 

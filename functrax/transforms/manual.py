@@ -85,8 +85,27 @@ def _abstract_eval(
         if part.strong() is not var.aval.strong():
             got = f"{part!r} of {aval!r} by {spec!r}"
             raise errors.InternalError(name, f"a part of type {var.aval!r}", got)
+    for i, (aval, spec) in enumerate(zip(jaxpr.out_avals, out_specs, strict=True)):
+        loose = [axis for axis in manual.unmentioned(spec) if axis in aval.varying]
+        if loose:
+            raise errors.ArgumentError(
+                name,
+                f"leaf {i} of the results, tangents or gradients to be the same along {loose}, as "
+                f"its spec {spec!r} says",
+                f"{aval!r}, made by {_maker(jaxpr, i)}",
+                fix="Sum it over the devices where it is made: `lax.psum`.",
+            )
     outs = zip(jaxpr.out_avals, out_specs, strict=True)
     return tuple(manual.whole(aval, spec) for aval, spec in outs)
+
+
+def _maker(jaxpr: Jaxpr, index: int) -> str:
+    """Return the operation that makes a result, and its line."""
+    var = jaxpr.outvars[index]
+    for eqn in jaxpr.eqns:
+        if var in eqn.outvars:
+            return f"{eqn.primitive.name} at {eqn.source}" if eqn.source else eqn.primitive.name
+    return "nobody: it is an argument"
 
 
 # Forward ------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What users see when arguments do not fit: the whole message, without the place in the file."""
 
+import inspect
 import re
 from typing import Any
 
@@ -74,7 +75,7 @@ CASES: list[tuple[str, type[Exception], str]] = [
     (
         "jnp.asarray(2**40)",
         errors.IntegerOverflowError,
-        "[array] expected integers from -2147483648 to 2147483647, which int32 holds; got 1099511627776. "
+        "[asarray] expected integers from -2147483648 to 2147483647, which int32 holds; got 1099511627776. "
         'Ask for dtype="int64", which holds it.',
     ),
     (
@@ -86,12 +87,12 @@ CASES: list[tuple[str, type[Exception], str]] = [
     (
         "jnp.asarray([[1], [1, 2]])",
         errors.ShapeError,
-        "[array] expected nested sequences of equal lengths; got lengths that differ, in [[1], [1, 2]].",
+        "[asarray] expected nested sequences of equal lengths; got lengths that differ, in [[1], [1, 2]].",
     ),
     (
         "jnp.asarray('text')",
         errors.ArgumentError,
-        "[array] expected numbers, or sequences of numbers; got 'text' of type str.",
+        "[asarray] expected numbers, or sequences of numbers; got 'text' of type str.",
     ),
     (
         "jnp.concatenate([])",
@@ -263,6 +264,153 @@ CASES: list[tuple[str, type[Exception], str]] = [
         "[norm] expected ord='fro', 1, -1, infinity or -infinity for matrices; got 2. "
         "Norms of singular values need `svd`.",
     ),
+    # what functions that are made of others say of their arguments
+    (
+        "jnp.ptp(a, axis=7)",
+        errors.BoundsError,
+        "[ptp] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.nanmean(a, axis=7)",
+        errors.BoundsError,
+        "[nanmean] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.nanmax(a, axis='x')",
+        errors.ArgumentError,
+        "[nanmax] expected an integer for 'axis'; got 'x' of type str.",
+    ),
+    (
+        "jnp.nanvar(a, axis=7)",
+        errors.BoundsError,
+        "[nanvar] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.nanmedian(a, axis=7)",
+        errors.BoundsError,
+        "[nanmedian] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.median(a, axis=7)",
+        errors.BoundsError,
+        "[median] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.average(a, axis=7)",
+        errors.BoundsError,
+        "[average] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.average(a, weights=b)",
+        errors.ShapeError,
+        "[average] expected weights of the array's shape, or one per element of the axes; got f32[5,4] for f32[3,4] and axis None.",
+    ),
+    (
+        "jnp.quantile(a, 0.5, axis=7)",
+        errors.BoundsError,
+        "[quantile] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.nanpercentile(a, 50, axis=7)",
+        errors.BoundsError,
+        "[nanpercentile] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.std(a, where=b)",
+        errors.ShapeError,
+        "[std] expected shapes that broadcast together; got (3, 4), (5, 4). "
+        "Sizes of trailing axes must be equal, or 1.",
+    ),
+    (
+        "jnp.corrcoef(a, dtype='nope')",
+        errors.DtypeError,
+        "[corrcoef] expected a dtype; got 'nope'.",
+    ),
+    (
+        "jnp.corrcoef(a, b.T)",
+        errors.ShapeError,
+        "[corrcoef] expected arrays equal in all sizes but that of axis 0; got f32[3,4], f32[4,5]. "
+        "Reshape or broadcast them to fit.",
+    ),
+    (
+        "jnp.cov(a, b.T)",
+        errors.ShapeError,
+        "[cov] expected arrays equal in all sizes but that of axis 0; got f32[3,4], f32[4,5]. "
+        "Reshape or broadcast them to fit.",
+    ),
+    (
+        "jnp.cov(None)",
+        errors.ArgumentError,
+        "[cov] expected an array or a number; got None of type NoneType. "
+        "Convert it with `jnp.asarray`.",
+    ),
+    (
+        "jnp.cov(a, aweights=b)",
+        errors.ShapeError,
+        "[cov] expected aweights of shape (4,), one per observation; got f32[5,4].",
+    ),
+    (
+        "jnp.count_nonzero(a, axis=7)",
+        errors.BoundsError,
+        "[count_nonzero] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.trapezoid(a, axis=7)",
+        errors.BoundsError,
+        "[trapezoid] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.histogram(a, range=3)",
+        errors.ArgumentError,
+        "[histogram] expected a pair of limits as range; got 3.",
+    ),
+    (
+        "jnp.partition(a, 0, axis=7)",
+        errors.BoundsError,
+        "[partition] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.unique(a, axis=7)",
+        errors.BoundsError,
+        "[unique] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.unwrap(a, axis=7)",
+        errors.BoundsError,
+        "[unwrap] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "jnp.bitwise_and(a, b)",
+        errors.DtypeError,
+        "[bitwise_and] expected an array of bool or signed integer or unsigned integer dtype; got f32[3,4]. "
+        "Convert it with `.astype(...)`.",
+    ),
+    (
+        "jnp.ptp(key)",
+        errors.KeyTypeError,
+        "[ptp] expected an array of numbers; got the PRNG key key<fry>[]. "
+        "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers.",
+    ),
+    (
+        "functrax.jit(lambda v: jnp.ptp(v, 7))(a)",
+        errors.BoundsError,
+        "[ptp] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "functrax.scipy.special.logsumexp(a, axis=7)",
+        errors.BoundsError,
+        "[logsumexp] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "a.std(axis=7)",
+        errors.BoundsError,
+        "[std] expected an axis of an array of 2 axes; got axis 7.",
+    ),
+    (
+        "functrax.lax.reduce_window(a, 0.0, functrax.lax.add, (2,))",
+        errors.ArgumentError,
+        "[reduce_window] expected window_dimensions with an entry of at least 1 for each of 2 axes; got (2,).",
+    ),
 ]
 
 
@@ -278,6 +426,31 @@ def test_message(expression: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind) as raised:
         eval(expression, names)
     assert re.sub(r" \([^() ]*:\d+\)", "", str(raised.value)) == message
+
+
+_WITH_AXIS = [
+    name
+    for name, function in sorted(vars(jnp).items())
+    if inspect.isfunction(function) and "axis" in inspect.signature(function).parameters
+    if name != "apply_along_axis"  # whose `axis` stands before the array
+]
+
+
+@pytest.mark.parametrize("name", _WITH_AXIS)
+def test_errors_name_the_function_that_the_user_called(name: str) -> None:
+    """Whatever it is made of, eagerly and in a program."""
+    function = getattr(jnp, name)
+    others = {"q": 0.5, "values": x, "a": x[0] > 0, "arr2": x, "choices": [x], "x2": x}
+    given = [
+        others.get(parameter.name, 1)
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+        if parameter.default is parameter.empty and parameter.name not in ("axis", "kwargs")
+    ]
+    call = lambda v: function(v, *given, axis=7)  # noqa: E731
+    for run in (call, functrax.jit(call)):
+        with pytest.raises(errors.FunctraxError) as raised:
+            run(jnp.asarray(x))
+        assert raised.value.call == function.__name__
 
 
 @pytest.mark.parametrize("other", [None, "text", [1, 2], {}, object()])

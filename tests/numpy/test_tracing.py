@@ -1,6 +1,8 @@
 """What is written into a traced program: no conversions of Python's numbers, no more equations than JAX."""
 
+import inspect
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import functrax
 import functrax.numpy as jnp
+from functrax import errors
 from functrax.numpy.operands import literals
 from tests.numpy.compare import rows
 
@@ -231,3 +234,48 @@ def test_under_transforms(function: Callable[[Any], Any]) -> None:
         slope = (function(x + step * direction) - function(x - step * direction)) / (2 * step)
         gradient = functrax.grad(function)(x)
         np.testing.assert_allclose(np.vdot(gradient, direction), slope, rtol=1e-5, atol=1e-7)
+
+
+# ---- programs are well-formed
+
+_SAMPLE = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]])
+_LIBRARIES = {
+    "numpy": jnp,
+    "lax": functrax.lax,
+    "nn": functrax.nn,
+    "special": functrax.scipy.special,
+}
+_FILES = {"save", "savez", "load", "fromfile"}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32", "complex64"])
+@pytest.mark.parametrize("library", _LIBRARIES)
+def test_what_functions_write_passes_the_checker(library: str, dtype: str) -> None:
+    """Whatever takes one or two arrays, or an array and a number."""
+    x = jnp.asarray(_SAMPLE, dtype)
+    calls: list[tuple[Any, ...]] = [(x,), (x, x), (x, True), (x, 1), ((3,), True)]
+    members = vars(_LIBRARIES[library])
+    found = 0
+    for name in sorted(set(dir(_LIBRARIES[library])) - _FILES):
+        function = members.get(name)
+        if not callable(function) or inspect.isclass(function):
+            continue
+        for args in calls:
+            try:
+                with functrax.enable_checks(True), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    functrax.make_jaxpr(lambda: function(*args))()  # noqa: B023
+                found += 1
+            except errors.JaxprError:
+                raise
+            except Exception:  # it takes other arguments
+                continue
+    assert found > 10
+
+
+@pytest.mark.parametrize("function", ["tril", "triu"])
+def test_triangles_of_booleans(function: str) -> None:
+    mask = jnp.ones((3, 3), bool)
+    with functrax.enable_checks(True):
+        found = functrax.jit(getattr(jnp, function))(mask)
+    np.testing.assert_array_equal(found, getattr(np, function)(np.ones((3, 3), bool)))

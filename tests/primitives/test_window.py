@@ -11,6 +11,7 @@ import functrax
 from functrax import errors
 from functrax.primitives.elementwise import add, mul, sub
 from functrax.primitives.extreme import max, min
+from functrax.primitives.reduce_generic import reduce
 from functrax.primitives.window import reduce_window_sum
 from functrax.primitives.window_extreme import reduce_window_max, reduce_window_min
 from functrax.primitives.window_generic import reduce_window
@@ -164,6 +165,14 @@ def test_order_is_kept():
          "floating dtype; got c64[3] (HERE). Convert it with `.astype(...)`."),
         (lambda: reduce_window(np.ones(3), np.ones(1), add, (2,)), errors.ShapeError,
          "[reduce_window] expected scalars as init_value; got f32[1] (HERE)."),
+        (lambda: reduce_window(np.ones(3, np.int32), 1.5, add, (2,)), errors.DtypeError,
+         "[reduce_window] expected operands of one dtype; got i32 and the Python scalar 1.5 "
+         "(HERE)."),
+        (lambda: reduce(np.ones(3, np.int8), 300, add, (0,)), errors.IntegerOverflowError,
+         "[reduce] expected integers from -128 to 127, which int8 holds; got 300 (HERE). Ask for "
+         "dtype=\"int32\", which holds it."),
+        (lambda: reduce(np.ones(3, np.int32), np.float32(2), add, (0,)), errors.DtypeError,
+         "[reduce] expected init_values of the operand's dtype i32; got f32[] (HERE)."),
     ],
 )  # fmt: skip
 def test_refused(call, kind, message):

@@ -1,6 +1,8 @@
 """Loops and branches: against JAX where it can, against unrolled programs where it cannot."""
 
 # ruff: noqa: B023, E731  (functions are called at once)
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax import errors, lax
-from functrax.core.jaxpr import eval_jaxpr
+from functrax.core.check import check_jaxpr
+from functrax.core.jaxpr import eval_jaxpr, subjaxprs
 from functrax.core.parse import parse
+from functrax.lowering.passes import optimize
 from functrax.testing import check_grads
 
 XS = np.linspace(-1, 1, 10, dtype=np.float32).reshape(5, 2)
@@ -423,6 +427,17 @@ def test_the_most_steps():
         assert float(run(2.0, 3)) == 16.0
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
+@pytest.mark.parametrize("most", [2, 200, 2**31 - 1])
+def test_the_most_trips_may_be_more_than_the_counter_counts(dtype, most):
+    first, end = jnp.asarray([100, 107], dtype)
+    with functrax.enable_checks(True):
+        count = functrax.jit(
+            lambda a, b: lax.fori_loop(a, b, lambda i, n: n + 1, 0, max_steps=most)
+        )(first, end)
+    assert int(count) == min(most, 7)
+
+
 # Lanes that take different branches ---------------------------------------------------------------
 
 
@@ -678,6 +693,154 @@ def test_what_stays_the_same_is_not_carried(kind):
     check_grads(f, (w, h, xs), 2, rtol=1e-3)
     lanes = functrax.vmap(functrax.grad(f), (0, None, None))(jnp.stack([w, 2 * w]), h, xs)
     np.testing.assert_allclose(lanes[1], functrax.grad(f)(2 * w, h, xs), rtol=1e-5)
+
+
+def test_what_only_dead_code_reads_is_left_out():
+    """The value of a function that is differentiated: nobody looks at it."""
+    slope = functrax.grad(lambda x, y: (x * x + y).sum())
+    xs = jnp.arange(6.0).reshape(2, 3)
+
+    def scanned(x):
+        return lax.scan(lambda c, t: (slope(c, t), None), x, xs)[0]
+
+    def looped(x):
+        def below(state):
+            (state[1] * 2).sum()
+            return state[0] < 2
+
+        step = lambda s: (s[0] + 1, s[1], slope(s[2], s[1]))
+        return lax.while_loop(below, step, (0, xs[0], x))[2]
+
+    with functrax.enable_checks(True):
+        for f in (scanned, looped):
+            np.testing.assert_array_equal(f(xs[1]), 4 * xs[1])
+            np.testing.assert_array_equal(functrax.jacrev(f)(xs[1]), 4 * jnp.eye(3))
+            np.testing.assert_array_equal(functrax.jacfwd(f)(xs[1]), 4 * jnp.eye(3))
+
+
+# Carries that nobody reads ------------------------------------------------------------------------
+
+
+def _scan_with_idle_carry(x, w):
+    """Of the carry (a, b, d) only a reaches the result; b and d read each other, and w."""
+
+    def step(carry, t):
+        a, b, d = carry
+        return (jnp.sin(a) + t, b * a + d, d * 2 + w), (a * 2, b)
+
+    (a, _, _), (doubled, _) = lax.scan(step, (x, x, x), jnp.arange(3.0))
+    return a + doubled.sum()
+
+
+def _while_with_idle_carry(x, w, **options):
+    def step(s):
+        return s[0] + 1, jnp.sin(s[1]), s[2] * s[1] + s[3], s[3] + s[2] * w
+
+    return lax.while_loop(lambda s: s[0] < 3, step, (0, x, x, x), **options)[1]
+
+
+def _fori_with_idle_carry(x, w):
+    return lax.fori_loop(0, 3, lambda i, s: (jnp.sin(s[0]), s[1] * s[0] * w), (x, x))[0]
+
+
+IDLE = {
+    "scan": (_scan_with_idle_carry, "scan", 1),
+    "while": (_while_with_idle_carry, "while", 2),
+    "while-at-most": (partial(_while_with_idle_carry, max_steps=5), "while", 3),
+    "fori": (_fori_with_idle_carry, "scan", 1),
+}
+
+
+def _loops(jaxpr, kind):
+    """Return the loops of a program as it is lowered, those inside others too."""
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == kind]
+    inner = [program for eqn in jaxpr.eqns for program in subjaxprs(eqn.params)]
+    return found + [eqn for program in inner for eqn in _loops(program, kind)]
+
+
+def _carried(eqn):
+    count = eqn.params["num_carry"] if eqn.primitive.name == "scan" else len(eqn.outvars)
+    return [v.aval for v in eqn.outvars[:count]]
+
+
+@pytest.mark.parametrize("kind", IDLE)
+def test_carries_that_nobody_reads_are_dropped(kind):
+    f, primitive, count = IDLE[kind]
+    x, w = jnp.float32(0.7), jnp.float32(2.0)
+    closed = functrax.make_jaxpr(f)(x, w)
+    (traced,) = _loops(closed.jaxpr, primitive)
+    program = optimize(closed.jaxpr)
+    check_jaxpr(program)
+    (eqn,) = _loops(program, primitive)
+    assert len(_carried(eqn)) == count < len(_carried(traced))
+    assert program.invars[-1] not in eqn.invars  # what only they read, w, goes too
+    for g in (f, functrax.jit(f), functrax.jit(functrax.jit(f))):
+        with functrax.disable_jit():
+            expected = f(x, w)
+        np.testing.assert_allclose(g(x, w), expected, rtol=1e-6)
+    check_grads(f, (x, w), 2, rtol=2e-3)
+    lanes = functrax.vmap(functrax.grad(f), (0, None))(jnp.stack([x, x + 1]), w)
+    np.testing.assert_allclose(lanes[1], functrax.grad(f)(x + 1, w), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", IDLE)
+def test_residuals_of_carries_that_nobody_reads_are_not_kept(kind):
+    f, primitive, _ = IDLE[kind]
+    program = optimize(functrax.make_jaxpr(functrax.grad(f))(0.7, 2.0).jaxpr)
+    check_jaxpr(program)
+    lean = functrax.grad(lambda x: f(x, 2.0))
+
+    def only(x):
+        if primitive == "scan" and kind == "scan":
+            step = lambda a, t: (jnp.sin(a) + t, a * 2)
+            a, doubled = lax.scan(step, x, jnp.arange(3.0))
+            return a + doubled.sum()
+        if kind == "fori":
+            return lax.scan(lambda a, _: (jnp.sin(a), None), x, length=3)[0]
+        options = {"max_steps": 5} if kind == "while-at-most" else {}
+        step = lambda s: (s[0] + 1, jnp.sin(s[1]))
+        return lax.while_loop(lambda s: s[0] < 3, step, (0, x), **options)[1]
+
+    written = optimize(functrax.make_jaxpr(functrax.grad(only))(0.7).jaxpr)
+    kept, wanted = (
+        sorted(repr(v.aval.strong()) for eqn in _loops(p, primitive) for v in eqn.outvars)
+        for p in (program, written)
+    )
+    assert kept == wanted
+    np.testing.assert_allclose(lean(0.7), functrax.grad(only)(0.7), rtol=1e-6)
+
+
+def test_a_carry_that_an_effect_reads_stays():
+    seen = []
+
+    def step(carry, t):
+        a, b, c = carry
+        functrax.debug.callback(lambda b: seen.append(float(b)), b)
+        return (a + t, b * 2, c + b), None
+
+    f = functrax.jit(lambda x: lax.scan(step, (x, x, x), jnp.arange(3.0))[0][0])
+    assert float(f(1.0)) == 4.0
+    functrax.effects_barrier()
+    assert sorted(seen) == [1.0, 2.0, 4.0]
+    (eqn,) = _loops(optimize(functrax.make_jaxpr(f)(1.0).jaxpr), "scan")
+    assert len(_carried(eqn)) == 2
+
+
+@pytest.mark.parametrize("mode", ["none-used", "condition-only"])
+def test_a_loop_that_runs_for_its_effects_only(mode):
+    seen = []
+
+    def f(x):
+        def step(s):
+            functrax.debug.callback(lambda i: seen.append(int(i)), s[0])
+            return s[0] + 1, s[1] * 2
+
+        count, _ = lax.while_loop(lambda s: s[0] < 3, step, (0, x))
+        return x if mode == "none-used" else count + x
+
+    functrax.jit(f)(1.0)
+    functrax.effects_barrier()
+    assert sorted(seen) == [0, 1, 2]
 
 
 LOOPS_OF = ("scan", "while")

@@ -13,7 +13,7 @@ from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind, vary
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
-from functrax.primitives.rules import reshape
+from functrax.primitives.rules import reshape, scalar
 from functrax.primitives.shape import canonical_axis
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.control.bodies import (
@@ -113,9 +113,12 @@ def fori_loop(
         if max_steps is not None:
             # One more than are taken is never needed: the range ends the loop.
             max_steps = max(max_steps, 0)
-            limit = Literal(max_steps, ShapedArray((), dtype))
-            (furthest,) = bind(registry["add"], convert(first, dtype), limit)
-            (end,) = bind(registry["min"], convert(end, dtype), furthest)
+            limit = scalar(min(max_steps, dtypes.iinfo(dtype).max), dtype)
+            start_at, end = convert(first, dtype), convert(end, dtype)
+            (furthest,) = bind(registry["add"], start_at, limit)
+            (nearer,) = bind(registry["min"], end, furthest)
+            (wraps,) = bind(registry["lt"], furthest, start_at)  # further than the dtype counts
+            (end,) = bind(registry["select_n"], wraps, nearer, end)
         results = bind_loop(
             "fori_loop", while_p, vary(convert(end, dtype), varying), *body.consts, *start,
             captured=1 + len(body.consts),

@@ -29,6 +29,7 @@ from functrax.transforms.control.bodies import (
     split_at,
     where,
 )
+from functrax.transforms.control.prune import of_used, prune_scan
 from functrax.transforms.jit import jit_p
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
@@ -477,10 +478,11 @@ scan_p = declare(
     "scan",
     abstract_eval=_abstract_eval,
     jvp=_jvp,
-    transpose=_transpose,
+    transpose=of_used(prune_scan, _transpose),
     batch=_batch,
     lower=_lower,
     partial=_partial,
+    prune=prune_scan,
     axis_names=lambda params: params["jaxpr"].axis_names,
     lowers_keys=True,
 )

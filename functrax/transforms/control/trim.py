@@ -38,7 +38,8 @@ def trimmed(
 def _trimmed_scan(operands: Sequence[Value], params: dict[str, Any]) -> Any:
     jaxpr, num_consts, num_carry = params["jaxpr"], params["num_consts"], params["num_carry"]
     still = _still(jaxpr, num_consts, num_carry)
-    used = dce(jaxpr)[1][num_consts + num_carry :]
+    jaxpr, used = dce(jaxpr)  # what is dead may read what is left out
+    used = used[num_consts + num_carry :]
     if not any(still) and all(used):
         return operands, params, list
     start = num_consts + num_carry
@@ -63,7 +64,8 @@ def _trimmed_while(operands: Sequence[Value], params: dict[str, Any]) -> Any:
         return operands, params, list
     cond_consts, consts, carry = split_at(operands, count, num_consts)
     stays, moves = where(still), where([not s for s in still])
-    asked = [i for i in stays if dce(cond)[1][count + i]]
+    cond, used = dce(cond)
+    asked = [i for i in stays if used[count + i]]
     check = Jaxpr(
         (),
         [

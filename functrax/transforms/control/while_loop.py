@@ -33,6 +33,7 @@ from functrax.transforms.control.bodies import (
     trace_body,
     trace_carrying,
 )
+from functrax.transforms.control.prune import prune_while
 from functrax.transforms.control.trim import bind_loop
 from functrax.transforms.control.while_reverse import partial_while
 from functrax.transforms.flat import check_callable, function_name
@@ -208,6 +209,7 @@ while_p = declare(
     batch=_batch,
     lower=_lower,
     partial=partial_while,
+    prune=prune_while,
     axis_names=lambda params: params["cond"].axis_names | params["body"].axis_names,
     lowers_keys=True,
 )

@@ -35,6 +35,7 @@ from functrax.transforms.control.bodies import (
     split_at,
     where,
 )
+from functrax.transforms.control.prune import of_used, prune_while_tangent
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr, record_flat
 from functrax.transforms.quiet import quiet
@@ -432,7 +433,8 @@ while_tangent_p = declare(
     "while_tangent",
     abstract_eval=_abstract_eval,
     jvp=_jvp,
-    transpose=_transpose,
+    transpose=of_used(prune_while_tangent, _transpose),
+    prune=prune_while_tangent,
     batch=_batch,
     lower=_lower,
     axis_names=lambda params: params["body"].axis_names,
