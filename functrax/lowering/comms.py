@@ -132,17 +132,23 @@ def _collective(program: Program, visit: Visit, mesh: Mesh | None) -> Collective
     operand = sum(map(type_bytes, operands))
     if kind == "ragged-all-to-all":  # data, where results go, and four arrays of offsets and sizes
         operand = type_bytes(operands[0])
-    path = one.op_name
+    result = _result(one, kind, size, operand)
+    whole = visit.whole.instruction if visit.whole is not None else one
+    if kind == "all-reduce" and "calls=%all-reduce-scatter" in whole.attributes:
+        # TPUs write a reduce-scatter as a fusion of a sum and a slice.
+        kind, result = "reduce-scatter", type_bytes(whole.type)
+    path = visit.op_name
+    generated = any('is_spmd_generated="true"' in part.attributes for part in (one, whole))
     return Collective(
         kind,
         _axes(groups, mesh),
         size,
         operand,
-        _result(one, kind, size, operand),
+        result,
         sent(kind, size, operand),
         visit.times,
         visit.conditional,
-        _is_written(one, path),
+        not generated and _is_written(path),
         _first(path),
         program.where(visit),
     )
@@ -154,9 +160,7 @@ def _first(path: str) -> str:
     return re.sub(r"\.\d+$", "", path)  # XLA numbers what has no path
 
 
-def _is_written(one: Instruction, path: str) -> bool:
-    if 'is_spmd_generated="true"' in one.attributes:
-        return False
+def _is_written(path: str) -> bool:
     return all(any(name in WRITTEN for name in names) for names in _operations(path))
 
 
