@@ -667,5 +667,6 @@ COVERED = {
     "ragged_all_to_all": "tests/transforms/test_collective.py",
     "axis_index": "tests/transforms/test_collective.py",
     "device_put": "tests/runtime/test_transfer.py",
+    "shard_map": "tests/transforms/test_shard_map.py",
     "sharding_constraint": "tests/runtime/test_sharded.py",
 }

@@ -371,6 +371,17 @@ def _settled(checker: _Checker, carry: Sequence[_Known]) -> list[_Known | None]:
     ]
 
 
+def _shard_map(checker: _Checker, eqn: Equation, operands: list[_Known]) -> Sequence[Any]:
+    """Follow what the first device does with its parts."""
+    body: Jaxpr = eqn.params["jaxpr"]
+    parts = [
+        x if x.keys is None else _Known(x.keys[tuple(map(slice, v.aval.shape))], checker.token())
+        for x, v in zip(operands, body.invars, strict=True)
+    ]
+    checker.run(body, parts)
+    return ()
+
+
 _RULES: dict[str, Any] = {
     "random_bits": _bits,
     "random_split": _split,
@@ -382,5 +393,6 @@ _RULES: dict[str, Any] = {
     "optimization_barrier": _copy,
     "cond": _cond,
     "scan": _scan,
+    "shard_map": _shard_map,
     "while": _while,
 }

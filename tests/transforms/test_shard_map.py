@@ -1,0 +1,193 @@
+"""`shard_map`: values and gradients against the whole computation and against JAX, and errors."""
+
+import numpy as np
+import pytest
+
+import functrax
+import functrax.numpy as jnp
+from functrax import errors, lax
+from functrax.sharding import Mesh
+from functrax.sharding import PartitionSpec as P
+
+DEVICES = functrax.devices("cpu")[:8]
+LINE = Mesh(DEVICES, "i")
+GRID = Mesh(np.array(DEVICES).reshape(2, 4), ("a", "b"))
+X = np.linspace(-1, 1, 16, dtype=np.float32)
+
+
+def over(body, in_specs, out_specs, mesh=LINE, **options):
+    return functrax.shard_map(body, mesh=mesh, in_specs=in_specs, out_specs=out_specs, **options)
+
+
+def message(call):
+    with pytest.raises(errors.FunctraxError) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_sums_and_their_gradients():
+    total = over(lambda x: lax.psum(jnp.sin(x).sum(), "i"), P("i"), P())
+    for run in (total, functrax.jit(total)):
+        np.testing.assert_allclose(run(X), np.sin(X).sum(), atol=1e-6)
+    for run in (functrax.grad(total), functrax.jit(functrax.grad(total))):
+        np.testing.assert_allclose(run(X), np.cos(X), rtol=1e-5)
+
+
+def test_gradients_of_replicated_values_are_summed():
+    def loss(w, x):
+        return over(lambda w, x: lax.pmean((w * x**2).mean(), "i"), (P(), P("i")), P())(w, x)
+
+    w = np.float32(2)
+    expected = (X**2).mean()
+    np.testing.assert_allclose(functrax.grad(loss)(w, X), expected, rtol=1e-6)
+    inside = over(
+        lambda w, x: functrax.grad(lambda w: lax.pmean((w * x**2).mean(), "i"))(w),
+        (P(), P("i")),
+        P(),
+    )
+    np.testing.assert_allclose(inside(w, X), expected, rtol=1e-6)
+    closed = over(lambda x: lax.psum((w * x).sum(), "i"), P("i"), P())
+    np.testing.assert_allclose(closed(X), 2 * X.sum(), atol=1e-6)
+    hessian = functrax.hessian(lambda w: loss(w * w, X))
+    np.testing.assert_allclose(hessian(w), 2 * expected, rtol=1e-6)
+
+
+def recurrent(w, xs):
+    def step(c, a):
+        return jnp.tanh(c * w + a), c * w
+
+    c, ys = lax.scan(step, jnp.float32(0), xs)
+    return c + ys.sum()
+
+
+def test_loops_inside():
+    def loss(w, x):
+        return over(lambda w, x: lax.psum(recurrent(w, x), "i"), (P(), P("i")), P())(w, x)
+
+    def whole(w, x):
+        return sum(recurrent(w, x[2 * k : 2 * k + 2]) for k in range(8))
+
+    w = jnp.float32(0.7)
+    x = jnp.asarray(X)
+    np.testing.assert_allclose(loss(w, x), whole(w, x), rtol=1e-5)
+    for transform in (functrax.grad, functrax.hessian):
+        expected = transform(whole)(w, x)
+        np.testing.assert_allclose(transform(loss)(w, x), expected, rtol=1e-4)
+        np.testing.assert_allclose(functrax.jit(transform(loss))(w, x), expected, rtol=1e-4)
+
+
+def test_devices_may_go_different_ways():
+    def loss(w, x):
+        def body(w, x):
+            n = lax.axis_index("i")
+            w = lax.pvary(w, "i")
+            y = lax.fori_loop(0, n, lambda _, c: c * w, x.sum())
+            z = lax.cond(n > 3, lambda y: y * w, lambda y: y, y)
+            return lax.psum(z, "i")
+
+        return over(body, (P(), P("i")), P())(w, x)
+
+    w = 0.7
+    parts = [(X[2 * k : 2 * k + 2].sum(), k + (k > 3)) for k in range(8)]
+    expected = sum(s * n * w ** (n - 1) for s, n in parts)
+    np.testing.assert_allclose(loss(w, X), sum(s * w**n for s, n in parts), rtol=1e-4)
+    np.testing.assert_allclose(functrax.grad(loss)(w, X), expected, rtol=1e-4)
+    np.testing.assert_allclose(functrax.jit(functrax.grad(loss))(w, X), expected, rtol=1e-4)
+    refused = over(
+        lambda w, x: lax.psum(lax.fori_loop(0, lax.axis_index("i"), lambda _, c: c * w, x), "i"),
+        (P(), P("i")),
+        P(None),
+    )
+    assert message(lambda: refused(np.float32(1), X)).startswith(
+        "[fori_loop] expected no collective along 'i' where devices go different ways: i32[]{i} "
+        "decides; got a value from outside that is the same along it at test_shard_map.py:"
+    )
+
+
+def test_some_axes_are_the_compilers_and_shard_maps_nest():
+    def inner(y):
+        return lax.psum(y * lax.axis_index("b"), "b")
+
+    def body(x):
+        within = functrax.shard_map(inner, in_specs=P("b"), out_specs=P(), axis_names={"b"})
+        return within(x) + lax.axis_index("a")
+
+    nested = over(body, P("a"), P("a"), GRID, axis_names={"a"})
+    rows = X.reshape(2, 4, 2)
+    expected = (rows * np.arange(4)[:, None]).sum(1) + np.arange(2)[:, None]
+    np.testing.assert_allclose(functrax.jit(nested)(X), expected.reshape(-1), rtol=1e-5)
+    np.testing.assert_allclose(
+        functrax.grad(lambda x: nested(x).sum())(X), np.tile(np.repeat(np.arange(4), 2), 2)
+    )
+
+
+def test_mapped_over_and_in():
+    total = over(lambda x: lax.psum(x.sum(), "i"), P("i"), P())
+    np.testing.assert_allclose(functrax.vmap(total)(np.stack([X, X + 1])), [0, 16], atol=1e-5)
+    rows = over(functrax.vmap(lambda r: r * lax.axis_index("i")), P("i"), P("i"))
+    np.testing.assert_allclose(rows(X), X * np.repeat(np.arange(8), 2))
+
+
+def test_pytrees_and_keys():
+    def body(state, key):
+        draw = functrax.random.normal(key[0], (2,))
+        return {"w": state["w"] + lax.pmean(state["x"].mean(), "i"), "noise": draw}
+
+    specs = ({"w": P(), "x": P("i")}, P("i"))
+    keys = functrax.random.split(functrax.random.key(0), 8)
+    run = over(body, specs, {"w": P(), "noise": P("i")})
+    out = functrax.jit(run)({"w": jnp.ones(3), "x": X}, keys)
+    np.testing.assert_allclose(out["w"], 1 + X.mean() * np.ones(3), atol=1e-6)
+    expected = np.concatenate([functrax.random.normal(key, (2,)) for key in keys])
+    np.testing.assert_array_equal(out["noise"], expected)
+    assert out["noise"].sharding.spec == P("i")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_custom_rules_must_sum_what_they_return(check):
+    @functrax.custom_vjp
+    def scaled(w, x):
+        return w * x
+
+    def bwd(residuals, g):
+        w, x = residuals
+        return (g * x).sum(), g * w
+
+    scaled.defvjp(lambda w, x: (w * x, (w, x)), bwd)
+
+    def loss(w):
+        body = lambda w, x: lax.psum(scaled(w, x).sum(), "i")  # noqa: E731
+        return over(body, (P(), P("i")), P(), check_vma=check)(w, X)
+
+    if check:
+        assert "cotangents of type f32[] for 'w'; got f32[]{i}" in message(
+            lambda: functrax.grad(loss)(np.float32(2))
+        )
+    else:
+        np.testing.assert_allclose(functrax.grad(loss)(np.float32(2)), X.sum(), atol=1e-5)
+
+
+def test_errors():
+    assert message(lambda: over(lambda x: x * 2, P("i"), P())(X)).startswith(
+        "[shard_map] expected the result of '<lambda>' to be the same along 'i', which its spec P() "
+        "does not mention; got f32[2]{i} made at test_shard_map.py:"
+    )
+    assert message(lambda: over(lambda batch: batch, P("i"), P("i"))(X[:5])).startswith(
+        "[shard_map] expected dimension 0 of argument `batch` of shape (5,) to be divisible by 8, "
+        "the size of 'i' in Mesh(i=8); got size 5 ("
+    )
+    assert message(lambda: over(lambda x: x, P("j"), P())(X)).startswith(
+        "[shard_map] expected specs with the mapped axes ('i',); got P('j') for argument `x` ("
+    )
+    assert message(lambda: over(lambda x: x, P("i"), P("i"), None)(X)).startswith(
+        "[shard_map] expected a mesh; got None ("
+    )
+    assert "axis_names of Mesh(i=8); got 'k'" in message(
+        lambda: over(lambda x: x, P("i"), P("i"), axis_names={"k"})(X)
+    )
+    assert "out_specs with at most 0 entries: the result of" in message(
+        lambda: over(lambda x: x.sum(), P("i"), P("i"))(X)
+    )
+    assert "an axis name bound by an enclosing vmap, pmap or shard_map" in message(
+        lambda: lax.psum(X, "i")
+    )
