@@ -2432,7 +2432,7 @@ def an_unknown_device_to_put_on():
 @raises(
     errors.ArgumentError,
     """
-    [device_put] expected a device, a platform, or a pytree of them as device; got 3 of
+    [device_put] expected a device, a platform, a sharding, or a pytree of them as device; got 3 of
     type int (HERE). Take one of `functrax.devices()`.
     """,
 )

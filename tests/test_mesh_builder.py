@@ -105,6 +105,14 @@ def test_axes_go_along_the_links(kind, network, cores, shape, expected):
     assert found == expected
 
 
+def test_many_axes():
+    devices = tpu_slice((16, 16), V5E)
+    mesh = functrax.make_mesh((2,) * 8, tuple("abcdefgh"), devices=devices)
+    assert set(mesh.device_tuple) == set(devices)
+    found = [hops(mesh.devices, axis, (16, 16), (True, True, True))[0] for axis in range(8)]
+    assert sorted(found) == [1, 1, 2, 2, 4, 4, 8, 8]
+
+
 @pytest.mark.parametrize("shape", [(128,), (2, 64), (64, 2), (4, 32)], ids=str)
 def test_the_cores_of_a_chip_are_neighbours(shape):
     mesh = functrax.make_mesh(

@@ -132,27 +132,46 @@ def _collective(program: Program, visit: Visit, mesh: Mesh | None) -> Collective
     operand = sum(map(type_bytes, operands))
     if kind == "ragged-all-to-all":  # data, where results go, and four arrays of offsets and sizes
         operand = type_bytes(operands[0])
-    path = one.op_name
+    result = _result(one, kind, size, operand)
+    whole = visit.whole.instruction if visit.whole is not None else one
+    if kind == "all-reduce" and "calls=%all-reduce-scatter" in whole.attributes:
+        # TPUs write a reduce-scatter as a fusion of a sum and a slice.
+        kind, result = "reduce-scatter", type_bytes(whole.type)
+    path = visit.op_name
+    generated = any('is_spmd_generated="true"' in part.attributes for part in (one, whole))
     return Collective(
         kind,
         _axes(groups, mesh),
         size,
         operand,
-        _result(one, kind, size, operand),
+        result,
         sent(kind, size, operand),
         visit.times,
         visit.conditional,
-        _is_written(one, path),
-        re.sub(r"\.\d+$", "", path.partition(";")[0]),  # XLA numbers what has no path
+        not generated and _is_written(path),
+        _first(path),
         program.where(visit),
     )
 
 
-def _is_written(one: Instruction, path: str) -> bool:
-    if 'is_spmd_generated="true"' in one.attributes:
-        return False
-    # A path of merged operations has one for each.
-    return any(part.rpartition("/")[2].partition("[")[0] in WRITTEN for part in path.split(";"))
+def _first(path: str) -> str:
+    """Return the path of the first operation that an instruction is for."""
+    path = re.split("[;:]", path)[0].replace("/(", "/")
+    return re.sub(r"\.\d+$", "", path)  # XLA numbers what has no path
+
+
+def _is_written(path: str) -> bool:
+    return all(any(name in WRITTEN for name in names) for names in _operations(path))
+
+
+def _operations(path: str) -> list[list[str]]:
+    """Return the names of the operations that an instruction is for: of each collective that XLA
+    has combined in it (``a/(psum:b/psum)``), those that it has merged (``a/mul;b/psum``).
+    """
+    return [
+        [one.rpartition("/")[2].partition("[")[0].strip("()") for one in part.split(";")]
+        for part in path.split(":")
+    ]
 
 
 def _result(one: Instruction, kind: str, size: int, operand: int) -> int:

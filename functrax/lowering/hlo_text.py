@@ -56,12 +56,20 @@ class Visit(NamedTuple):
         computation: where it stands.
         times: how often it runs; None if a loop around it runs an unknown number of times.
         conditional: whether it is in a branch, which may not be taken.
+        whole: the fusion, call or start that it is a part of, if any.
     """
 
     instruction: Instruction
     computation: Computation
     times: int | None
     conditional: bool
+    whole: "Visit | None" = None
+
+    @property
+    def op_name(self) -> str:
+        """The path of the operation in the user's program: its own, or that of the whole."""
+        own = self.instruction.op_name
+        return own or (self.whole.op_name if self.whole is not None else "")
 
 
 class Program:
@@ -97,12 +105,15 @@ class Program:
 
     def visits(self) -> Iterator[Visit]:
         """Yield every instruction that can run, in order, as often as it is called from."""
-        yield from self._visit(self.entry, 1, False)
+        yield from self._visit(self.entry, 1, False, None)
 
-    def _visit(self, name: str, times: int | None, conditional: bool) -> Iterator[Visit]:
+    def _visit(
+        self, name: str, times: int | None, conditional: bool, whole: Visit | None
+    ) -> Iterator[Visit]:
         body = self.computations.get(name, {})
         for one in body.values():
-            yield Visit(one, body, times, conditional)
+            visit = Visit(one, body, times, conditional, whole)
+            yield visit
             # What is started calls the computation; its update and its end only name it.
             if one.opcode.endswith(("-update", "-done")):
                 continue
@@ -116,8 +127,9 @@ class Program:
                     # The condition is asked once more than the body runs.
                     each = int(trips[1]) + (role == "condition") if trips else None
                     count = None if times is None or each is None else times * each
+                inside = visit if role == "calls" else None
                 for callee in _OPERAND.findall(named) or [named]:
-                    yield from self._visit(callee, count, branch)
+                    yield from self._visit(callee, count, branch, inside)
 
     def where(self, visit: Visit) -> str:
         """Return ``path:line`` of the source of an instruction, or an empty string.
@@ -128,7 +140,8 @@ class Program:
         one, body = visit.instruction, visit.computation
         near = [one, *[user for user in body.values() if one.name in user.operands]]
         near += [body[name] for name in one.operands if name in body]
-        return next(filter(None, map(self._line, near)), "")
+        found = next(filter(None, map(self._line, near)), "")
+        return self.where(visit.whole) if not found and visit.whole is not None else found
 
     def _line(self, one: Instruction) -> str:
         frame = _FRAME.search(one.attributes)

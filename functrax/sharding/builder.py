@@ -15,6 +15,9 @@ import numpy as np
 from functrax import errors
 from functrax.sharding.mesh import NDArray
 
+# The ways to lay out eight and more axes are too many to look at: 0.8 s for so many of them.
+_MOST_WAYS = 20_000
+
 
 class Piece(NamedTuple):
     """The part of one physical dimension that an axis runs along.
@@ -188,7 +191,8 @@ def _placements(torus: Torus, shape: tuple[int, ...], may_split: bool) -> Iterat
     costs: dict[tuple[Piece, ...], int] = {}
     for count in sorted(by_count) if may_split else by_count.keys() & {0}:
         ranked: list[tuple[tuple[int, ...], list[tuple[Piece, ...]]]] = []
-        for pieces in [p for split in by_count[count] for p in _ordered(split, torus)]:
+        ways = (pieces for split in by_count[count] for pieces in _ordered(split, torus))
+        for pieces in itertools.islice(ways, _MOST_WAYS):
             hops = [_cached(costs, torus, piece) for piece in pieces]
             ranked.append(((sum(hops), *[hops[i] for i in largest]), pieces))
         for _, pieces in sorted(ranked, key=lambda row: row[0]):

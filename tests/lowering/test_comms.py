@@ -218,6 +218,29 @@ def test_asynchronous_forms_count_once():
     ]
 
 
+@pytest.mark.parametrize("added", [True, False])
+def test_a_fusion_of_sum_and_slice_scatters(added):
+    """What TPUs do: the path, and who has added it, stand with the whole."""
+    fused = """%all-reduce-scatter.1 (input: f32[16,8]) -> f32[4,8] {
+  %input = f32[16,8]{1,0} parameter(0)
+  %ar = f32[16,8]{1,0} all-reduce(%input), replica_groups={{0,2,4,6},{1,3,5,7}}, to_apply=%add
+  ROOT %s = f32[4,8]{1,0} dynamic-slice(%ar), dynamic_slice_sizes={4,8}
+}
+
+"""
+    mark = 'frontend_attributes={is_spmd_generated="true"}, ' if added else ""
+    text = program(
+        f"ROOT %f = f32[4,8]{{1,0}} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.1, {mark}"
+        'metadata={op_name="f/psum_scatter" source_file="/a/u.py" source_line=4}',
+        computations=fused,
+    )
+    (found,) = collectives(text, MESH)
+    assert found == (
+        *("reduce-scatter", ("x",), 4, 512, 128, 384, 1, False, not added),
+        *("f/psum_scatter", "/a/u.py:4"),
+    )
+
+
 def test_ragged_and_broadcast():
     text = program(
         "%o = f32[32,8]{1,0} parameter(1)",
@@ -237,6 +260,8 @@ def test_ragged_and_broadcast():
         ('metadata={op_name="jit(f)/psum"}', True),
         ('metadata={op_name="jit(f)/transpose(jvp())/pvary"}', True),
         ('metadata={op_name="jit(f)/mul;jit(f)/shard_map/psum_scatter[axis=0]"}', True),
+        ('metadata={op_name="shard_map/(psum:transpose()/psum)"}', True),
+        ('metadata={op_name="shard_map/(psum:dot_general)"}', False),
         ('metadata={op_name="jit(f)/dot_general"}', False),
         ('metadata={op_name="psum/dot_general"}', False),
         ("", False),

@@ -9,7 +9,9 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax import NamedSharding, P, errors
-from functrax.lowering.comms import Collective
+from functrax.lowering.comms import Collective, collectives
+from functrax.runtime import partitioned
+from functrax.runtime.compile import compile_partitioned
 from functrax.transforms.comms import CommsReport
 
 
@@ -101,6 +103,117 @@ def test_the_scope_is_a_decorator_and_an_option(mesh):
     with functrax.no_implicit_comms(), functrax.no_implicit_comms(False):
         assert jnp.sum(x) == 1024
     assert not functrax.config.no_implicit_comms
+
+
+# ---- layers, counted by hand: devices stand 4x2, and a float has 4 bytes
+
+
+@pytest.fixture
+def report(monkeypatch):
+    """report(f, *args): run a function, and return its result and its collectives."""
+    texts = []
+
+    def spy(lowered, mesh, overrides=None):
+        executable = compile_partitioned(lowered, mesh, overrides)
+        texts.append((executable.hlo_text(), mesh))
+        return executable
+
+    monkeypatch.setattr(partitioned, "compile_partitioned", spy)
+
+    def run(function, *args):
+        result = functrax.jit(function)(*args)
+        text, mesh = texts[-1]
+        found = collectives(text, mesh)
+        assert all(os.path.basename(__file__) in one.source for one in found)
+        rows = [(c.kind, c.axes, c.operand_bytes, c.sent_bytes, c.times, c.explicit) for c in found]
+        return result, rows
+
+    return run
+
+
+GRADIENT = 16 * 32 * 4
+
+
+def test_data_parallel(mesh, report):
+    """The gradient is summed over all devices."""
+    w, x = on(mesh, (16, 32)), on(mesh, (64, 16), ("data", "model"))
+    _, rows = report(functrax.grad(loss), w, x)
+    assert rows == [
+        ("all-reduce", ("data", "model"), GRADIENT, 2 * 7 * GRADIENT // 8, 1, False),
+    ]
+
+
+def test_parameters_divided_too(mesh, report):
+    """The parameters are gathered, the gradient is summed (CPUs do not scatter it)."""
+
+    def step(w, x):
+        new = w - functrax.grad(loss)(w, x)
+        return functrax.lax.with_sharding_constraint(new, NamedSharding(mesh, P("data")))
+
+    new, rows = report(step, on(mesh, (16, 32), "data"), on(mesh, (64, 16), "data"))
+    assert new.sharding.spec == P("data")
+    assert rows == [
+        ("all-gather", ("data",), GRADIENT // 4, 3 * GRADIENT // 4, 1, False),
+        ("all-reduce", ("data",), GRADIENT, 2 * 3 * GRADIENT // 4, 1, False),
+    ]
+
+
+def layers(a, b, x):
+    return jnp.maximum(x @ a, 0) @ b
+
+
+def test_tensor_parallel(mesh, report):
+    """Two layers need one sum, of 64x16 results; the gradients of their weights need none."""
+    a, b = on(mesh, (16, 32), None, "model"), on(mesh, (32, 16), "model")
+    x = on(mesh, (64, 16))
+    assert report(layers, a, b, x)[1] == [
+        ("all-reduce", ("model",), 64 * 16 * 4, 64 * 16 * 4, 1, False)
+    ]
+    assert report(functrax.grad(lambda *args: layers(*args).sum(), (0, 1)), a, b, x)[1] == []
+
+
+def test_sums_that_the_program_writes(mesh, report):
+    """The mean of the losses, and the gradient's sum, which XLA makes one operation."""
+
+    def step(w, x):
+        return functrax.value_and_grad(lambda w: functrax.lax.pmean(loss(w, x), "data"))(w)
+
+    mapped = functrax.shard_map(step, mesh=mesh, in_specs=(P(), P("data")), out_specs=(P(), P()))
+    w, x = on(mesh, (16, 32)), on(mesh, (64, 16), "data")
+    with functrax.no_implicit_comms():
+        _, rows = report(mapped, w, x)
+    size = GRADIENT + 4
+    assert rows == [("all-reduce", ("data",), size, 2 * 3 * size // 4, 1, True)]
+
+
+def test_a_sum_in_a_loop(mesh, report):
+    def loop(w, x):
+        def body(c, _):
+            return functrax.lax.psum(c @ w, "data") * 0.01 + c, None
+
+        return functrax.lax.scan(body, x, None, length=6)[0]
+
+    mapped = functrax.shard_map(loop, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"))
+    _, rows = report(mapped, on(mesh, (16, 16)), on(mesh, (64, 16), "data"))
+    assert rows == [("all-reduce", ("data",), 1024, 1536, 6, True)]
+
+
+def test_arguments_that_must_move(mesh):
+    """They are moved before the program starts: no communication of its own, but some."""
+    rows = NamedSharding(mesh, P("data"))
+    x = on(mesh, (64, 16), None, "model")
+    jaxpr = functrax.make_jaxpr(lambda x: x * 2)(x).jaxpr
+    program = partitioned.Partitioned(jaxpr, in_shardings=(rows,))
+    program.run([x])
+    with functrax.no_implicit_comms():
+        fresh = partitioned.Partitioned(jaxpr, in_shardings=(rows,))
+        assert message(lambda: fresh.run([x])) == (
+            "[no_implicit_comms] expected arguments of '<lambda>' to lie as it takes them, such as "
+            "P('data') in Mesh(data=4, model=2); got f32[64,16] that lies as P(None, 'model') in "
+            "Mesh(data=4, model=2) (here). Move it with `device_put` before the call."
+        )
+        fresh.run([on(mesh, (64, 16))])  # each device has its part already
+        fresh.run([jnp.ones((64, 16))])
 
 
 # ---- the report
