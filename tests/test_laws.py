@@ -86,7 +86,7 @@ def test_vmap_of_grad_is_grad_of_vmap(f):
     close(inside[1].sum(0), outside[1])
 
 
-@examples(30)
+@examples(22)
 @given(programs())
 def test_jvp_is_linear_in_the_tangents(f):
     push = lambda *t: functrax.jvp(f, POINT, t)[1]  # noqa: E731
@@ -130,7 +130,7 @@ def test_grad_of_grad_is_forward_over_reverse(f):
     close(pulled, pushed, rtol=1e-8, atol=1e-8)
 
 
-@examples(10)
+@examples(8)
 @given(programs(depth=1))
 def test_checkpoint_keeps_all_derivatives(f):
     again = functrax.checkpoint(f)
@@ -173,7 +173,7 @@ def test_programs_are_well_formed(f):
         check_jaxpr(functrax.make_jaxpr(functrax.vmap(f))(BATCH, BATCH))
 
 
-@examples(25)
+@examples(20)
 @given(programs(depth=1, derivatives=False))
 def test_a_printed_program_reads_back_and_runs(f):
     plain = f.plain()
@@ -185,7 +185,7 @@ def test_a_printed_program_reads_back_and_runs(f):
         close(found, g(*POINT))
 
 
-@examples(12)
+@examples(9)
 @given(st.lists(st.sampled_from(sorted(IDENTITIES)), min_size=3, max_size=8))
 def test_deep_stacks_of_identities_keep_third_derivatives(names):
     f = lambda x, y: jnp.sin(x) * y  # noqa: E731
@@ -196,8 +196,12 @@ def test_deep_stacks_of_identities_keep_third_derivatives(names):
     close(f(X, Y), -np.cos(X) * np.asarray(Y), rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("first", sorted(TRANSFORMS))
-@pytest.mark.parametrize("second", sorted(TRANSFORMS))
+# Variants of one kind of rule meet the others in the random programs only.
+KINDS = [name for name in sorted(TRANSFORMS) if name.startswith("mapped") or "-" not in name]
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", KINDS)
 def test_every_pair_of_transforms(first, second):
     """On a function with a constant, an integer and two uses of its argument."""
 

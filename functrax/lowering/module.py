@@ -150,7 +150,17 @@ class _Writer:
         return found
 
     def call(self, jaxpr: Jaxpr, operands: Sequence[Any], name: str) -> list[Any]:
-        """Call a jaxpr as a function, writing it the first time."""
+        """Call a jaxpr as a function, writing it the first time.
+
+        Programs of arrays without elements are written in place: XLA ends the process where the
+        condition of a `while` calls one whose result it knows (jaxlib 0.10.2).
+        """
+        if any(0 in aval.shape for aval in jaxpr.in_avals):
+            builder = self.builder
+            saved = builder.in_types, builder.out_types, builder.location
+            results = self.body(jaxpr, operands)
+            builder.in_types, builder.out_types, builder.location = saved
+            return results
         key = (jaxpr, self.builder.mesh_axes, self.builder.auto)
         symbol = self.functions.get(key)
         location = self.builder.location

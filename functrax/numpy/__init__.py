@@ -82,6 +82,10 @@ from functrax.numpy.dtype_functions import savez as savez
 from functrax.numpy.dtype_functions import set_printoptions as set_printoptions
 from functrax.numpy.einsum import einsum as einsum
 from functrax.numpy.einsum import einsum_path as einsum_path
+from functrax.numpy.exponents import frexp as frexp
+from functrax.numpy.exponents import gcd as gcd
+from functrax.numpy.exponents import lcm as lcm
+from functrax.numpy.exponents import ldexp as ldexp
 from functrax.numpy.functions import abs as abs
 from functrax.numpy.functions import absolute as absolute
 from functrax.numpy.functions import acos as acos

@@ -230,3 +230,19 @@ def test_functions_of_one_primitive_keep_their_dtypes() -> None:
     """`abs` and `fabs` are one primitive: what one compiled is not for the other's operands."""
     assert jnp.abs(jnp.arange(3)).dtype == "int32"
     assert jnp.fabs(jnp.arange(3)).dtype == "float32"
+
+
+def test_exponents_of_the_smallest_numbers() -> None:
+    """Below the normal numbers, where devices flush to zero and JAX returns half of 2**-149."""
+    for dtype in ("float32", "float64"):
+        tiny = np.finfo(dtype).tiny
+        x = np.array([tiny, tiny / 2, -tiny / 3, np.finfo(dtype).smallest_subnormal], dtype)
+        mantissa, exponent = jnp.frexp(jnp.asarray(x, dtype))
+        expected = np.frexp(x)
+        np.testing.assert_array_equal(mantissa, expected[0])
+        np.testing.assert_array_equal(exponent, expected[1])
+        up = np.array([100, 120, 60, 60])
+        np.testing.assert_array_equal(jnp.ldexp(jnp.asarray(x, dtype), up), np.ldexp(x, up))
+    assert float(jnp.ldexp(1.5, jnp.uint32(4_000_000_000))) == np.inf
+    assert float(jnp.ldexp(1.5, jnp.asarray(-(2**40), "int64"))) == 0.0
+    assert float(jnp.ldexp(jnp.float32(3e38), -250)) == np.ldexp(np.float32(3e38), -250)

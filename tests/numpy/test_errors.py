@@ -264,6 +264,10 @@ CASES: list[tuple[str, type[Exception], str]] = [
         "[norm] expected ord='fro', 1, -1, infinity or -infinity for matrices; got 2. "
         "Norms of singular values need `svd`.",
     ),
+    ("jnp.frexp(1j)", errors.DtypeError, "[frexp] expected real numbers; got ~c64[]."),
+    ("jnp.ldexp(a, 2.0)", errors.DtypeError, "[ldexp] expected integers as x2; got ~f32[]."),
+    ("jnp.gcd(a, 2)", errors.DtypeError, "[gcd] expected integers; got f32[3,4]."),
+    ("jnp.lcm(True, True)", errors.DtypeError, "[lcm] expected integers; got bool[]."),
     # what functions that are made of others say of their arguments
     (
         "jnp.ptp(a, axis=7)",

@@ -718,6 +718,25 @@ def test_what_only_dead_code_reads_is_left_out():
             np.testing.assert_array_equal(functrax.jacfwd(f)(xs[1]), 4 * jnp.eye(3))
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_loops_over_arrays_without_elements(shape):
+    """XLA ended the process where the condition was a function that it could evaluate."""
+    empty = jnp.zeros(shape)
+
+    def f(x):
+        return lax.while_loop(lambda s: (s[0] > 0).any(), lambda s: (s[0] - 1, s[1] * 2), (x, x))[1]
+
+    for g in (f, functrax.jit(f), functrax.jit(functrax.jit(f))):
+        assert g(empty).shape == shape
+    assert functrax.grad(lambda x: f(x).sum())(empty).shape == shape
+    lanes = functrax.vmap(lambda z: lax.while_loop(lambda s: s < 3, lambda s: s * 2, z))
+    assert lanes(jnp.zeros(0)).shape == (0,)
+    _, last = lax.while_loop(
+        lambda s: (s[0] > s[1]).any(), lambda s: (s[0], s[1] + 1), (jnp.zeros(0), 1.0)
+    )
+    assert float(last) == 1.0
+
+
 # Carries that nobody reads ------------------------------------------------------------------------
 
 
