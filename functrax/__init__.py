@@ -85,6 +85,7 @@ from functrax.transforms.jacobian import jacrev as jacrev
 from functrax.transforms.jit import clear_caches as clear_caches
 from functrax.transforms.jit import jit as jit
 from functrax.transforms.placement import device_put as device_put
+from functrax.transforms.pmap import pmap as pmap
 from functrax.transforms.remat.checkpoint import checkpoint as checkpoint
 from functrax.transforms.remat.checkpoint import remat as remat
 from functrax.transforms.remat.policies import checkpoint_policies as checkpoint_policies

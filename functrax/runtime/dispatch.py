@@ -11,7 +11,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.jaxpr import Equation, Jaxpr, Var
+from functrax.core.jaxpr import Equation, Jaxpr, Var, meshes_of
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
@@ -80,7 +80,8 @@ def _evaluate_general(
     valid.
     """
     checks = config.key.checks
-    if (primitive.meshes is not None and primitive.meshes(params)) or any(
+    names_axes = primitive.axis_names is not None
+    if (names_axes and meshes_of(Equation(primitive, (), (), params, None))) or any(
         type(x) is DeviceArray and type(x.device) is not Device for x in operands
     ):
         return _evaluate_partitioned(primitive, operands, params, checks)

@@ -22,6 +22,7 @@ from functrax.transforms.flat import (
     shown,
 )
 from functrax.transforms.manual import REPLICATED, Manual, Specs, manual_p
+from functrax.transforms.traced import trace_function
 
 CALL = "shard_map"
 
@@ -172,7 +173,8 @@ def run_manual(
         values: the leaves of its arguments, whole.
         in_tree: their structure.
         in_specs: how each is divided.
-        out_specs: a tree prefix of how results are put together.
+        out_specs: a tree prefix of how results are put together, or a function that returns a spec
+            for each leaf of their structure once it is known.
         call: the user's transform, for messages.
 
     Returns:
@@ -186,19 +188,18 @@ def run_manual(
     specs: list[Specs] = []
 
     def fit(out_tree: Any, results: list[Value]) -> list[Value]:
-        prefix = out_tree.unflatten([0] * out_tree.num_leaves)
-        found = (out_specs,) * len(results)
-        if not isinstance(out_specs, PartitionSpec):
-            found = tree.broadcast_prefix(out_specs, prefix, _is_none, call, "out_specs")
-        specs.append(_checked_specs(found))
+        specs.append(_flat_specs(out_specs, out_tree, call))
         return [
             _result(manual, x, spec, call, function, path_of(out_tree, i))
             for i, (x, spec) in enumerate(zip(results, specs[0], strict=True))
         ]
 
-    key = (manual, in_specs, _key_of(out_specs))
     with named_axes(*manual.named()):
-        body = trace_body(call, function, in_tree, avals, fit, key)
+        if callable(out_specs):
+            body = trace_function(function, in_tree, avals, call=call, fit=fit)
+        else:
+            key = (manual, in_specs, _key_of(out_specs))
+            body = trace_body(call, function, in_tree, avals, fit, key)
     flat_specs = specs[0] if specs else _flat_specs(out_specs, body.out_tree, call)
     results = bind(
         manual_p,
@@ -214,6 +215,8 @@ def run_manual(
 
 
 def _flat_specs(out_specs: Any, out_tree: Any, call: str) -> Specs:
+    if callable(out_specs):
+        return out_specs(out_tree)
     if isinstance(out_specs, PartitionSpec):
         return (out_specs,) * out_tree.num_leaves
     whole = out_tree.unflatten([0] * out_tree.num_leaves)
