@@ -1,6 +1,8 @@
 """The ahead-of-time stages of a jitted function: what `.trace`, `.lower` and `.compile` return."""
 
-from functrax.transforms.ahead import ArgInfo, Compiled, Lowered, Traced
+from functrax.transforms.ahead import Lowered, Traced
+from functrax.transforms.ahead_compiled import Compiled
+from functrax.transforms.ahead_stage import ArgInfo
 
 __all__ = ["ArgInfo", "Compiled", "Lowered", "Traced"]
 

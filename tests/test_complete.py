@@ -70,7 +70,7 @@ def test_a_rule_is_found_at_its_function(capsys):
     table.main([])
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("jit "))
     file, line = row.split()[2].split(":")
-    assert file == "transforms/jit.py"
+    assert file == "transforms/jit_call.py"
     source = (FOLDER / file).read_text(encoding="utf-8").splitlines()
     assert source[int(line) - 1].startswith("def _jvp(")
 

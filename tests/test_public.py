@@ -111,7 +111,6 @@ SIGNATURES = {
         "backend_config skip_ffi_layout_processing",
         "attributes are the primitive's parameters; layouts are always written",
     ),
-    "functrax.jit": ("in_shardings out_shardings device backend", "not there yet"),
     "functrax.local_devices": ("host_id", "deprecated in JAX"),
     "functrax.transfer_guard": ("new_val", "all scopes have one form"),
     "functrax.linearize": ("in_nzs", "internal to JAX"),

@@ -145,7 +145,7 @@ class Partitioned:
     def _prepare(self, values: Sequence[Value]) -> _Entry:
         arrays = [*self.consts, *values]
         mesh = self.mesh_of(arrays)
-        loaded = self.load(mesh, self._given(mesh, arrays))
+        loaded = self.load(mesh, self.given(mesh, arrays))
         moves = [
             (i, sharding)
             for i, (x, sharding) in enumerate(zip(arrays, loaded.in_shardings, strict=True))
@@ -177,7 +177,12 @@ class Partitioned:
                     fix="Move it with `device_put` before the call.",
                 )
 
-    def _given(self, mesh: Mesh, arrays: Sequence[Value]) -> Shardings:
+    def fix(self, loaded: Loaded) -> None:
+        """Take arguments as a compiled program does, from now on."""
+        self.in_shardings = tuple(loaded.in_shardings)
+        self._loaded[loaded.mesh, self.in_shardings] = loaded
+
+    def given(self, mesh: Mesh, arrays: Sequence[Value]) -> Shardings:
         """Return how arguments lie already, or are wanted to."""
         found: list[NamedSharding | None] = []
         for x, wanted in zip(arrays, self.in_shardings, strict=True):
@@ -224,16 +229,16 @@ class Partitioned:
                 found = self._loaded[mesh, given] = self.compile(lowered, mesh, given)
             return found
 
-    def lower(self, mesh: Mesh, given: Shardings) -> Lowered:
-        """Return the program as a StableHLO module."""
+    def lower(self, mesh: Mesh, given: Shardings, platform: str | None = None) -> Lowered:
+        """Return the program as a StableHLO module, for a platform (by default the mesh's)."""
         for var, sharding in zip(self.jaxpr.invars, given, strict=True):
             if sharding is not None:
                 sharding.check_shape(var.aval.shape, self.jaxpr.name or "jit", "an argument")
         partition = Partition(mesh, given, self.out_shardings)
-        platform = mesh.device_tuple[0].platform
+        on = platform or mesh.device_tuple[0].platform
         name = self.jaxpr.name
         donated = self.donated
-        return lower(self.jaxpr, name=name, platform=platform, donated=donated, partition=partition)
+        return lower(self.jaxpr, name=name, platform=on, donated=donated, partition=partition)
 
     def compile(self, lowered: Lowered, mesh: Mesh, given: Shardings) -> Loaded:
         """Return the program loaded onto the devices of a mesh."""

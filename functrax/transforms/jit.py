@@ -13,19 +13,17 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from functrax import errors
 from functrax.core import tree
-from functrax.core.check import call_types
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr, clear_program_caches, eval_jaxpr
-from functrax.core.primitive import BatchAxis, abstract_cache, declare
-from functrax.core.trace import VALUES, Value, as_value, bind, current, state
+from functrax.core.jaxpr import clear_program_caches, eval_jaxpr
+from functrax.core.primitive import abstract_cache
+from functrax.core.trace import VALUES, Value, as_value, bind, state
 from functrax.core.types import ShapedArray
-from functrax.primitives.rules import Dim, is_linear
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.devices import clear_programs
+from functrax.runtime.devices import Device, clear_programs
 from functrax.runtime.dispatch import check_operands, get_aval, get_buffer
 from functrax.runtime.program import Program
+from functrax.runtime.transfer import place
 from functrax.transforms import ahead
-from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
     argument_names,
     argument_types,
@@ -34,8 +32,14 @@ from functrax.transforms.flat import (
     function_name,
     shown,
 )
-from functrax.transforms.jvp import Tangent, jvp_jaxpr
-from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
+from functrax.transforms.jit_call import jit_p
+from functrax.transforms.jit_shardings import (
+    JitShardings,
+    Leaves,
+    check_placed,
+    constrained,
+    placement,
+)
 from functrax.transforms.retrace import (
     Retrace,
     Signature,
@@ -45,86 +49,12 @@ from functrax.transforms.retrace import (
 )
 from functrax.transforms.static import StaticArguments
 from functrax.transforms.traced import Traced, clear_traces, trace_function, traces_of
-from functrax.transforms.transpose import transpose_jaxpr
 from functrax.xla.failure import RUNTIME_ERRORS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The primitive ------------------------------------------------------------------------------------
-
-
-def _abstract_eval(*avals: ShapedArray, jaxpr: Jaxpr, name: str) -> tuple[ShapedArray, ...]:
-    return call_types("jit", avals, jaxpr)
-
-
-def _jvp(primals: Sequence[Value], tangents: Sequence[Tangent], *, jaxpr: Jaxpr, name: str) -> Any:
-    """Push forward the program inside: d (jit f) = jit (d f)."""
-    nonzero = tuple(tangent is not None for tangent in tangents)
-    pushed, consts, out_nonzero = jvp_jaxpr(jaxpr, nonzero)
-    given = [tangent for tangent in tangents if tangent is not None]
-    results = bind(jit_p, *consts, *primals, *given, jaxpr=pushed, name=name)
-    count = len(jaxpr.outvars)
-    tangents_out = iter(results[count:])
-    return results[:count], [next(tangents_out) if has else None for has in out_nonzero]
-
-
-def _transpose(
-    cotangents: Sequence[Tangent], *operands: Any, jaxpr: Jaxpr, name: str
-) -> list[Tangent]:
-    """Transpose the program inside."""
-    linear = tuple(is_linear(x) for x in operands)
-    nonzero = tuple(cotangent is not None for cotangent in cotangents)
-    transposed, consts, out_nonzero = transpose_jaxpr(jaxpr, linear, nonzero)
-    known = [x for x in operands if not is_linear(x)]
-    given = [cotangent for cotangent in cotangents if cotangent is not None]
-    results = iter(bind(jit_p, *consts, *known, *given, jaxpr=transposed, name=name))
-    pulled = iter([next(results) if has else None for has in out_nonzero])
-    return [next(pulled) if is_linear(x) else None for x in operands]
-
-
-def _batch(
-    axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], *, jaxpr: Jaxpr, name: str
-) -> Any:
-    mapped, consts, out_dims = batch_jaxpr(jaxpr, axis, tuple(dims))
-    return bind(jit_p, *consts, *operands, jaxpr=mapped, name=name), out_dims
-
-
-def _partial(
-    trace: RecordTrace, operands: Sequence[Value], unknown: Sequence[bool], params: dict[str, Any]
-) -> Any:
-    """Run what the known operands determine; record the rest with its residuals as operands."""
-    name = params["name"]
-    known_jaxpr, consts, rest, out_unknown, forwarded = partial_eval_jaxpr(
-        params["jaxpr"], tuple(unknown)
-    )
-    known = [x for x, is_unknown in zip(operands, unknown, strict=True) if not is_unknown]
-    with current(trace.parent):
-        results = bind(jit_p, *consts, *known, jaxpr=known_jaxpr, name=name)
-    count = out_unknown.count(False)
-    computed = iter(results[count:])
-    residuals = [next(computed) if index is None else known[index] for index in forwarded]
-    undetermined = [x for x, is_unknown in zip(operands, unknown, strict=True) if is_unknown]
-    recorded = iter(trace.record(jit_p, [*residuals, *undetermined], {"jaxpr": rest, "name": name}))
-    determined = iter(results[:count])
-    return [next(recorded) if is_unknown else next(determined) for is_unknown in out_unknown]
-
-
-def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str) -> list[Any]:
-    return b.lower_jaxpr(jaxpr, operands, name)
-
-
-jit_p = declare(
-    "jit",
-    abstract_eval=_abstract_eval,
-    jvp=_jvp,
-    transpose=_transpose,
-    batch=_batch,
-    lower=_lower,
-    partial=_partial,
-    axis_names=lambda params: params["jaxpr"].axis_names,
-    lowers_keys=True,
-)
+# Caches -------------------------------------------------------------------------------------------
 
 
 def clear_caches() -> None:
@@ -153,6 +83,8 @@ class JitFunction(Generic[P, R]):
         inline: bool,
         overrides: dict[str, Any] | None,
         max_traces: int | None = None,
+        shardings: JitShardings | None = None,
+        on: Device | None = None,
     ) -> None:
         """Wrap a function; see `jit` for the options."""
         functools.update_wrapper(self, function)
@@ -161,6 +93,8 @@ class JitFunction(Generic[P, R]):
         self.keep_unused = keep_unused
         self.inline = inline
         self.overrides = overrides
+        self.shardings = shardings
+        self.on = on
         self._simple = not options.has_static
         self._traces = traces_of(function)
         self._programs: dict[Any, Any] = {}
@@ -221,13 +155,22 @@ class JitFunction(Generic[P, R]):
         key = (in_tree, config.trace_key(), *avals)
         if static is not None:
             key = (static, *key)
+        given: Leaves = ()
+        if self.shardings is not None:
+            given = self.shardings.of_arguments(dynamic)
+            name_of = lambda i: self._names(in_tree)[i]  # noqa: E731
+            check_placed("jit", values, given, name_of)
         if state.trace is not None:
             traced = self._trace(key, in_tree, avals, rebuild)
+            if given:
+                values = constrained(values, given)
             if self.inline:
                 results = eval_jaxpr(traced.jaxpr, (), *traced.consts, *values)
             else:
                 name = traced.jaxpr.name
                 results = bind(jit_p, *traced.consts, *values, jaxpr=traced.jaxpr, name=name)
+            if self.shardings is not None:
+                results = constrained(results, self.shardings.of_results(traced.out_tree))
             return traced.out_tree.unflatten(results)
         check_operands(values)
         found = self._programs.get(key)
@@ -240,13 +183,24 @@ class JitFunction(Generic[P, R]):
                 donated=donated,
                 keep_unused=self.keep_unused,
                 overrides=self.overrides,
+                in_shardings=given,
+                out_shardings=self._of_results(traced.out_tree),
             )
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
+        if self.on is not None:
+            values = [place(x, self.on) for x in values]
+            return out_tree.unflatten(program.run_on(self.on, values))
         results = program.run(values)
         if static is None:
             self._prepare(key, args, kwargs, program, out_tree, values)
         return out_tree.unflatten(results)
+
+    def _of_results(self, out_tree: Any) -> Leaves:
+        return () if self.shardings is None else self.shardings.of_results(out_tree)
+
+    def _names(self, in_tree: Any) -> list[str]:
+        return argument_names(self.function, in_tree, self.options.static_nums)
 
     def _prepare(
         self,
@@ -281,7 +235,7 @@ class JitFunction(Generic[P, R]):
         except errors.IntegerOverflowError:
             raise
         except errors.FunctraxError as error:
-            name = argument_names(self.function, in_tree, self.options.static_nums)[index]
+            name = self._names(in_tree)[index]
             raise errors.ArgumentError(
                 "jit",
                 f"argument {name!r} of {function_name(self.function)!r} to be an array or a number",
@@ -328,7 +282,7 @@ class JitFunction(Generic[P, R]):
         check_arity(self.function, args, kwargs, "jit")
         dynamic, static, rebuild = self.options.split(self.function, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
-        names = lambda: argument_names(self.function, in_tree, self.options.static_nums)  # noqa: E731
+        names = functools.partial(self._names, in_tree)
         avals = tuple(argument_types("jit", leaves, names))
         key = (in_tree, config.trace_key(), *avals)
         traced = self._trace(key if static is None else (static, *key), in_tree, avals, rebuild)
@@ -344,6 +298,8 @@ class JitFunction(Generic[P, R]):
             avals,
             self.overrides,
             config.key.checks,
+            () if self.shardings is None else self.shardings.of_arguments(dynamic),
+            self._of_results(traced.out_tree),
         )
         return ahead.Traced(signature, leaves)
 
@@ -385,6 +341,10 @@ def jit(
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
     max_traces: int | None = None,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    device: Device | None = None,
+    backend: str | None = None,
 ) -> JitFunction[P, R]: ...
 @overload
 def jit(
@@ -397,6 +357,10 @@ def jit(
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
     max_traces: int | None = None,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    device: Device | None = None,
+    backend: str | None = None,
 ) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
 def jit(
     fun: Any = tree.UNSET,
@@ -409,6 +373,10 @@ def jit(
     inline: bool = False,
     compiler_options: Mapping[str, Any] | None = None,
     max_traces: int | None = None,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    device: Device | None = None,
+    backend: str | None = None,
 ) -> Any:
     """Compile a function with XLA.
 
@@ -429,6 +397,12 @@ def jit(
             They are those of the whole program: inside another transform, that one's hold.
         max_traces: how often the function may be traced; None is without bound. What `jit` returns
             tells in `.retraces()` why it was traced more than once.
+        in_shardings: how the positional arguments are to lie on the devices of a mesh: a
+            `NamedSharding`, a `PartitionSpec` in the mesh of `set_mesh`, None as they lie, or a
+            tree prefix of these. Inside another transform it is a constraint.
+        out_shardings: how the results are to lie, likewise; None as the compiler likes.
+        device: the device to run on; in_shardings and out_shardings say the same.
+        backend: the platform to run on.
 
     Returns:
         The function, with `.trace`, `.lower`, `.eval_shape`, `.retraces` and `.clear_cache` beside
@@ -454,10 +428,18 @@ def jit(
             inline=inline,
             compiler_options=compiler_options,
             max_traces=max_traces,
+            in_shardings=in_shardings,
+            out_shardings=out_shardings,
+            device=device,
+            backend=backend,
         )
     check_callable(fun, "jit")
     if max_traces is not None and (not isinstance(max_traces, int) or max_traces < 1):
         raise errors.ArgumentError("jit", "max_traces as a positive int", shown(max_traces))
     options = StaticArguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
     overrides = dict(compiler_options) if compiler_options else None
-    return JitFunction(fun, options, keep_unused, inline, overrides, max_traces)
+    on = placement(device, backend, in_shardings, out_shardings)
+    shardings = None
+    if on is None and (in_shardings is not None or out_shardings is not None):
+        shardings = JitShardings(in_shardings, out_shardings)
+    return JitFunction(fun, options, keep_unused, inline, overrides, max_traces, shardings, on)

@@ -216,7 +216,8 @@ def run_manual(
 
 def _flat_specs(out_specs: Any, out_tree: Any, call: str) -> Specs:
     if callable(out_specs):
-        return out_specs(out_tree)
+        later: Any = out_specs
+        return later(out_tree)
     if isinstance(out_specs, PartitionSpec):
         return (out_specs,) * out_tree.num_leaves
     whole = out_tree.unflatten([0] * out_tree.num_leaves)

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.config import config
 from functrax.core.primitive import BatchAxis
 from functrax.core.trace import Value
 from functrax.primitives.rules import Dim, move_batch_axis
@@ -35,6 +36,8 @@ def vmap(
     axis_name: Any = None,
     axis_size: int | None = None,
     spmd_axis_name: Any = None,
+    *,
+    grad_convention: str | None = None,
 ) -> Callable[P, R]:
     """Map a function over an axis of its arguments.
 
@@ -48,8 +51,11 @@ def vmap(
             on the axis), or a prefix pytree of these.
         axis_name: a name for the axis, for collectives such as `lax.psum` inside `fun`.
         axis_size: the size of the axis, needed only if no argument is mapped.
-        spmd_axis_name: the mesh axis that the mapped axis is sharded over; must be None until
-            meshes are supported.
+        spmd_axis_name: the axis of a mesh, or a tuple of them, that the mapped axis is divided
+            along where `fun` says how values lie (`with_sharding_constraint`, `shard_map`).
+        grad_convention: ``"jax"``: gradients through collectives over the axis are JAX's, in which
+            a gradient through `psum` is that of the sum of all positions' results; ``"exact"``:
+            those of the function itself. By default the option ``grad_convention``.
 
     Returns:
         A function of the same arguments with one more axis.
@@ -63,8 +69,11 @@ def vmap(
         Array([1., 2.], dtype=float32)
     """
     check_callable(fun, "vmap")
-    if spmd_axis_name is not None:
-        raise errors.ArgumentError("vmap", "spmd_axis_name=None", repr(spmd_axis_name))
+    if grad_convention not in (None, "jax", "exact"):
+        expected = "grad_convention as 'jax', 'exact' or None"
+        raise errors.ArgumentError("vmap", expected, shown(grad_convention))
+    spmd = spmd_axis_name if isinstance(spmd_axis_name, tuple) else (spmd_axis_name,)
+    spmd = tuple(name for name in spmd if name is not None)
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
     _check_axes_spec("in_axes", in_axes)
@@ -77,7 +86,9 @@ def vmap(
     @functools.wraps(fun)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return _vmap(fun, in_axes, out_axes, axis_name, axis_size, args, kwargs)
+            exact = (grad_convention or config.grad_convention) == "exact"
+            axis = BatchAxis(-1 if axis_size is None else axis_size, axis_name, exact, spmd)
+            return _vmap(fun, in_axes, out_axes, axis, args, kwargs)
         except Exception as error:
             raise errors.filter_traceback(error) from error.__cause__
 
@@ -100,15 +111,16 @@ def _vmap(
     fun: Callable[..., Any],
     in_axes: Any,
     out_axes: Any,
-    axis_name: Any,
-    axis_size: int | None,
+    named: BatchAxis,
     args: Any,
     kwargs: Any,
 ) -> Any:
     leaves, in_tree = tree.flatten((args, kwargs))
     values = argument_values("vmap", leaves, lambda: argument_names(fun, in_tree))
     dims = _in_dims(fun, in_axes, args, kwargs, in_tree, values)
-    axis = BatchAxis(_size(fun, in_tree, values, dims, axis_size), axis_name)
+    size = _size(fun, in_tree, values, dims, None if named.size < 0 else named.size)
+    exact = named.exact and named.name is not None
+    axis = named._replace(size=size, exact=exact)
     flat = FlatFunction(fun, in_tree, "vmap")
     results, dims_out = batch_flat(flat, axis, values, dims)
     wanted = _out_dims(fun, out_axes, flat.out_tree)

@@ -26,7 +26,7 @@ from functrax.transforms.flat import (
     path_of,
     shown,
 )
-from functrax.transforms.jit import jit_p
+from functrax.transforms.jit_call import jit_p
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -30,7 +30,7 @@ from functrax.transforms.control.bodies import (
     where,
 )
 from functrax.transforms.control.prune import of_used, prune_scan
-from functrax.transforms.jit import jit_p
+from functrax.transforms.jit_call import jit_p
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
 from functrax.transforms.stage import stage_open

@@ -28,7 +28,7 @@ from functrax.transforms.flat import (
     converted_arguments,
     shown,
 )
-from functrax.transforms.jit import jit_p
+from functrax.transforms.jit_call import jit_p
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import record_flat
 from functrax.transforms.remat.policies import Budget, Policy

@@ -18,7 +18,7 @@ from functrax.transforms.flat import (
     check_callable,
     function_name,
 )
-from functrax.transforms.jit import jit_p
+from functrax.transforms.jit_call import jit_p
 from functrax.transforms.partial import linearize_flat
 from functrax.transforms.remat.checkpoint import checkpoint_p
 from functrax.transforms.remat.cost import flops, nbytes

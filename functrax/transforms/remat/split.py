@@ -16,7 +16,7 @@ from functrax.primitives.rules import zeros
 from functrax.transforms.batch import mapped_type
 from functrax.transforms.control.cond_rules import cond_p
 from functrax.transforms.control.scan_rules import scan_p
-from functrax.transforms.jit import jit_p
+from functrax.transforms.jit_call import jit_p
 from functrax.transforms.partial import partial_eval_jaxpr
 from functrax.transforms.quiet import quiet
 from functrax.transforms.remat.budget import choose_within
