@@ -167,6 +167,9 @@ class BaseBuilder:
             [len(physical_type(aval)[0]) for aval in self.out_types],
             has_side_effect,
         )
+        if self.meshes is not None and not self.mesh_axes and has_side_effect:
+            # Of the whole values, once; inside a manual computation, each device calls it.
+            attributes["sdy.sharding"] = self.meshes.on_first_device(len(self.out_types))
         name = "stablehlo.custom_call"
         return list(self.multi_op(name, operands, self.out_types, attributes).results)
 

@@ -69,6 +69,20 @@ class ModuleMeshes:
         texts = [self.text(one, ndim, is_open) for one, ndim in pairs]
         return self.context.parse_attribute(f"#sdy.sharding_per_value<[{', '.join(texts)}]>")
 
+    def on_first_device(self, results: int) -> Any:
+        """Return the attribute of an operation that the first device does, for its results."""
+        found = self._symbols.get(None)
+        if found is None:
+            found = self._symbols[None] = "first_device"
+            attributes = {
+                "sym_name": self.context.string(found),
+                "mesh": self.context.parse_attribute("#sdy.mesh<[], device_ids=[0]>"),
+            }
+            with mlir.insert_at_start(self.module.body):
+                mlir.operation(self.context, "sdy.mesh", (), (), attributes)
+        texts = ", ".join([f"<@{found}, []>"] * max(1, results))
+        return self.context.parse_attribute(f"#sdy.sharding_per_value<[{texts}]>")
+
     def manual_axes(self, axes: Sequence[Any]) -> Any:
         """Return the attribute of axes along which a program sees its own part."""
         return self.context.parse_attribute(

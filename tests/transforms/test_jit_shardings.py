@@ -124,3 +124,32 @@ def test_errors(jitted):
         lambda: functrax.jit(layer, in_shardings=3)(X, W)
     )
     assert "and no mesh is set" in message(lambda: functrax.jit(layer, in_shardings=P("a"))(X, W))
+
+
+def test_callbacks_see_whole_values_once_and_parts_on_each_device(capsys):
+    def double(x):
+        functrax.debug.print("sum={}", x.sum(), ordered=True)
+        return x * 2
+
+    x = functrax.device_put(X, on("a", "b"))
+    np.testing.assert_array_equal(functrax.jit(double)(x), X * 2)
+    assert capsys.readouterr().out == f"sum={X.sum()}\n"
+    triple = functrax.pure_callback(
+        lambda a: np.asarray(a * 3), functrax.ShapeDtypeStruct(X.shape, X.dtype), x
+    )
+    np.testing.assert_array_equal(triple, X * 3)
+
+    def body(x):
+        functrax.debug.print("{}", x)
+        return x
+
+    np.testing.assert_array_equal(functrax.pmap(body)(np.arange(8)), np.arange(8))
+    assert sorted(capsys.readouterr().out.split()) == [str(i) for i in range(8)]
+
+
+def test_many_launches_may_be_under_way():
+    step = functrax.pmap(lambda x: functrax.lax.psum(x, "i") / 8, axis_name="i")
+    x = step(np.ones(8, np.float32))
+    for _ in range(2000):  # 64 launches with collectives under way end the process on jaxlib 0.10
+        x = step(x)
+    np.testing.assert_array_equal(x, np.ones(8))
