@@ -2,7 +2,7 @@
 
 Run ``python examples/digits.py`` (or ``make train``): it trains, shows its progress, tests, draws
 the loss curve and the misclassified digits, and saves the parameters. ``--evaluate FILE`` loads
-parameters and tests them.
+parameters and tests them. Where there are several devices, each takes a part of every batch.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from tqdm import tqdm
 import functrax
 import functrax.numpy as jnp
 from functrax import lax, nn, random
+from functrax.sharding import Mesh, NamedSharding, PartitionSpec
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -173,12 +174,29 @@ def classify(params: Params, images: functrax.Array) -> functrax.Array:
 # Training -----------------------------------------------------------------------------------------
 
 
-def train(data: Data, seed: int, epochs: int, batch_size: int) -> tuple[Params, list[float]]:
-    """Train with a progress bar; return the parameters and the loss of every step."""
+def default_devices(batch_size: int) -> int:
+    """Return the largest number of local devices that divides a batch."""
+    count = functrax.local_device_count()
+    return max(n for n in range(1, count + 1) if batch_size % n == 0)
+
+
+def train(
+    data: Data, seed: int, epochs: int, batch_size: int, devices: int
+) -> tuple[Params, list[float]]:
+    """Train with a progress bar; return the parameters and the loss of every step.
+
+    All devices hold the parameters, and each its part of the batch: the compiler adds the sums of
+    gradients that follow from that.
+    """
+    mesh = Mesh(functrax.local_devices()[:devices], "batch")
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    divided = NamedSharding(mesh, PartitionSpec("batch"))
     key = random.key(seed)
     key, init_key = random.split(key)
     params = init_params(init_key)
     state = adam_init(params)
+    if devices > 1:
+        params, state, key = functrax.device_put((params, state, key), everywhere)
     order = np.random.default_rng(seed)
     steps = len(data.labels) // batch_size
     images, labels = jnp.asarray(data.images), jnp.asarray(data.labels)
@@ -190,9 +208,10 @@ def train(data: Data, seed: int, epochs: int, batch_size: int) -> tuple[Params, 
             for step in range(steps):
                 chosen = shuffled[step * batch_size : (step + 1) * batch_size]
                 key, step_key = random.split(key)
-                params, state, value = train_step(
-                    params, state, step_key, images[chosen], labels[chosen]
-                )
+                batch = images[chosen], labels[chosen]
+                if devices > 1:
+                    batch = functrax.device_put(batch, divided)
+                params, state, value = train_step(params, state, step_key, *batch)
                 losses.append(value)
                 bar.update()
             last = float(losses[-1])  # waits for it
@@ -375,6 +394,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="images per step (default 64)",
     )
     parser.add_argument(
+        "--devices",
+        type=integer(1),
+        help="devices that share each batch; it must divide the batch size (default: all local "
+        "ones that do)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("out"), help="folder for what it makes (default out)"
     )
     parser.add_argument(
@@ -384,6 +409,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="test the parameters in FILE instead of training",
     )
     options = parser.parse_args(arguments)
+    devices = options.devices or default_devices(options.batch_size)
+    if devices > functrax.local_device_count() or options.batch_size % devices:
+        parser.error(
+            f"argument --devices: {devices} devices, where there are "
+            f"{functrax.local_device_count()} and a batch has {options.batch_size} images"
+        )
     training, test = load_data()
     try:
         if options.evaluate:
@@ -392,7 +423,7 @@ def main(arguments: list[str] | None = None) -> int:
         prepare_folder(options.out)
         functrax.timings.reset()
         start = time.perf_counter()
-        params, losses = train(training, options.seed, options.epochs, options.batch_size)
+        params, losses = train(training, options.seed, options.epochs, options.batch_size, devices)
         predicted = report(params, test)
         print(time_spent(time.perf_counter() - start))
         draw_losses(losses, options.out / "loss.png")

@@ -95,6 +95,26 @@ def test_the_same_seed_gives_the_same_bits(tmp_path, capsys):
     assert first != last
 
 
+def test_any_number_of_devices_gives_the_same_losses():
+    training, _ = digits.load_data()
+    data = digits.Data(training.images[:320], training.labels[:320])
+    found = {n: digits.train(data, 0, 1, 64, n) for n in (1, 2, 4, 8)}
+    for params, losses in found.values():
+        np.testing.assert_allclose(losses, found[1][1], rtol=1e-4)
+        for name in params:
+            np.testing.assert_allclose(params[name], found[1][0][name], atol=1e-4)
+
+
+@pytest.mark.parametrize("devices", ["9", "3"])
+def test_devices_that_are_not_there_or_do_not_divide(devices, capsys):
+    with pytest.raises(SystemExit):
+        run("--devices", devices)
+    assert (
+        f"argument --devices: {devices} devices, where there are 8 and a batch has 64 images"
+        in capsys.readouterr().err
+    )
+
+
 def test_the_split_is_fixed_and_whole():
     training, test = digits.load_data()
     assert (training.images.shape, test.images.shape) == ((1437, 8, 8, 1), (360, 8, 8, 1))

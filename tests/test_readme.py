@@ -62,6 +62,11 @@ for name in params:
     assert python(code + checks).startswith("{ lambda ; ")
 
 
+def test_the_programs_of_the_guides(python):
+    for guide in (path for path in DOCUMENTS if path.startswith("docs/guides/")):
+        python("".join(blocks(guide, "python")), FUNCTRAX_NUM_CPU_DEVICES="8")
+
+
 def test_commands_are_those_of_the_makefile():
     """Each `make` target and each pip extra that a document speaks of exists."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
