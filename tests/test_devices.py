@@ -240,3 +240,12 @@ def test_devices_have_names_and_copies(devices):
     assert functrax.device_count() == functrax.local_device_count() == 8
     assert (functrax.process_index(), functrax.process_count()) == (0, 1)
     assert functrax.default_backend() == "cpu"
+
+
+def test_a_required_platform_is_the_default_one_or_an_error():
+    assert functrax.require("cpu") == functrax.devices("cpu")
+    with pytest.raises(errors.DeviceError, match=r"^\[require\]"):
+        functrax.require("abacus")
+    report = message(lambda: functrax.require("tpu"))
+    assert report.startswith("[")
+    assert "tpu" in report.lower()

@@ -51,6 +51,7 @@ MODULES = {
 # Names that JAX's module lacks, by the reason why we have them.
 EXTENSIONS = {
     "functrax": {
+        "require": "a platform, or an error: no silent fall-back",
         "saved_report": "JAX prints the residuals alone: ad_checkpoint.print_saved_residuals",
         "explain_comms": "the collectives of a compiled program: JAX shows HLO alone",
         "no_implicit_comms": "a switch against collectives that only the partitioner wants",

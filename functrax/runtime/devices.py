@@ -122,6 +122,36 @@ def devices_of(backend: str | None, call: str) -> list[Device]:
         raise errors.DeviceError(call, error.expected, error.got, fix=error.fix) from None
 
 
+def require(platform: str) -> list[Device]:
+    """Return the devices of a platform that the program cannot do without.
+
+    Args:
+        platform: ``"cpu"``, ``"gpu"`` (or ``"cuda"``) or ``"tpu"``.
+
+    Returns:
+        The devices, which are those used when nobody names any.
+
+    Raises:
+        DeviceError: if there are none, with the cure, or another platform is the default one.
+
+    Example:
+        >>> with config.scope(default_device="cpu"):
+        ...     require("cpu")[0].platform
+        'cpu'
+    """
+    found = devices_of(platform, "require")
+    default = default_device()
+    if default.platform != found[0].platform:
+        raise errors.DeviceError(
+            "require",
+            f"{platform} as the platform that computations run on",
+            default.platform,
+            fix=f"Set FUNCTRAX_PLATFORMS={platform}, or config.update('platforms', {platform!r}) "
+            "before the first computation.",
+        )
+    return found
+
+
 def _start(platform: str) -> list[Device]:
     with _lock:
         if platform not in _devices:
