@@ -45,6 +45,13 @@ from functrax.core.trace import Array as Array
 from functrax.core.trace import install_evaluator as _install_evaluator
 from functrax.core.trace import install_operators as _install_operators
 from functrax.numpy.operators import OPERATORS as _OPERATORS
+from functrax.runtime.assembly import make_array_from_callback as make_array_from_callback
+from functrax.runtime.assembly import (
+    make_array_from_process_local_data as make_array_from_process_local_data,
+)
+from functrax.runtime.assembly import (
+    make_array_from_single_device_arrays as make_array_from_single_device_arrays,
+)
 from functrax.runtime.compile import timings as timings
 from functrax.runtime.devices import Device as Device
 from functrax.runtime.devices import default_backend as default_backend

@@ -164,6 +164,44 @@ def test_constraints_under_transforms():
         assert lax.with_sharding_constraint(jnp.asarray(X), P(None)).devices() == set(DEVICES[:8])
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_arrays_made_of_parts(spec):
+    sharding = NamedSharding(GRID, spec)
+    calls = []
+    made = functrax.make_array_from_callback(
+        X.shape, sharding, lambda index: calls.append(index) or X[index]
+    )
+    np.testing.assert_array_equal(made, X)
+    assert len(calls) == GRID.axis_size(spec.axes())
+    parts = [shard.data for shard in made.addressable_shards]
+    again = functrax.make_array_from_single_device_arrays(X.shape, sharding, parts[::-1])
+    np.testing.assert_array_equal(again, X)
+    assert again.sharding is sharding
+    local = functrax.make_array_from_process_local_data(sharding, X)
+    np.testing.assert_array_equal(local, X)
+    whole = functrax.make_array_from_callback((8, 16), sharding, lambda i: X[i], dtype="int32")
+    assert whole.dtype == "int32"
+
+
+def test_parts_that_do_not_fit():
+    rows = NamedSharding(LINE, P("i"))
+    made = functrax.make_array_from_callback
+    assert message(lambda: made(X.shape, rows, lambda index: X)).startswith(
+        "[make_array_from_callback] expected parts of shape (1, 16); got f32[8,16] on cpu:0 ("
+    )
+    parts = [functrax.device_put(X[:1], device) for device in DEVICES[:7]]
+    assert message(
+        lambda: functrax.make_array_from_single_device_arrays(X.shape, rows, parts)
+    ).startswith(
+        "[make_array_from_single_device_arrays] expected one array on each of cpu:0, cpu:1, cpu:2, "
+        "cpu:3, cpu:4, cpu:5, cpu:6, cpu:7; got 7 arrays, on cpu:0, cpu:1, cpu:2, cpu:3, cpu:4, "
+        "cpu:5, cpu:6 ("
+    )
+    assert "data of the global shape (4,), as there is one process; got (8, 16)" in message(
+        lambda: functrax.make_array_from_process_local_data(rows, X, (4,))
+    )
+
+
 def test_errors():
     rows = NamedSharding(LINE, P("i"))
     assert message(lambda: on(LINE, "i", value=X[:5])).startswith(
