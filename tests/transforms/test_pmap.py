@@ -162,7 +162,15 @@ PROGRAMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+ONE_DEVICE = pytest.mark.xfail(
+    reason="programs over a mesh of one device are compiled without Shardy's passes", strict=True
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=ONE_DEVICE) if n == "one position" else n for n in PROGRAMS],
+)
 def test_programs(name):
     both(PROGRAMS[name])
 
@@ -403,9 +411,11 @@ EXACT = {
     "all_gather": lambda w, x: lax.all_gather(w * x, "i") ** 2 * x,
     "psum_scatter": lambda w, x: lax.psum_scatter(lax.all_gather(w * x, "i") * x[0], "i") ** 2,
     "ppermute": lambda w, x: lax.ppermute(w * x, "i", MOVES) * x,
-    "all_to_all": lambda w, x: lax.all_to_all(w * jnp.outer(x, x), "i", 0, 0, tiled=True) ** 2
-    if x.shape[0] == 8
-    else lax.all_to_all(jnp.tile(w * x, (8, 1)), "i", 0, 1) ** 2,
+    "all_to_all": lambda w, x: (
+        lax.all_to_all(w * jnp.outer(x, x), "i", 0, 0, tiled=True) ** 2
+        if x.shape[0] == 8
+        else lax.all_to_all(jnp.tile(w * x, (8, 1)), "i", 0, 1) ** 2
+    ),
     "replicated": lambda w, x: lax.psum(w * w, "i") + x,
     "state": lambda w, x: lax.psum(x, "i") ** 2 * w + x * w,
 }
