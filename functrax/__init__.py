@@ -98,6 +98,10 @@ from functrax.transforms.remat.checkpoint import checkpoint as checkpoint
 from functrax.transforms.remat.checkpoint import remat as remat
 from functrax.transforms.remat.policies import checkpoint_policies as checkpoint_policies
 from functrax.transforms.remat.saved import saved_report as saved_report
+from functrax.transforms.replicas import device_put_replicated as device_put_replicated
+from functrax.transforms.replicas import device_put_sharded as device_put_sharded
+from functrax.transforms.replicas import replicate as replicate
+from functrax.transforms.replicas import unreplicate as unreplicate
 from functrax.transforms.scope import disable_jit as disable_jit
 from functrax.transforms.scope import named_call as named_call
 from functrax.transforms.scope import named_scope as named_scope

@@ -410,6 +410,14 @@ class RetraceWarning(UserWarning):
     """
 
 
+class GradConventionWarning(UserWarning):
+    """A gradient goes through a sum over an axis by JAX's convention, once for each line.
+
+    Example: ``pmap(grad(lambda w, x: lax.psum(w * x, "i")), "i")``. Cure: as the message says;
+        ``warnings.filterwarnings("ignore", category=GradConventionWarning)`` turns it off.
+    """
+
+
 class KeyReuseWarning(UserWarning):
     """A PRNG key is used twice; see `KeyReuseError`. The option ``key_reuse`` turns it off, or
     makes it an error.

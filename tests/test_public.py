@@ -61,7 +61,9 @@ EXTENSIONS = {
         "ad_checkpoint": "as soon as it is imported, as in JAX",
         "checking": "jax.experimental.checkify, not an experiment here",
         "debug_index": "the switch for indices, as debug_nans is for NaN",
-    },
+    }
+    | dict.fromkeys(["replicate", "unreplicate"], "of flax.jax_utils: pmap is first class")
+    | dict.fromkeys(["device_put_replicated", "device_put_sharded"], "JAX 0.10 dropped them"),
     "functrax.checking": {"debug_index": "beside index_checks, which need checkify"},
     "functrax.dlpack": {"to_dlpack": "older JAX has it, and libraries still call it"},
     "functrax.dtypes": dict.fromkeys(

@@ -15,7 +15,7 @@ from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import NamedAxis, Value, bind, current, named_axes
 from functrax.core.types import NO_AXES, ShapedArray
-from functrax.primitives.collectives.sums import psum
+from functrax.primitives.collectives.sums import psum, transposing_whole
 from functrax.primitives.elementwise import mul
 from functrax.primitives.rules import Dim, is_linear, reshape, scalar
 from functrax.sharding.mesh import Mesh
@@ -234,7 +234,7 @@ def _transpose(cotangents: Sequence[Tangent], *operands: Any, **params: Any) -> 
     manual, in_specs, out_specs = params["manual"], params["in_specs"], params["out_specs"]
     linear = tuple(map(is_linear, operands))
     nonzero = tuple(cotangent is not None for cotangent in cotangents)
-    with named_axes(*manual.named()):
+    with named_axes(*manual.named()), transposing_whole():
         transposed, consts, out_nonzero = transpose_jaxpr(params["jaxpr"], linear, nonzero)
         wanted = _picked(_picked(in_specs, linear), out_nonzero)
         given_specs = _picked(out_specs, nonzero)

@@ -409,12 +409,15 @@ def _size(
         allowed = len(local_devices() if options.devices is None else options.devices)
         if mapped and size > allowed and _tracing.grid is None:
             name = argument_names(function, in_tree)[mapped[0][0]]
+            owner, more = "devices= has", "give more devices"
+            if options.devices is None:
+                owner = "this process has"
+                more = "use more devices (for CPU: FUNCTRAX_NUM_CPU_DEVICES)"
             raise errors.AxesError(
                 CALL,
                 f"argument `{name}` to have a leading size of at most {allowed}",
-                f"leading size {size}; this process has {allowed} devices",
-                fix="Map several positions on one device with `vmap` inside, or use more devices "
-                "(for CPU: FUNCTRAX_NUM_CPU_DEVICES).",
+                f"leading size {size}; {owner} {allowed} devices",
+                fix=f"Map several positions on one device with `vmap` inside, or {more}.",
             )
         return size
     if not sizes:

@@ -191,3 +191,52 @@ def test_errors():
     assert "an axis name bound by an enclosing vmap, pmap or shard_map" in message(
         lambda: lax.psum(X, "i")
     )
+
+
+# Collectives, against the same on whole arrays (8 parts of v: rows) --------------------------------
+
+RING = [(k, (k + 1) % 8) for k in range(8)]
+COLLECTIVES = {
+    "psum": (lambda v: lax.psum(v, "i"), lambda v: jnp.broadcast_to(v.sum(0), v.shape)),
+    "pmean": (lambda v: lax.pmean(v, "i"), lambda v: jnp.broadcast_to(v.mean(0), v.shape)),
+    "pmax": (lambda v: lax.pmax(v, "i"), lambda v: jnp.broadcast_to(v.max(0), v.shape)),
+    "pmin": (lambda v: lax.pmin(v, "i"), lambda v: jnp.broadcast_to(v.min(0), v.shape)),
+    "all_gather": (
+        lambda v: lax.all_gather(v, "i").sum(0) * v,
+        lambda v: v.sum(0) * v,
+    ),
+    "psum_scatter": (
+        lambda v: lax.psum_scatter(v, "i", tiled=True),
+        lambda v: v.sum(0)[:, None],
+    ),
+    "ppermute": (lambda v: lax.ppermute(v, "i", RING), lambda v: jnp.roll(v, 1, 0)),
+    "all_to_all": (lambda v: lax.all_to_all(v, "i", 0, 0, tiled=True), lambda v: v.T),
+}
+
+
+@pytest.mark.parametrize("name", COLLECTIVES)
+def test_collectives(name):
+    """Value, jvp, gradients in both modes, and twice, with a closure over w."""
+    on_parts, on_whole = COLLECTIVES[name]
+    rng = np.random.default_rng(0)
+    x, dx, c = (jnp.asarray(rng.normal(size=(8, 8)), "float64") for _ in range(3))
+
+    def parts(w, x):
+        body = lambda v, c: (on_parts(jnp.sin(w * v[0])) * c[0][: on_parts(v[0]).shape[0]]).sum()  # noqa: E731
+        return over(lambda v, c: lax.psum(body(v, c), "i"), (P("i"), P("i")), P())(x, c)
+
+    def whole(w, x):
+        y = on_whole(jnp.sin(w * x))
+        return (y * c[:, : y.shape[1]]).sum()
+
+    w = jnp.asarray(0.7, "float64")
+    for transform in (
+        lambda f: f,
+        lambda f: functrax.grad(f, (0, 1)),
+        lambda f: functrax.jacfwd(f, 0),
+        lambda f: lambda w, x: functrax.jvp(f, (w, x), (w, dx)),
+        lambda f: functrax.grad(lambda w, x: (functrax.grad(f, 1)(w, x) ** 2).sum(), (0, 1)),
+    ):
+        found = functrax.tree.leaves(functrax.jit(transform(parts))(w, x))
+        for a, b in zip(found, functrax.tree.leaves(transform(whole)(w, x)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)

@@ -2,7 +2,10 @@
 exact sum.
 """
 
-from collections.abc import Sequence
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import tree
 from functrax.core.primitive import BatchAxis
-from functrax.core.trace import Value, as_value, bind, vary
+from functrax.core.trace import Value, as_value, axis_of, bind, state, vary
 from functrax.core.types import ShapedArray
 from functrax.primitives.collectives.axes import (
     AxisName,
@@ -146,7 +149,53 @@ def _sum_batch(
 
 def _sum_transpose(cotangents: Sequence[Value], x: Any, **params: Any) -> list[Tangent]:
     """Sum the cotangents: each position's value reaches every position's result."""
+    if not _whole.depth and not all(axis_of(name, "psum").exact for name in params["axes"]):
+        _warn_of_convention(params["axes"])
     return list(bind(psum_p, cotangents[0], **params))
+
+
+class _Whole(threading.local):
+    """How many programs of whole arrays this thread is transposing: see `transposing_whole`."""
+
+    depth = 0
+
+
+_whole = _Whole()
+_warned: set[tuple[str, int]] = set()
+
+
+@contextlib.contextmanager
+def transposing_whole() -> Iterator[None]:
+    """Transpose a program with all of its positions, for which the rule of `psum` is exact."""
+    _whole.depth += 1
+    try:
+        yield
+    finally:
+        _whole.depth -= 1
+
+
+def _warn_of_convention(axes: Names) -> None:
+    """Warn that a gradient is that of all positions' results, once for each line.
+
+    Raises:
+        GradConventionWarning: as a warning.
+    """
+    source = state.source
+    if source is None or (source.filename, source.line) in _warned:
+        return
+    _warned.add((source.filename, source.line))
+    names = ", ".join(map(repr, axes))
+    error = errors.FunctraxError(
+        "grad",
+        f"a gradient of this position's result through the sum over {names}",
+        "by JAX's convention that of the sum of all positions' results",
+        where=str(source),
+        fix="Pass grad_convention='exact' to the `pmap` or `vmap` around it for the gradient of "
+        "the result itself, or silence this by `warnings.filterwarnings('ignore', "
+        "category=functrax.errors.GradConventionWarning)`.",
+    )
+    place = source.filename, source.line
+    warnings.warn_explicit(str(error), errors.GradConventionWarning, *place)
 
 
 def _sum_lower(b: Any, x: Any, *, axes: Names, groups: Groups = None) -> Any:

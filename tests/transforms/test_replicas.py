@@ -1,0 +1,91 @@
+"""`replicate`, `unreplicate`, `device_put_replicated` and `device_put_sharded`."""
+
+import re
+
+import numpy as np
+import pytest
+
+import functrax
+import functrax.numpy as jnp
+from functrax import errors
+
+DEVICES = functrax.devices("cpu")[:8]
+STATE = {
+    "w": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "step": np.int32(3),
+    "empty": np.ones((0, 2), np.float32),
+    "flags": (np.array([True, False]), None),
+    "half": np.ones(2, jnp.bfloat16),
+    "complex": np.complex64(1j),
+    "number": 2.5,
+}
+
+
+def test_replicas_are_one_each_and_back():
+    copies = functrax.replicate(STATE)
+    for x, row in zip(functrax.tree.leaves(STATE), functrax.tree.leaves(copies)):
+        assert row.shape == (8, *np.shape(x))
+        np.testing.assert_array_equal(row, np.stack([x] * 8))
+        assert [shard.device for shard in row.addressable_shards] == DEVICES
+        assert all(shard.data.shape == (1, *np.shape(x)) for shard in row.addressable_shards)
+    back = functrax.unreplicate(copies)
+    for x, y in zip(functrax.tree.leaves(STATE), functrax.tree.leaves(back)):
+        np.testing.assert_array_equal(x, y)
+        assert np.asarray(y).shape == np.shape(x)
+
+
+def test_chosen_devices_keys_and_pmap():
+    chosen = DEVICES[5:2:-1]
+    keys = functrax.replicate(functrax.random.key(0), chosen)
+    assert keys.shape == (3,)
+    assert [shard.device for shard in keys.addressable_shards] == chosen
+    again = functrax.device_put_replicated(functrax.device_put(STATE, DEVICES[7]), chosen)
+    step = functrax.pmap(lambda s: {**s, "step": s["step"] + 1}, devices=chosen)
+    out = step(again)
+    np.testing.assert_array_equal(out["step"], [4] * 3)
+    np.testing.assert_array_equal(functrax.unreplicate(out)["w"], STATE["w"])
+    assert functrax.replicate(np.ones(2), DEVICES[:1]).shape == (1, 2)
+
+
+def test_shards():
+    shards = [{"x": np.full((2,), k, np.float32), "k": k} for k in range(4)]
+    out = functrax.device_put_sharded(shards, DEVICES[:4])
+    np.testing.assert_array_equal(out["x"], np.repeat(np.arange(4), 2).reshape(4, 2))
+    np.testing.assert_array_equal(out["k"], range(4))
+    assert [shard.device for shard in out["x"].addressable_shards] == DEVICES[:4]
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "expected"),
+    [
+        (
+            lambda: functrax.device_put_sharded([1.0], DEVICES[:2]),
+            errors.ArgumentError,
+            "[device_put_sharded] expected a shard for each of the 2 devices; got 1 shards.",
+        ),
+        (
+            lambda: functrax.device_put_sharded([np.ones(2), np.ones(3)], DEVICES[:2]),
+            errors.ArgumentError,
+            "[device_put_sharded] expected shards of one type; got f32[2] and, in shard 1, f32[3].",
+        ),
+        (
+            lambda: functrax.device_put_sharded([{"a": 1}, [1]], DEVICES[:2]),
+            errors.TreeError,
+            "[device_put_sharded] expected shards of one structure; got ",
+        ),
+        (
+            lambda: functrax.device_put_replicated(1.0, []),
+            errors.ArgumentError,
+            "[device_put_replicated] expected a sequence of devices; got ",
+        ),
+        (
+            lambda: functrax.replicate("text"),
+            errors.ArgumentError,
+            "[replicate] expected ",
+        ),
+    ],
+)
+def test_errors(call, kind, expected):
+    with pytest.raises(kind) as caught:
+        call()
+    assert re.sub(r" \([\w.]+:\d+\)", "", str(caught.value)).startswith(expected)
