@@ -24,7 +24,8 @@ def both(program):
     theirs, ours = [library.tree.leaves(program(library)) for library in LIBRARIES]
     assert len(theirs) == len(ours)
     for a, b in zip(ours, theirs):
-        assert a.dtype == b.dtype and a.shape == b.shape
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
@@ -245,7 +246,8 @@ def test_donated_arrays_are_gone():
     step = functrax.pmap(lambda w, g: w - g, donate_argnums=0)
     w, g = functrax.pmap(lambda x: x)(X), functrax.pmap(lambda x: x)(X)
     np.testing.assert_array_equal(step(w, g), np.zeros_like(X))
-    assert w.is_deleted() and not g.is_deleted()
+    assert w.is_deleted()
+    assert not g.is_deleted()
     assert "donated" in message(lambda: w + 1)
 
 
@@ -267,7 +269,7 @@ def test_methods_and_decorators():
         scale = 3
 
         @functrax.pmap
-        def plain(self_x):  # noqa: N805
+        def plain(self_x):
             return self_x + 1
 
         @functools.partial(functrax.pmap, axis_name="i", static_broadcasted_argnums=0)
@@ -277,7 +279,8 @@ def test_methods_and_decorators():
 
     model = Model()
     np.testing.assert_array_equal(model.step(X, bias=X), X.sum(0) * 3 + X)
-    assert Model.step.__doc__ == "Take a step." and Model.step.__name__ == "step"
+    assert Model.step.__doc__ == "Take a step."
+    assert Model.step.__name__ == "step"
     np.testing.assert_array_equal(Model.plain(X), X + 1)
 
 
@@ -302,7 +305,7 @@ NESTED = {
 def test_nested(name, shape):
     """As vmaps in JAX, whose pmaps do not nest any more."""
 
-    def program(J, mapped, x):  # noqa: N803
+    def program(J, mapped, x):
         body = lambda x: NESTED[name](J, x)  # noqa: E731
         return mapped(lambda x: mapped(body, axis_name="j")(x) * 2, axis_name="i")(x)
 
@@ -317,7 +320,7 @@ def test_nested(name, shape):
 
 
 def test_nested_with_other_axes():
-    def program(J, mapped):  # noqa: N803
+    def program(J, mapped):
         def outer(x, w):
             inner = mapped(lambda a, w: J.lax.psum(a * w, "j"), axis_name="j", in_axes=(1, None))
             return inner(x, w), J.lax.pmean(inner(x * 2, w), "i")
@@ -332,7 +335,7 @@ def test_nested_with_other_axes():
 # Training as old scripts do -----------------------------------------------------------------------
 
 
-def train(J, variant):  # noqa: N803
+def train(J, variant):
     """Return the losses of five steps, and the weights."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(5, 8, 4, 3)).astype(np.float32)
@@ -379,7 +382,8 @@ def test_training_as_in_jax(variant):
 
 def test_training_is_that_of_the_whole_batch():
     losses, state = train(functrax, "grad")
-    assert losses[-1] < losses[0] and int(state["step"]) == 5
+    assert losses[-1] < losses[0]
+    assert int(state["step"]) == 5
 
 
 # Conventions --------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ exact sum.
 import contextlib
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,7 @@ _warned: set[tuple[str, int]] = set()
 
 
 @contextlib.contextmanager
-def transposing_whole() -> Iterator[None]:
+def transposing_whole() -> Generator[None]:
     """Transpose a program with all of its positions, for which the rule of `psum` is exact."""
     _whole.depth += 1
     try:
