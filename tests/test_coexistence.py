@@ -190,7 +190,7 @@ def test_what_cannot_pass(jax):
         "type DynamicJaxprTracer"
     )
     assert message(kind, lambda: jnp.asarray(jax.random.key(0))) == (
-        "[array] expected an array that NumPy can read; got one of type jax.PRNGKeyArray: JAX "
+        "[asarray] expected an array that NumPy can read; got one of type jax.PRNGKeyArray: JAX "
         "array with PRNGKey dtype cannot be converted to a NumPy array. Use "
         "jax.random.key_data(arr) if you wish to extract the underlying integer array"
     )

@@ -166,27 +166,35 @@ class CommunicationBuilder(BaseBuilder):
                 f"{mesh!r} with the same devices in another order",
                 fix="Make both meshes of devices in one order.",
             )
-        ranks = [rank_of(aval) for aval in self.in_types], [rank_of(a) for a in self.out_types]
-        attributes = {
-            "in_shardings": meshes.per_value(in_shardings, ranks[0], is_open),
-            "out_shardings": meshes.per_value(out_shardings, ranks[1], is_open),
-            "manual_axes": meshes.manual_axes(axes),
-        }
-        outs = self.out_types
-        call = self.multi_op("sdy.manual_computation", operands, outs, attributes, regions=1)
         saved = self.mesh_axes, self.auto
         around = self.auto[1] if self.mesh_axes else mesh.axis_names
         self.mesh_axes = mesh.shape_tuple
         self.auto = mesh, tuple(name for name in around if name not in axes)
-        self.region(call.regions[0], types, body, "sdy.return")
+        sizes = dict(mesh.shape_tuple)
+        if all(sizes[name] == 1 for name in axes):  # every device sees all there is
+            results = list(body(*operands))
+        else:
+            ranks = [rank_of(aval) for aval in self.in_types], [rank_of(a) for a in self.out_types]
+            attributes = {
+                "in_shardings": meshes.per_value(in_shardings, ranks[0], is_open),
+                "out_shardings": meshes.per_value(out_shardings, ranks[1], is_open),
+                "manual_axes": meshes.manual_axes(axes),
+            }
+            outs = self.out_types
+            call = self.multi_op("sdy.manual_computation", operands, outs, attributes, regions=1)
+            self.region(call.regions[0], types, body, "sdy.return")
+            results = list(call.results)
         self.mesh_axes, self.auto = saved
-        return list(call.results)
+        return results
 
     # Positions ------------------------------------------------------------------------------------
 
     def position(self, axes: Names) -> Value:
         """Return the device's position along axes together, the last one fastest, as int32."""
         self._check_mapped(axes)
+        sizes = dict(self.mesh_axes)
+        if all(sizes[name] == 1 for name in axes):
+            return self.constant(0, np.int32)
         unsigned = ShapedArray((), np.dtype(np.uint32))
         device = self._device(unsigned)
 

@@ -163,14 +163,9 @@ PROGRAMS = {
 }  # fmt: skip
 
 
-ONE_DEVICE = pytest.mark.xfail(
-    reason="programs over a mesh of one device are compiled without Shardy's passes", strict=True
-)
-
-
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=ONE_DEVICE) if n == "one position" else n for n in PROGRAMS],
+    [pytest.param(n) if n == "one position" else n for n in PROGRAMS],
 )
 def test_programs(name):
     both(PROGRAMS[name])
