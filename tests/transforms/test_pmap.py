@@ -165,7 +165,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n) if n == "one position" else n for n in PROGRAMS],
+    PROGRAMS,
 )
 def test_programs(name):
     both(PROGRAMS[name])
