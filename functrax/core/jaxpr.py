@@ -89,11 +89,10 @@ def effects_of(eqn: Equation) -> frozenset[str]:
     return NO_EFFECTS.union(*(program.effects for program in subjaxprs(eqn.params)))
 
 
-def meshes_of(eqn: Equation) -> tuple[Any, ...]:
-    """Return the meshes that an equation, or a program that it calls, names."""
-    own = eqn.primitive.meshes(eqn.params) if eqn.primitive.meshes is not None else ()
-    found = dict.fromkeys(own)
-    for program in subjaxprs(eqn.params):
+def meshes_of(primitive: Primitive, params: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the meshes that an operation, or a program that it calls, names."""
+    found = dict.fromkeys(primitive.meshes(params) if primitive.meshes is not None else ())
+    for program in subjaxprs(params):
         found.update(dict.fromkeys(program.meshes))
     return tuple(found)
 
@@ -147,7 +146,7 @@ class Jaxpr:
             if eqn.primitive.axis_names is not None:
                 names |= eqn.primitive.axis_names(eqn.params)
                 effects |= effects_of(eqn)
-                meshes.update(dict.fromkeys(meshes_of(eqn)))
+                meshes.update(dict.fromkeys(meshes_of(eqn.primitive, eqn.params)))
             elif eqn.primitive.effects is not None:
                 effects |= effects_of(eqn)
         self.axis_names = names

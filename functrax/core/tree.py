@@ -382,6 +382,11 @@ def flatten_up_to(
     raise TreeError(call, expected, describe(given), fix=cure)
 
 
+def is_none(x: Any) -> bool:
+    """Tell whether a node is None, for prefixes in which None stands for a subtree."""
+    return x is None
+
+
 def broadcast_prefix(
     prefix: Any,
     full: Any,

@@ -11,7 +11,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.jaxpr import Equation, Jaxpr, Var, meshes_of
+from functrax.core.jaxpr import Equation, Jaxpr, Var, meshes_of, program_cache
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
@@ -81,7 +81,7 @@ def _evaluate_general(
     """
     checks = config.key.checks
     names_axes = primitive.axis_names is not None
-    if (names_axes and meshes_of(Equation(primitive, (), (), params, None))) or any(
+    if (names_axes and meshes_of(primitive, params)) or any(
         type(x) is DeviceArray and type(x.device) is not Device for x in operands
     ):
         return _evaluate_partitioned(primitive, operands, params, checks)
@@ -126,14 +126,8 @@ def _evaluate_partitioned(
     """Evaluate with operands over several devices."""
     check_operands(operands)
     types = tuple([x.aval for x in operands])
-    key = (checks, config.no_implicit_comms, primitive, types, tuple(params.items()))
-    found = _partitioned.get(key)
-    if found is None:
-        jaxpr, checked = _program(primitive, types, params, checks)
-        if len(_partitioned) >= MOST_PROGRAMS:
-            _partitioned.clear()
-        found = _partitioned[key] = Partitioned(jaxpr), checked
-    program, checked = found
+    rest = (checks, config.no_implicit_comms)
+    program, checked = _partitioned(primitive, types, tuple(params.items()), *rest)
     buffers, places = program.run(operands)
     out_types = program.jaxpr.out_avals
     results = list(map(DeviceArray, out_types, buffers, places, itertools.repeat(True)))
@@ -144,7 +138,19 @@ def _evaluate_partitioned(
     return results[:count]
 
 
-_partitioned: dict[Any, tuple[Partitioned, Checked | None]] = {}
+@program_cache
+def _partitioned(
+    primitive: Primitive,
+    types: tuple[ShapedArray, ...],
+    params: tuple[tuple[str, Any], ...],
+    checks: tuple[str, ...],
+    explicit: bool,
+) -> tuple[Partitioned, Checked | None]:
+    """Return the program of one operation over several devices; those compiled where nothing may
+    communicate unasked are apart.
+    """
+    jaxpr, checked = _program(primitive, types, dict(params), checks)
+    return Partitioned(jaxpr), checked
 
 
 def _wrapped(

@@ -11,7 +11,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr, Var
+from functrax.core.jaxpr import Jaxpr, Var, program_cache
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
@@ -343,17 +343,15 @@ def _on_one(x: DeviceArray) -> DeviceArray:
 
 def _resharded(x: DeviceArray, sharding: NamedSharding) -> DeviceArray:
     """Let the devices exchange what they need."""
-    key = (x.aval, sharding)
-    program = _moves.get(key)
-    if program is None:
-        var = Var(x.aval)
-        jaxpr = Jaxpr((), [var], [var], [], "reshard")
-        program = _moves[key] = Partitioned(jaxpr, out_shardings=(sharding,))
-    (buffer,), _ = program.run([x])
+    (buffer,), _ = _exchange(x.aval, sharding).run([x])
     return DeviceArray(x.aval, buffer, sharding, True)
 
 
-_moves: dict[Any, Partitioned] = {}
+@program_cache
+def _exchange(aval: ShapedArray, sharding: NamedSharding) -> Partitioned:
+    """Return the program that only says how its argument is to lie."""
+    var = Var(aval)
+    return Partitioned(Jaxpr((), [var], [var], [], "reshard"), out_shardings=(sharding,))
 
 
 def _spread(x: DeviceArray, sharding: NamedSharding) -> DeviceArray:

@@ -78,7 +78,7 @@ def shardings_for(
         return [None] * count
     if isinstance(prefix, NamedSharding | SingleDeviceSharding | PartitionSpec):
         return [as_sharding(prefix, call)] * count
-    found = tree.broadcast_prefix(prefix, x, lambda part: part is None, call, name)
+    found = tree.broadcast_prefix(prefix, x, tree.is_none, call, name)
     return [None if one is None else as_sharding(one, call) for one in found]
 
 

@@ -103,7 +103,7 @@ def _placed(
 def _for_leaves(prefix: Any, x: Any, count: int, name: str) -> list[Any]:
     if prefix is None or isinstance(prefix, bool | Device | str | NamedSharding):
         return [prefix] * count
-    return tree.broadcast_prefix(prefix, x, lambda part: part is None, CALL, name)
+    return tree.broadcast_prefix(prefix, x, tree.is_none, CALL, name)
 
 
 def _put(

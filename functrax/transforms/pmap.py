@@ -316,21 +316,9 @@ def _run(
     functools.update_wrapper(part, function)
     specs: list[Specs] = []
     in_specs = tuple(_spec(name, a, x.aval.ndim) for a, x in zip(axes, values, strict=True))
-    out_specs = _Later(specs)
-    results, out_tree = run_manual(part, manual, values, in_tree, in_specs, out_specs, CALL)
+    known_later = lambda _: specs[-1]  # noqa: E731
+    results, out_tree = run_manual(part, manual, values, in_tree, in_specs, known_later, CALL)
     return out_tree.unflatten(map(as_array, results))
-
-
-class _Later:
-    """The specs of results, which are known when the function has been traced."""
-
-    __slots__ = ("specs",)
-
-    def __init__(self, specs: list[Specs]) -> None:
-        self.specs = specs
-
-    def __call__(self, out_tree: Any) -> Specs:
-        return self.specs[-1]
 
 
 def _spec(name: Any, axis: int | None, ndim: int) -> PartitionSpec:
@@ -359,17 +347,13 @@ def _mesh(function: Any, grid: _Grid, name: Any, size: int) -> Mesh:
     return Mesh(np.array(found[:needed], dtype=object).reshape(sizes), names)
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
 def _in_axes(
     function: Any, in_axes: Any, args: Any, kwargs: Any, in_tree: Any, values: Sequence[Value]
 ) -> list[int | None]:
     """Return the mapped axis of each argument leaf, checked and non-negative."""
     prefix = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
     whole = (prefix, dict.fromkeys(kwargs, 0))
-    axes = tree.broadcast_prefix(whole, (args, kwargs), _is_none, CALL, "in_axes")
+    axes = tree.broadcast_prefix(whole, (args, kwargs), tree.is_none, CALL, "in_axes")
     found: list[int | None] = []
     for index, (x, axis) in enumerate(zip(values, axes, strict=True)):
         rank = x.aval.ndim
@@ -440,4 +424,4 @@ def _out_axes(function: Any, out_axes: Any, out_tree: Any) -> list[int | None]:
     if out_axes is None or isinstance(out_axes, int):
         return [out_axes] * out_tree.num_leaves
     whole = out_tree.unflatten([0] * out_tree.num_leaves)
-    return tree.broadcast_prefix(out_axes, whole, _is_none, CALL, "out_axes")
+    return tree.broadcast_prefix(out_axes, whole, tree.is_none, CALL, "out_axes")

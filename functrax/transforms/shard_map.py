@@ -142,11 +142,7 @@ def _in_specs(in_specs: Any, args: tuple[Any, ...], values: Sequence[Value]) -> 
     if isinstance(in_specs, PartitionSpec):
         return (in_specs,) * len(values)
     prefix = tuple(in_specs) if isinstance(in_specs, list) else in_specs
-    return _checked_specs(tree.broadcast_prefix(prefix, args, _is_none, CALL, "in_specs"))
-
-
-def _is_none(x: Any) -> bool:
-    return x is None
+    return _checked_specs(tree.broadcast_prefix(prefix, args, tree.is_none, CALL, "in_specs"))
 
 
 def _checked_specs(specs: Sequence[Any]) -> Specs:
@@ -185,13 +181,12 @@ def run_manual(
         _part(manual, x, spec, call, functools.partial(names, i))
         for i, (x, spec) in enumerate(zip(values, in_specs, strict=True))
     ]
-    specs: list[Specs] = []
 
     def fit(out_tree: Any, results: list[Value]) -> list[Value]:
-        specs.append(_flat_specs(out_specs, out_tree, call))
+        specs = _flat_specs(out_specs, out_tree, call)
         return [
             _result(manual, x, spec, call, function, path_of(out_tree, i))
-            for i, (x, spec) in enumerate(zip(results, specs[0], strict=True))
+            for i, (x, spec) in enumerate(zip(results, specs, strict=True))
         ]
 
     with named_axes(*manual.named()):
@@ -200,7 +195,6 @@ def run_manual(
         else:
             key = (manual, in_specs, _key_of(out_specs))
             body = trace_body(call, function, in_tree, avals, fit, key)
-    flat_specs = specs[0] if specs else _flat_specs(out_specs, body.out_tree, call)
     results = bind(
         manual_p,
         *body.consts,
@@ -208,7 +202,7 @@ def run_manual(
         jaxpr=body.jaxpr,
         manual=manual,
         in_specs=(REPLICATED,) * len(body.consts) + in_specs,
-        out_specs=flat_specs,
+        out_specs=_flat_specs(out_specs, body.out_tree, call),
         name=call,
     )
     return results, body.out_tree
@@ -221,11 +215,11 @@ def _flat_specs(out_specs: Any, out_tree: Any, call: str) -> Specs:
     if isinstance(out_specs, PartitionSpec):
         return (out_specs,) * out_tree.num_leaves
     whole = out_tree.unflatten([0] * out_tree.num_leaves)
-    return _checked_specs(tree.broadcast_prefix(out_specs, whole, _is_none, call, "out_specs"))
+    return _checked_specs(tree.broadcast_prefix(out_specs, whole, tree.is_none, call, "out_specs"))
 
 
 def _key_of(out_specs: Any) -> Any:
-    leaves, structure = tree.flatten(out_specs, _is_none)
+    leaves, structure = tree.flatten(out_specs, tree.is_none)
     return structure, tuple(leaves)
 
 

@@ -103,10 +103,6 @@ def _check_axes_spec(name: str, axes: Any) -> None:
             )
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
 def _vmap(
     fun: Callable[..., Any],
     in_axes: Any,
@@ -159,7 +155,7 @@ def _in_dims(
         axes_args, axes_kwargs = (in_axes,) * len(args), dict.fromkeys(kwargs, 0)
     prefix = (tuple(axes_args), axes_kwargs)
     try:
-        dims = tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=_is_none)
+        dims = tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=tree.is_none)
     except (ValueError, errors.TreeError) as error:
         raise errors.AxesError(
             "vmap",
@@ -237,7 +233,7 @@ def _size(
 def _out_dims(fun: Callable[..., Any], out_axes: Any, out_tree: Any) -> list[Dim]:
     placeholder = out_tree.unflatten([0] * out_tree.num_leaves)
     try:
-        return tree.broadcast_prefix(out_axes, placeholder, is_leaf=_is_none)
+        return tree.broadcast_prefix(out_axes, placeholder, is_leaf=tree.is_none)
     except (ValueError, errors.TreeError) as error:
         raise errors.AxesError(
             "vmap",
