@@ -62,6 +62,7 @@ from functrax.runtime.devices import local_devices as local_devices
 from functrax.runtime.devices import process_count as process_count
 from functrax.runtime.devices import process_index as process_index
 from functrax.runtime.devices import require as require
+from functrax.runtime.devices import topology as topology
 from functrax.runtime.dispatch import convert as _convert
 from functrax.runtime.dispatch import evaluate as _evaluate
 from functrax.runtime.mesh import make_mesh as make_mesh

@@ -52,6 +52,7 @@ MODULES = {
 EXTENSIONS = {
     "functrax": {
         "require": "a platform, or an error: no silent fall-back",
+        "topology": "devices that are not here: jax.experimental.topologies is less of it",
         "saved_report": "JAX prints the residuals alone: ad_checkpoint.print_saved_residuals",
         "explain_comms": "the collectives of a compiled program: JAX shows HLO alone",
         "no_implicit_comms": "a switch against collectives that only the partitioner wants",

@@ -24,9 +24,11 @@ from functrax.numpy.operands import (
 from functrax.primitives.convert import convert, convert_element_type, copy
 from functrax.primitives.join import concatenate
 from functrax.primitives.rules import broadcast_to, expand_axis
-from functrax.runtime.array import DeviceArray, device_copy
-from functrax.runtime.devices import Device
+from functrax.runtime.array import DeviceArray
 from functrax.runtime.dispatch import from_numpy, python_literal, read_array
+from functrax.runtime.partitioned import put_parts
+from functrax.sharding import NamedSharding
+from functrax.transforms.placement import as_device, device_put
 
 _broadcast_p = registry["broadcast_in_dim"]
 
@@ -260,18 +262,21 @@ def _stacked(x: Sequence[Any], dtype: Any) -> Array:
 
 
 def placed(call: str, x: Array, device: Any) -> Array:
-    """Return an array on a device; traced values stay where they are."""
-    if not isinstance(device, Device):
-        raise errors.DeviceError(call, "a device, as in `functrax.devices()`", repr(device))
-    return device_copy(x, device) if type(x) is DeviceArray else x
+    """Return an array on a device, or divided among several."""
+    return device_put(x, as_device(device, call))
 
 
 # ---- filled with one number
 
 
-def _spread(call: str, x: Value, shape: tuple[int, ...]) -> Array:
+def _spread(call: str, x: Value, shape: tuple[int, ...], device: Any) -> Array:
+    """Broadcast a value, on a device if one is given; each of several makes its own part."""
+    where = None if device is None else as_device(device, call)
+    if isinstance(where, NamedSharding) and type(x) is Literal and state.trace is None:
+        return put_parts(np.broadcast_to(x.numpy(), shape), ShapedArray(shape, x.aval.dtype), where)
     try:
-        return broadcast_to(x, shape)
+        made = to_array(broadcast_to(x, shape))
+        return made if where is None else device_put(made, where)
     except errors.OutOfMemoryError as error:
         raise errors.OutOfMemoryError(call, error.expected, error.got, fix=error.fix) from None
 
@@ -283,10 +288,9 @@ def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array
     number = _numbers.get(key)
     if number is None:
         number = _numbers[key] = Literal(as_kind(value, dtype, call), ShapedArray((), dtype))
-    if not shape:
+    if not shape and device is None:
         return to_array(number)
-    made = _spread(call, number, shape)
-    return made if device is None else placed(call, made, device)
+    return _spread(call, number, shape, device)
 
 
 # Only zero and one of each dtype: `full` makes its own.
@@ -388,8 +392,7 @@ def _full(call: str, shape: tuple[int, ...], value: Any, dtype: Any, device: Any
     else:
         value = converted(array(value, copy=False), dtype)
     broadcast_shapes(call, [value.aval.shape, shape])
-    made = to_array(_spread(call, value, shape))
-    return made if device is None else placed(call, made, device)
+    return _spread(call, value, shape, device)
 
 
 # ---- like another array
@@ -399,9 +402,15 @@ def _like(call: str, a: Any, value: Any, dtype: Any, shape: Any, device: Any) ->
     aval = _type_of(call, a)
     shape = aval.shape if shape is None else shape_of(call, shape)
     found = aval.dtype if dtype is None else dtypes.canonicalize(dtype, call)
+    device = _device_like(a, shape) if device is None else device
     if dtype is not None or not aval.weak_type:
         return _filled(call, shape, value, found, device)
-    return to_array(broadcast_to(literal(value, found, call), shape))
+    return _spread(call, literal(value, found, call), shape, device)
+
+
+def _device_like(a: Any, shape: tuple[int, ...]) -> Any:
+    """Return where an array of the same shape as another one belongs; None for anywhere."""
+    return a.device if type(a) is DeviceArray and a.committed and a.shape == shape else None
 
 
 def _type_of(call: str, a: Any) -> Any:
@@ -484,6 +493,7 @@ def full_like(
     aval = _type_of("full_like", a)
     shape = aval.shape if shape is None else shape_of("full_like", shape)
     found = aval.dtype if dtype is None else dtypes.canonicalize(dtype, "full_like")
+    device = _device_like(a, shape) if device is None else device
     made = _full("full_like", shape, fill_value, found, device)
     if dtype is None and aval.weak_type:
         return to_array(convert(made, found, True)) if not isinstance(made, Literal) else made

@@ -11,7 +11,7 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray, joined
-from functrax.runtime.devices import Device
+from functrax.runtime.devices import Device, check_here
 from functrax.runtime.transfer import place
 from functrax.sharding.mesh import is_local
 from functrax.sharding.shardings import NamedSharding, Sharding, SingleDeviceSharding
@@ -154,6 +154,7 @@ def _checked(sharding: Any, shape: tuple[int, ...], call: str) -> None:
     elif not isinstance(sharding, SingleDeviceSharding):
         got = f"{sharding!r} of type {type(sharding).__name__}"
         raise errors.ArgumentError(call, "a sharding", got)
+    check_here(sharding.device_tuple, call)
 
 
 def _assembled(

@@ -18,6 +18,7 @@ from functrax.sharding.mesh import Mesh
 from functrax.xla.client import Client
 from functrax.xla.executable import Executable
 from functrax.xla.options import CompileOptions, compile_options
+from functrax.xla.topology import Topology
 
 
 class Timings(threading.local):
@@ -114,9 +115,13 @@ def compile_partitioned(
     return executable
 
 
-def _compile(lowered: Lowered, client: Client, options: CompileOptions) -> Executable:
+def _compile(lowered: Lowered, client: Client | Topology, options: CompileOptions) -> Executable:
     with timings.phase("compile"):
         out_types = [physical_type(var.aval) for var in lowered.jaxpr.outvars]
-        executable = compile_cached(client, lowered.module, options, out_types, lowered.callbacks)
+        program = (lowered.module, options, out_types, lowered.callbacks)
+        if isinstance(client, Client):
+            executable = compile_cached(client, *program)
+        else:  # what is compiled for devices that are not here could not be loaded again
+            executable = client.compile(*program)
         executable.calls_host |= "io" in lowered.jaxpr.effects
         return executable

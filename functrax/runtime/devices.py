@@ -1,12 +1,17 @@
-"""The devices of this process, and which one is used when nobody says."""
+"""The devices of this process, which one is used when nobody says, and devices that are elsewhere
+and can be compiled for.
+"""
 
+import functools
 import threading
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
 from functrax.core.config import config
 from functrax.xla import client as clients
+from functrax.xla import topology as topologies
 
 
 class Device:
@@ -31,7 +36,7 @@ class Device:
         "raw",
     )
 
-    def __init__(self, raw: Any, client: clients.Client) -> None:
+    def __init__(self, raw: Any, client: clients.Client | topologies.Topology) -> None:
         """Wrap jaxlib's device."""
         self.raw = raw
         self.client = client
@@ -64,15 +69,21 @@ class Device:
 
     def memory_stats(self) -> dict[str, int] | None:
         """Return the allocator's counters in bytes, where the platform has them."""
+        check_here((self,), "memory_stats")
         return self.raw.memory_stats()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by name: the copy is the device of the same number."""
+        if isinstance(self.client, topologies.Topology):
+            return _described_device, (self.client.name, self.client.options, self.id)
         return _device_named, (self.platform, self.id)
 
     def __repr__(self) -> str:
-        """Print as ``CpuDevice(id=0)``."""
-        return f"{self.platform.capitalize()}Device(id={self.id})"
+        """Print as ``CpuDevice(id=0)``, or ``TpuDevice(id=0, topology='v5e:4x4')``."""
+        where = ""
+        if isinstance(self.client, topologies.Topology):
+            where = f", topology={self.client.name!r}"
+        return f"{self.platform.capitalize()}Device(id={self.id}{where})"
 
     def __str__(self) -> str:
         """Print as ``cpu:0``."""
@@ -247,6 +258,95 @@ def _choose() -> Device:
     return _start("cpu")[0]
 
 
+# Devices that are not here ------------------------------------------------------------------------
+
+
+class Topology:
+    """Devices described by name, which programs can be compiled for, but not run on.
+
+    Attributes:
+        name: as it was asked for.
+        platform: ``"tpu"`` or ``"gpu"``.
+        devices: the devices, in the platform's order.
+    """
+
+    __slots__ = ("devices", "name", "platform")
+
+    def __init__(self, client: topologies.Topology) -> None:
+        """Wrap the compiler's description."""
+        self.name = client.name
+        self.platform = client.platform
+        self.devices = [Device(raw, client) for raw in client.devices]
+
+    def __repr__(self) -> str:
+        """Print as ``Topology('v5e:4x4', 16 x TPU v5 lite)``."""
+        return f"Topology({self.name!r}, {len(self.devices)} x {self.devices[0].device_kind})"
+
+
+def topology(name: str, **options: topologies.OptionValue) -> Topology:
+    """Describe devices that are not here, to compile for them ahead of time.
+
+    Meshes and shardings over such devices are like any other. `jit`, `shard_map` and `pmap` lower
+    and compile for them, and the compiled program tells its memory, costs and text; there is
+    nothing to run it on. Arguments are `ShapeDtypeStruct`, as there are no arrays on such devices
+    either. The extra ``tpu`` holds the compiler for TPUs, the extra ``cuda`` that for GPUs.
+
+    Args:
+        name: a TPU slice by kind and shape (``"v5e:4x4"``, ``"v5p:4x4x4"``, ``"v6e:16x16"``), or a
+            GPU, how many, and in how many hosts (``"h100"``, ``"h100:8"``, ``"h100:2x8"``).
+        options: libtpu's own, such as ``num_slices=2`` or ``chips_per_host_bounds=(2, 4, 1)``.
+
+    Returns:
+        The devices. Two calls with equal arguments give the same ones.
+
+    Raises:
+        DeviceError: if the compiler is not installed, with the cure, or does not know the name.
+
+    Example:
+        >>> here = topology("v5e:4x4")  # doctest: +SKIP
+        >>> mesh = functrax.make_mesh((4, 4), ("x", "y"), devices=here.devices)  # doctest: +SKIP
+        >>> spec = NamedSharding(mesh, P("x", "y"))  # doctest: +SKIP
+        >>> x = functrax.ShapeDtypeStruct((64, 64), "float32", sharding=spec)  # doctest: +SKIP
+        >>> functrax.jit(jnp.sin).lower(x).compile().memory_analysis()  # doctest: +SKIP
+        MemoryAnalysis(argument_size_in_bytes=...)
+    """
+    if not isinstance(name, str):
+        got = f"{name!r} of type {type(name).__name__}"
+        raise errors.ArgumentError("topology", "a name such as 'v5e:4x4' or 'h100:8'", got)
+    fixed = [
+        (key, value if isinstance(value, str | bool | int) else tuple(value))
+        for key, value in sorted(options.items())
+    ]
+    with _lock:
+        return _described(name, tuple(fixed))
+
+
+@functools.cache
+def _described(name: str, options: tuple[tuple[str, topologies.OptionValue], ...]) -> Topology:
+    if name.partition(":")[0] not in topologies.GPUS:
+        return Topology(topologies.tpu_topology(name, **dict(options)))
+    if options:
+        given = ", ".join(key for key, _ in options)
+        raise errors.ArgumentError("topology", f"no options for GPUs ({name!r})", given)
+    return Topology(topologies.gpu_topology(name))
+
+
+def _described_device(name: str, options: Any, number: int) -> Device:
+    return next(one for one in topology(name, **dict(options)).devices if one.id == number)
+
+
+def check_here(found: Sequence[Device], call: str) -> None:
+    """Raise a `DeviceError` if devices are only described: nothing can be put there, or run."""
+    if isinstance(found[0].client, topologies.Topology):
+        raise errors.DeviceError(
+            call,
+            "devices that are here",
+            f"{found[0]!r}, which is only described",
+            fix="Compile for it with `jit(f).lower(...).compile()`, where ShapeDtypeStructs have "
+            "its shardings.",
+        )
+
+
 # Options that are read when a platform starts: a later change would have no effect ----------------
 
 
@@ -275,6 +375,8 @@ def _check_platforms(value: str | None) -> None:
 
 
 def _check_default_device(value: Any) -> None:
+    if isinstance(value, Device):
+        check_here((value,), "config.update")
     if isinstance(value, str) and value not in PLATFORM_NAMES:
         raise errors.ConfigError(
             "config.update",

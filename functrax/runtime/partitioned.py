@@ -18,7 +18,7 @@ from functrax.lowering.base import physical_type
 from functrax.lowering.module import Lowered, Partition
 from functrax.runtime.array import DeviceArray, device_copy, joined
 from functrax.runtime.compile import compile_partitioned, lower
-from functrax.runtime.devices import Device
+from functrax.runtime.devices import Device, check_here
 from functrax.runtime.layout import named_sharding, raw_sharding
 from functrax.sharding.mesh import Mesh, is_local
 from functrax.sharding.shardings import NamedSharding
@@ -145,6 +145,7 @@ class Partitioned:
     def _prepare(self, values: Sequence[Value]) -> _Entry:
         arrays = [*self.consts, *values]
         mesh = self.mesh_of(arrays)
+        check_here(mesh.device_tuple, self.jaxpr.name or "jit")
         loaded = self.load(mesh, self.given(mesh, arrays))
         moves = [
             (i, sharding)
@@ -316,6 +317,7 @@ def put(x: Value, sharding: NamedSharding) -> DeviceArray:
     if place is sharding:
         return x
     sharding.check_shape(x.aval.shape, "device_put")
+    check_here(sharding.device_tuple, "device_put")
     if type(place) is Device:
         return _spread(x, sharding)
     own = place.devices_indices_map(x.aval.shape)
@@ -379,6 +381,7 @@ def put_parts(
         ShapeError: if the sharding does not divide it.
     """
     sharding.check_shape(aval.shape, "device_put")
+    check_here(sharding.device_tuple, "device_put")
     indices = sharding.devices_indices_map(aval.shape)
     local = [(device, index) for device, index in indices.items() if is_local(device)]
     raw = buffers.put_sharded(

@@ -47,7 +47,7 @@ def place(
         return _moved(convert(x, CALL), device, donate, may_alias)
     if isinstance(x, np.ndarray | np.generic):
         return from_numpy(np.asarray(x), CALL, device=device, copy=not may_alias)
-    value = convert(x, CALL)
+    value = x if type(x) is Literal else convert(x, CALL)
     if type(value) is Literal:
         on = device or default_device()
         return put_numpy(value.numpy(), value.aval, on, device is not None)

@@ -19,7 +19,7 @@ from functrax.transforms.ahead_compiled import Compiled
 from functrax.transforms.ahead_stage import Signature, Stage, Target, program_of
 from functrax.transforms.flat import ShapeDtypeStruct
 from functrax.xla import mlir
-from functrax.xla.client import cpu_client
+from functrax.xla.client import Client, cpu_client
 from functrax.xla.hlo import estimate_costs, hlo_text
 
 PLATFORMS = ("cpu", "gpu", "cuda", "tpu")
@@ -157,7 +157,7 @@ class Lowered(Stage):
         """Return XLA's count before optimization: ``"flops"``, ``"bytes accessed"``, ..."""
         target = self._target
         on = target.mesh.device_tuple[0] if isinstance(target, Target) else target
-        client = cpu_client() if on is None else on.client
+        client = on.client if on is not None and isinstance(on.client, Client) else cpu_client()
         return estimate_costs(self._lowered.module, client)
 
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> "Compiled":

@@ -9,7 +9,7 @@ from functrax.core import tree
 from functrax.core.trace import Tracer, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.devices import Device
+from functrax.runtime.devices import Device, check_here
 from functrax.runtime.dispatch import get_aval, get_buffer, literal_array
 from functrax.runtime.partitioned import Loaded
 from functrax.runtime.program import Program, Ready
@@ -66,6 +66,7 @@ class Compiled(Stage):
                 pass  # what is not valid is found out below
         if in_tree != signature.in_tree:
             raise self._tree_error(args, kwargs)
+        check_here((device,), self.fun_name)
         if self._loaded is not None:
             return signature.out_tree.unflatten(self._run_loaded(leaves))
         here = self._started

@@ -19,7 +19,7 @@ from functrax.core.primitive import abstract_cache
 from functrax.core.trace import VALUES, Value, as_value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.devices import Device, clear_programs
+from functrax.runtime.devices import Device, check_here, clear_programs
 from functrax.runtime.dispatch import check_operands, get_aval, get_buffer
 from functrax.runtime.program import Program
 from functrax.runtime.transfer import place
@@ -189,6 +189,7 @@ class JitFunction(Generic[P, R]):
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
         if self.on is not None:
+            check_here((self.on,), function_name(self.function))
             values = [place(x, self.on) for x in values]
             return out_tree.unflatten(program.run_on(self.on, values))
         results = program.run(values)

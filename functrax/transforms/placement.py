@@ -10,7 +10,7 @@ from functrax.core.trace import Tracer, Value, bind, check_live
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, declare_linear
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.devices import Device, devices_of
+from functrax.runtime.devices import Device, check_here, devices_of
 from functrax.runtime.layout import Place
 from functrax.runtime.transfer import place
 from functrax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
@@ -154,6 +154,7 @@ def as_device(wanted: Any, call: str = CALL) -> Device | NamedSharding:
             f"{wanted!r} of type {type(wanted).__name__}",
             fix="Take one of `functrax.devices()`.",
         )
+    check_here((found,), call)
     if found.process_index != found.client.process_index:
         got = f"{found} of process {found.process_index}"
         raise errors.DeviceError(call, "a device of this process", got)

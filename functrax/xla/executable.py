@@ -50,13 +50,40 @@ class MemoryAnalysis:
 
 
 class Program:
-    """A compiled program that can be asked about itself, whether or not it can run here."""
+    """A compiled program that can be asked about itself, whether or not it can run here.
 
-    __slots__ = ("__weakref__", "raw")
+    Attributes:
+        raw: jaxlib's executable.
+        devices: all devices that it was compiled for.
+        out_types: shape and dtype of each result.
+        out_shardings: how each result lies on the devices.
+        calls_host: whether it calls host functions, or does something else beside computing.
+    """
 
-    def __init__(self, raw: Any) -> None:
-        """Wrap jaxlib's executable."""
+    __slots__ = ("__weakref__", "calls_host", "devices", "out_shardings", "out_types", "raw")
+
+    def __init__(
+        self,
+        raw: Any,
+        devices: Sequence[RawDevice],
+        out_types: Sequence[OutType],
+        out_shardings: Sequence[RawSharding] | None = None,
+        calls_host: bool = False,
+    ) -> None:
+        """Wrap jaxlib's executable.
+
+        Args:
+            raw: jaxlib's executable.
+            devices: all devices that it was compiled for.
+            out_types: shape and dtype of each result.
+            out_shardings: how each result lies on the devices; XLA's own choice by default.
+            calls_host: whether it calls host functions.
+        """
         self.raw = raw
+        self.devices = tuple(devices)
+        self.out_types = tuple(out_types)
+        self.out_shardings = tuple(out_shardings or self._chosen_shardings())
+        self.calls_host = calls_host
 
     def cost_analysis(self) -> dict[str, float]:
         """Return XLA's estimates: ``"flops"``, ``"bytes accessed"``, ``"transcendentals"``, ..."""
@@ -87,6 +114,20 @@ class Program:
         except JaxRuntimeError as error:
             raise translate(error, "serialize") from None
 
+    def in_shardings(self) -> list[RawSharding]:
+        """Return how the program wants each argument to lie on the devices."""
+        return self._shardings(self.raw.get_parameter_shardings())
+
+    def _chosen_shardings(self) -> list[RawSharding]:
+        if len(self.devices) == 1:
+            return [single_device_sharding(self.devices[0])] * len(self.out_types)
+        return self._shardings(self.raw.get_output_shardings())
+
+    def _shardings(self, protos: Any) -> list[RawSharding]:
+        if protos is None:
+            raise ExecutionError("compile", "shardings from XLA", "none")
+        return [raw_sharding(self.devices, hlo.HloSharding.from_proto(one)) for one in protos]
+
 
 class Executable(Program):
     """A program loaded onto devices of this process.
@@ -94,10 +135,6 @@ class Executable(Program):
     Running it checks nothing but the byte sizes that jaxlib checks: the caller knows its types.
 
     Attributes:
-        devices: all devices that it runs on.
-        out_types: shape and dtype of each result.
-        out_shardings: how each result lies on the devices.
-        calls_host: whether it calls host functions, or does something else beside computing.
         run: starts the program on a list of raw buffers and returns its results, which may not be
             there yet. It is what calling the executable does, without the cost of a method.
         execute, handlers: what `run` is made of,
@@ -106,15 +143,7 @@ class Executable(Program):
                 jaxlib's own errors (`failure.RUNTIME_ERRORS`).
     """
 
-    __slots__ = (
-        "calls_host",
-        "devices",
-        "execute",
-        "handlers",
-        "out_shardings",
-        "out_types",
-        "run",
-    )
+    __slots__ = ("execute", "handlers", "run")
 
     def __init__(
         self,
@@ -124,20 +153,8 @@ class Executable(Program):
         out_shardings: Sequence[RawSharding] | None = None,
         calls_host: bool = False,
     ) -> None:
-        """Prepare to run jaxlib's loaded executable.
-
-        Args:
-            raw: jaxlib's loaded executable.
-            devices: all devices that it was compiled for.
-            out_types: shape and dtype of each result.
-            out_shardings: how each result lies on the devices; XLA's own choice by default.
-            calls_host: whether it calls host functions.
-        """
-        super().__init__(raw)
-        self.calls_host = calls_host
-        self.devices = tuple(devices)
-        self.out_types = tuple(out_types)
-        self.out_shardings = tuple(out_shardings or self._chosen_shardings())
+        """Prepare to run jaxlib's loaded executable; the arguments are those of `Program`."""
+        super().__init__(raw, devices, out_types, out_shardings, calls_host)
         self.handlers = [
             result_handler(shape, dtype, sharding)
             for (shape, dtype), sharding in zip(self.out_types, self.out_shardings, strict=True)
@@ -176,20 +193,6 @@ class Executable(Program):
             return outputs
         except (JaxRuntimeError, ValueError) as error:
             raise translate(error, "jit") from None
-
-    def in_shardings(self) -> list[RawSharding]:
-        """Return how the program wants each argument to lie on the devices."""
-        return self._shardings(self.raw.get_parameter_shardings())
-
-    def _chosen_shardings(self) -> list[RawSharding]:
-        if len(self.devices) == 1:
-            return [single_device_sharding(self.devices[0])] * len(self.out_types)
-        return self._shardings(self.raw.get_output_shardings())
-
-    def _shardings(self, protos: Any) -> list[RawSharding]:
-        if protos is None:
-            raise ExecutionError("compile", "shardings from XLA", "none")
-        return [raw_sharding(self.devices, hlo.HloSharding.from_proto(one)) for one in protos]
 
 
 _LARGE = 2**30

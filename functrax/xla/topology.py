@@ -1,12 +1,14 @@
 """Compiling for devices that are not here: TPU slices and NVIDIA GPUs, described by name."""
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from functrax.errors import DeviceError, ExecutionError
 from functrax.xla._native import JaxRuntimeError, jax
 from functrax.xla.buffers import RawDevice
-from functrax.xla.executable import Program
+from functrax.xla.callbacks import HostFunction
+from functrax.xla.executable import Executable, OutType, Program
 from functrax.xla.failure import translate
 from functrax.xla.mlir import MLIRError, Module
 from functrax.xla.options import CompileOptions
@@ -15,7 +17,7 @@ from functrax.xla.plugins import load_cuda, load_tpu
 OptionValue: TypeAlias = str | bool | int | Sequence[int]
 
 # What the GPU compiler must know about a chip, from NVIDIA's data sheets and CUDA's tables.
-_GPUS: dict[str, dict[str, Any]] = {
+GPUS: dict[str, dict[str, Any]] = {
     "h100": {
         "name": "NVIDIA H100 80GB HBM3",
         "capability": (9, 0),
@@ -49,10 +51,18 @@ _GPU_LIMITS = {
 }
 
 
-class AotProgram(Program):
-    """A program compiled for devices that are not here."""
+class AotProgram(Executable):
+    """A program compiled for devices that are not here: it can be asked, but not run."""
 
     __slots__ = ()
+
+    def __init__(
+        self, raw: Any, devices: Sequence[RawDevice], out_types: Sequence[OutType]
+    ) -> None:
+        """Wrap jaxlib's executable, which is not a loaded one."""
+        Program.__init__(self, raw, devices, out_types)
+        self.handlers = []
+        self.execute = self.run = _refuse
 
     def cost_analysis(self) -> dict[str, float]:
         """Return XLA's estimates; generic ones where the platform has none of its own (GPUs)."""
@@ -63,35 +73,69 @@ class AotProgram(Program):
             return dict(jax.hlo_module_cost_analysis(client, self.raw.hlo_modules()[0]))
 
 
+def _refuse(buffers: Sequence[Any], **options: Any) -> NoReturn:
+    raise DeviceError("jit", "a program for devices that are here", "one compiled ahead of time")
+
+
 class Topology:
-    """Devices that exist only for the compiler.
+    """Devices that exist only for the compiler; to them what `Client` is to real ones.
 
     Attributes:
         platform: ``"tpu"`` or ``"gpu"``.
         name: as it was asked for.
+        options: likewise, as pairs.
         devices: jaxlib's device objects, for `compile_options`.
+        local_devices: none.
+        process_index: of no process.
     """
 
-    __slots__ = ("devices", "name", "platform", "raw")
+    __slots__ = ("devices", "name", "options", "platform", "raw")
 
-    def __init__(self, platform: str, name: str, raw: Any) -> None:
+    local_devices: ClassVar[list[RawDevice]] = []
+    process_index: ClassVar[int] = -1
+
+    def __init__(
+        self, platform: str, name: str, raw: Any, options: Mapping[str, OptionValue] | None = None
+    ) -> None:
         """Wrap jaxlib's topology."""
         self.platform = platform
         self.name = name
+        self.options = tuple((options or {}).items())
         self.raw = raw
         self.devices: list[RawDevice] = raw._make_compile_only_devices()
 
-    def compile(self, module: Module, options: CompileOptions) -> AotProgram:
+    def compile(
+        self,
+        module: Module,
+        options: CompileOptions,
+        out_types: Sequence[OutType],
+        callbacks: Sequence[HostFunction] = (),
+    ) -> AotProgram:
         """Compile a StableHLO module for these devices.
 
+        Args:
+            module: the module; its entry is ``main``.
+            options: where and how; see `functrax.xla.options`.
+            out_types: shape and dtype of each result of ``main``.
+            callbacks: must be empty: there is nobody to call them.
+
         Raises:
-            FunctraxError: XLA refused the program, or it does not fit into the devices' memory.
+            FunctraxError: XLA refused the program, or it does not fit into the devices' memory; or
+                it calls host functions.
         """
+        if callbacks:
+            raise DeviceError(
+                "compile",
+                f"a program without host callbacks, for {self.name} is not here",
+                f"{len(callbacks)} callbacks",
+                fix="Leave out debug.print and the other callbacks.",
+            )
         client = self.devices[0].client
         try:
-            return AotProgram(client.compile(module, options.device_list, options.raw))
+            raw = client.compile(module, options.device_list, options.raw)
         except (JaxRuntimeError, MLIRError, ValueError) as error:
             raise translate(error, "compile") from None
+        return AotProgram(raw, options.devices, out_types)
 
 
 def tpu_topology(name: str, **options: OptionValue) -> Topology:
@@ -105,37 +149,45 @@ def tpu_topology(name: str, **options: OptionValue) -> Topology:
     Raises:
         DeviceError: libtpu is not installed, or does not know the name.
     """
+    if ":" not in name:  # libtpu takes an empty one for a TPU v2
+        expected = "kind and shape of a TPU slice such as 'v5e:4x4', or GPUs such as 'h100:8'"
+        raise DeviceError("topology", expected, repr(name))
     load_tpu()
-    return Topology("tpu", name, _topology("tpu", name, options))
+    return Topology("tpu", name, _topology("tpu", name, options), options)
 
 
-def gpu_topology(name: str, shape: str = "1x1x1") -> Topology:
+def gpu_topology(name: str) -> Topology:
     """Return NVIDIA GPUs of one kind.
 
     Args:
-        name: of the chip: ``"h100"``.
-        shape: partitions x hosts x GPUs of a host: ``"1x1x8"`` is one machine with eight.
+        name: of the chip, how many in a host, and how many hosts: ``"h100"``, ``"h100:8"``,
+            ``"h100:2x8"`` for two hosts with eight each.
 
     Raises:
-        DeviceError: the CUDA plug-in is not installed, or functrax does not know the chip.
+        DeviceError: the CUDA plug-in is not installed, or functrax does not know the name.
     """
-    if name not in _GPUS:
-        raise DeviceError("gpu_topology", f"one of {', '.join(_GPUS)}", repr(name))
+    chip, _, shape = name.partition(":")
+    sizes = re.fullmatch(r"(?:(\d+)x)?(\d+)", shape or "1")
+    if chip not in GPUS or sizes is None or "0" in (sizes[1], sizes[2]):
+        expected = "a GPU and how many, such as 'h100:8', or '2x8' for two hosts; known are "
+        raise DeviceError("topology", expected + ", ".join(GPUS), repr(name))
     load_cuda()
-    options: dict[str, OptionValue] = {"target_config": _target_config(name), "topology": shape}
+    # Partitions, hosts, GPUs of a host.
+    grid = f"1x{sizes[1] or 1}x{sizes[2]}"
+    options: dict[str, OptionValue] = {"target_config": _target_config(chip), "topology": grid}
     return Topology("gpu", name, _topology("cuda", "", options))
 
 
-def _topology(plugin: str, name: str, options: dict[str, OptionValue]) -> Any:
+def _topology(plugin: str, name: str, options: Mapping[str, OptionValue]) -> Any:
     try:
-        return jax.get_default_c_api_topology(plugin, name, options)
+        return jax.get_default_c_api_topology(plugin, name, dict(options))
     except JaxRuntimeError as error:
         raise DeviceError("topology", "devices that the compiler knows", str(error)) from None
 
 
 def _target_config(name: str) -> str:
     """Return a chip's GpuTargetConfigProto as text."""
-    chip = dict(_GPUS[name])
+    chip = dict(GPUS[name])
     full_name = chip.pop("name")
     major, minor = chip.pop("capability")
     numbers = " ".join(f"{key}: {value}" for key, value in (chip | _GPU_LIMITS).items())

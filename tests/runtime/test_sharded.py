@@ -227,3 +227,72 @@ def test_errors():
         lambda: lax.with_sharding_constraint({"a": X[:5]}, rows)
     )
     assert "unsafe_buffer_pointer" in message(lambda: on(LINE, "i").unsafe_buffer_pointer())
+
+
+# What makes arrays, `device=` of it, and arrays like others ---------------------------------------
+
+MAKERS = {
+    "zeros": (lambda device: jnp.zeros((8, 4), device=device), np.zeros((8, 4))),
+    "ones": (lambda device: jnp.ones((8, 4), jnp.bfloat16, device=device), np.ones((8, 4))),
+    "empty": (lambda device: jnp.empty((0, 8), device=device), np.zeros((0, 8))),
+    "full": (lambda device: jnp.full((8,), 3, device=device), np.full(8, 3)),
+    "full of rows": (
+        lambda device: jnp.full((8, 4), np.arange(4), device=device),
+        np.tile(np.arange(4), (8, 1)),
+    ),
+    "arange": (lambda device: jnp.arange(8, device=device), np.arange(8)),
+    "linspace": (lambda device: jnp.linspace(0, 7, 8, device=device), np.arange(8)),
+    "eye": (lambda device: jnp.eye(8, device=device), np.eye(8)),
+    "array": (lambda device: jnp.array([1] * 8, device=device), np.ones(8)),
+    "asarray": (lambda device: jnp.asarray(np.arange(8), device=device), np.arange(8)),
+    "astype": (lambda device: jnp.astype(jnp.arange(8), float, device=device), np.arange(8)),
+    "zeros_like": (lambda device: jnp.zeros_like(X, device=device), np.zeros_like(X)),
+    "weak": (lambda device: jnp.ones_like(2.0, shape=(8,), device=device), np.ones(8)),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "place", [NamedSharding(LINE, P("i")), NamedSharding(GRID, P("b")), DEVICES[3], "cpu"], ids=str
+)
+def test_making_arrays_on_devices(name, place):
+    make, value = MAKERS[name]
+    if name == "empty" and isinstance(place, NamedSharding):
+        place = NamedSharding(place.mesh, P(None, *place.spec))
+    devices = place.device_set if isinstance(place, NamedSharding) else {place}
+    x = make(place)
+    assert x.devices() == ({DEVICES[0]} if place == "cpu" else devices)
+    assert x.committed
+    np.testing.assert_array_equal(np.asarray(x, np.float32), value)
+    if isinstance(place, NamedSharding):
+        assert x.sharding is place
+        if x.size:  # XLA gives every device what is empty
+            assert functrax.jit(lambda: make(place))().sharding.is_equivalent_to(place, x.ndim)
+
+
+@pytest.mark.parametrize("place", [NamedSharding(GRID, P("b")), DEVICES[3]], ids=str)
+def test_arrays_like_others_are_beside_them(place):
+    x = functrax.device_put(X, place)
+    for made in (
+        jnp.zeros_like(x),
+        jnp.ones_like(x, dtype=int),
+        jnp.empty_like(x),
+        jnp.full_like(x, 7),
+    ):
+        assert made.device is x.device, made
+        assert made.committed
+    assert jnp.zeros_like(x, shape=(3,)).devices() == {DEVICES[0]}
+    assert jnp.zeros_like(x, device=DEVICES[5]).devices() == {DEVICES[5]}
+    assert not jnp.zeros_like(jnp.ones(3)).committed
+
+
+def test_a_sharding_that_does_not_divide_what_is_made():
+    sharding = NamedSharding(GRID, P("b"))
+    assert message(lambda: jnp.zeros(3, device=sharding)).startswith(
+        "[zeros] expected dimension 0 of an array of shape (3,) to be divisible by 4, the size of "
+        "'b' in Mesh(a=2, b=4); got size 3 (test_sharded.py:"
+    )
+    assert message(lambda: jnp.zeros(3, device=7)).startswith(
+        "[zeros] expected a device, a platform, a sharding, or a pytree of them as device; got 7 "
+        "of type int (test_sharded.py:"
+    )

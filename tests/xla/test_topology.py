@@ -13,6 +13,7 @@ has_libtpu = importlib.util.find_spec("libtpu") is not None
 has_cuda = importlib.util.find_spec("jax_cuda13_plugin") is not None
 
 PROGRAM = """
+import numpy as np
 from functrax.xla import mlir, options, topology
 from functrax.errors import OutOfMemoryError
 
@@ -26,7 +27,7 @@ module = '''module @p attributes {mhlo.num_partitions = %d : i32} {
 def compiled(rows=8):
     n = len(here.devices)
     text = module % (n, rows, rows, rows, rows)
-    return here.compile(mlir.parse_module(text), options.compile_options(here.devices, 1, n))
+    return here.compile(mlir.parse_module(text), options.compile_options(here.devices, 1, n), [((rows, 4), np.dtype("float32"))])
 """
 
 
@@ -47,7 +48,7 @@ def test_a_tpu_slice(python):
 @pytest.mark.skipif(not has_cuda, reason="the CUDA plug-in is not installed")
 def test_eight_h100s(python):
     code = PROGRAM + (
-        "here = topology.gpu_topology('h100', '1x1x8')\n"
+        "here = topology.gpu_topology('h100:8')\n"
         "program = compiled()\n"
         "print(len(here.devices), program.cost_analysis()['transcendentals'],\n"
         "      program.memory_analysis().argument_size_in_bytes, 'tanh' in program.hlo_text())\n"
