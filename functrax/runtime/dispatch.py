@@ -25,6 +25,8 @@ from functrax.xla.failure import RUNTIME_ERRORS, translate
 
 get_buffer = operator.attrgetter("buffer")
 get_aval = operator.attrgetter("aval")
+get_place = operator.attrgetter("aval", "device", "committed")
+"""What decides how an array is taken where there are several devices."""
 
 MOST_PROGRAMS = 8192
 """Compiled single operations kept for each device; the older half goes when there are more."""

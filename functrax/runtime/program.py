@@ -16,6 +16,7 @@ from functrax.runtime.checked import with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, fresh_array, gather, literal_array
+from functrax.runtime.layout import Place
 from functrax.runtime.partitioned import Partitioned, replicated
 from functrax.sharding.shardings import NamedSharding
 from functrax.xla.executable import Executable
@@ -28,16 +29,18 @@ class Ready(NamedTuple):
         execute, handlers: start it, and make raw buffers of its results.
         constants: the buffers of captured values, which come first.
         kept: picks the arguments that are passed out of all, or None for all.
-        device: where it runs.
         out_types: the types of its results.
+        places: where they lie.
+        committed: whether they stay there.
     """
 
     execute: Any
     handlers: list[Any]
     constants: list[Any]
     kept: Callable[[Any], Any] | None
-    device: Device
     out_types: tuple[ShapedArray, ...]
+    places: tuple[Place, ...]
+    committed: bool
 
     @property
     def takes_one(self) -> bool:
@@ -148,27 +151,51 @@ class Program:
             return self.kept
         return range(len(self.jaxpr.invars) - len(self.consts))
 
-    def ready(self, device: Device) -> "Ready | None":
-        """Return what a quick launch on `device` needs, or None if the program must take `run`.
+    def ready(self, values: Sequence[Any]) -> "Ready | None":
+        """Return what a quick launch needs, for arrays like those that were just passed.
 
-        It must where arguments are donated, results are arguments passed on, checks are to be read,
-        or devices to choose.
+        None if the program must take `run`: where arguments are donated, results are arguments
+        passed on, checks are to be read, or arrays to be moved. What the arrays are like is their
+        types, and where there are several devices `dispatch.get_place`.
         """
-        executable = self.compiled.get(device)
-        if executable is None or self.donated or self.results is not None or self.checked:
+        if self.donated or self.results is not None or self.checked:
             return None
-        if executable.calls_host:  # a call that fails must not be tried again another way
-            return None
-        if device.has_peers or not device.is_default:
-            return None
-        return Ready(
-            executable.execute,
-            executable.handlers,
-            self.constants[device],
-            None if self.kept is None else _picker(self.kept),
-            device,
-            self.out_types,
+        place = values[0].device
+        if self.partitioned.is_wanted((*self.consts, *[values[i] for i in self.passed])):
+            return self._ready_partitioned([values[i] for i in self.passed])
+        executable = self.compiled.get(place)
+        if executable is None or executable.calls_host:
+            return None  # a call that fails must not be tried again another way
+        committed = False
+        if place.has_peers or not place.is_default:
+            committed = any(x.committed for x in values)
+            if any(x.device is not place for x in values):
+                return None
+            if not committed and place is not default_device():
+                return None
+        return self._launch(
+            executable, self.constants[place], (place,) * len(self.out_types), committed
         )
+
+    def _ready_partitioned(self, passed: Sequence[DeviceArray]) -> Ready | None:
+        found = self.partitioned.settled(passed)
+        if found is None:
+            return None
+        loaded, constants = found
+        return self._launch(
+            loaded.executable, [x.buffer for x in constants], tuple(loaded.out_shardings), True
+        )
+
+    def _launch(
+        self,
+        executable: Executable,
+        constants: list[Any],
+        places: tuple[Place, ...],
+        committed: bool,
+    ) -> Ready:
+        kept = None if self.kept is None else _picker(self.kept)
+        execute, handlers = executable.execute, executable.handlers
+        return Ready(execute, handlers, constants, kept, self.out_types, places, committed)
 
     def run(self, values: Sequence[Any]) -> list[Value]:
         """Launch the program on arrays and literals; the results may not be there yet.

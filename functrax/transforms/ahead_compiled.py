@@ -1,6 +1,6 @@
 """`Compiled`: the last of the ahead-of-time stages, a program that runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -10,7 +10,7 @@ from functrax.core.trace import Tracer, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, check_here
-from functrax.runtime.dispatch import get_aval, get_buffer, literal_array
+from functrax.runtime.dispatch import get_aval, get_buffer, get_place, literal_array
 from functrax.runtime.partitioned import Loaded
 from functrax.runtime.program import Program, Ready
 from functrax.sharding import NamedSharding, SingleDeviceSharding
@@ -32,7 +32,7 @@ class Compiled(Stage):
         Array([1, 2, 3], dtype=int32)
     """
 
-    __slots__ = ("_device", "_loaded", "_program", "_ready", "_started")
+    __slots__ = ("_device", "_kind_of", "_kinds", "_loaded", "_program", "_ready", "_started")
 
     def __init__(self, signature: Signature, program: Program, on: Device | Loaded) -> None:
         """Keep the program, compiled for a device or for those of a mesh."""
@@ -41,7 +41,10 @@ class Compiled(Stage):
         self._device = on.mesh.device_tuple[0] if isinstance(on, Loaded) else on
         self._loaded = on if isinstance(on, Loaded) else None
         self._started = False  # the quick way, known after the first call
-        self._ready: Ready | None = None  # the quickest: one device, nothing donated
+        self._ready: Ready | None = None  # the quickest: nothing to move, nothing donated
+        alone = self._loaded is None and not self._device.has_peers
+        self._kind_of = get_aval if alone else get_place
+        self._kinds: tuple[Any, ...] = ()  # of the arguments that it is for
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program.
@@ -55,12 +58,12 @@ class Compiled(Stage):
         leaves, in_tree = tree.flatten((args, kwargs))
         if self._ready is not None and in_tree == signature.in_tree:
             try:
-                if tuple(map(get_aval, leaves)) == signature.avals:
-                    execute, handlers, constants, kept, _, out_types = self._ready
+                if tuple(map(self._kind_of, leaves)) == self._kinds:
+                    execute, handlers, constants, kept, out_types, places, committed = self._ready
                     passed = leaves if kept is None else kept(leaves)
                     buffers = constants + list(map(get_buffer, passed))
                     results = execute(buffers).consume_with_handlers(handlers)
-                    arrays = list(map(DeviceArray, out_types, results, repeat(device)))
+                    arrays = list(map(DeviceArray, out_types, results, places, repeat(committed)))
                     return signature.out_tree.unflatten(arrays)
             except (AttributeError, TypeError, *RUNTIME_ERRORS):
                 pass  # what is not valid is found out below
@@ -80,7 +83,7 @@ class Compiled(Stage):
         else:
             results = self._program.run_on(device, leaves)
             self._started = bool(leaves)
-            self._ready = self._program.ready(device) if leaves else None
+            self._settle(leaves)
         return signature.out_tree.unflatten(results)
 
     def as_text(self) -> str:
@@ -107,7 +110,15 @@ class Compiled(Stage):
         check_placed(
             self.fun_name, values, self._in_shardings(), lambda i: self._names(self.in_tree)[i]
         )
-        return self._program.run(values)
+        results = self._program.run(values)
+        self._settle(values)
+        return results
+
+    def _settle(self, values: Sequence[Any]) -> None:
+        """Let the next call with arrays like these go straight to the executable."""
+        if values and all(type(x) is DeviceArray for x in values):
+            self._ready = self._program.ready(values)
+            self._kinds = tuple(map(self._kind_of, values))
 
     def _in_shardings(self) -> Leaves:
         """Return how each leaf of the arguments must lie; None if it is not passed."""

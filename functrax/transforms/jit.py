@@ -20,7 +20,7 @@ from functrax.core.trace import VALUES, Value, as_value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, check_here, clear_programs
-from functrax.runtime.dispatch import check_operands, get_aval, get_buffer
+from functrax.runtime.dispatch import check_operands, get_aval, get_buffer, get_place
 from functrax.runtime.program import Program
 from functrax.runtime.transfer import place
 from functrax.transforms import ahead
@@ -101,6 +101,7 @@ class JitFunction(Generic[P, R]):
         self._ready: dict[Any, Any] = {}
         self._one: dict[ShapedArray, Any] = {}
         self._arrays_only = True
+        self._kind_of = get_aval  # `get_place` where there are several devices
         self.max_traces = max_traces
         self._history = history_of(function)
         self._count = 0  # of traces made here; the history counts those of all jits of the function
@@ -120,18 +121,22 @@ class JitFunction(Generic[P, R]):
                         return one
                 if self._arrays_only and not kwargs:
                     leaves: Any = args
-                    found = self._ready[config.key, *map(get_aval, leaves)]
+                    found = self._ready[config.key, *map(self._kind_of, leaves)]
                 else:
                     leaves, in_tree = tree.flatten((args, kwargs))
-                    found = self._ready[in_tree, config.key, *map(get_aval, leaves)]
-                (execute, handlers, constants, kept, device, out_types), unflatten = found
+                    found = self._ready[in_tree, config.key, *map(self._kind_of, leaves)]
+                (execute, handlers, constants, kept, out_types, places, committed), unflatten = (
+                    found
+                )
                 passed = leaves if kept is None else kept(leaves)
                 buffers = list(map(get_buffer, passed))
                 results = execute(constants + buffers).consume_with_handlers(handlers)
                 if unflatten is None:
-                    result: Any = DeviceArray(out_types[0], results[0], device)
+                    result: Any = DeviceArray(out_types[0], results[0], places[0], committed)
                     return result
-                return unflatten(list(map(DeviceArray, out_types, results, repeat(device))))
+                return unflatten(
+                    list(map(DeviceArray, out_types, results, places, repeat(committed)))
+                )
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # a first call, arguments that are not arrays yet, elsewhere, or not valid
         try:
@@ -215,9 +220,12 @@ class JitFunction(Generic[P, R]):
         """Let the next call with the same types go straight to the executable."""
         if not values or any(type(x) is not DeviceArray for x in values):
             return
-        ready = program.ready(values[0].device)
+        ready = program.ready(values)
         if ready is None:
             return
+        if type(values[0].device) is not Device or values[0].device.has_peers:
+            self._kind_of = get_place
+            self._one.clear()
         self._arrays_only = (
             self._arrays_only
             and not kwargs
@@ -225,10 +233,12 @@ class JitFunction(Generic[P, R]):
             and all(x is y for x, y in zip(args, values, strict=True))
         )
         unflatten = None if out_tree == _LEAF else out_tree.unflatten
-        if self._arrays_only and len(values) == 1 and unflatten is None and ready.takes_one:
-            execute, handlers, _, _, device, (out_type,) = ready
+        alone = self._kind_of is get_aval and self._arrays_only and len(values) == 1
+        if alone and unflatten is None and ready.takes_one:
+            execute, handlers, _, _, (out_type,), (device,), _ = ready
             self._one[values[0].aval] = (key[1], execute, handlers, device, out_type)
-        self._ready[key[1:] if self._arrays_only else key] = (ready, unflatten)
+        call = (*key[: len(key) - len(values)], *map(self._kind_of, values))
+        self._ready[call[1:] if self._arrays_only else call] = (ready, unflatten)
 
     def _value(self, leaf: Any, index: int, in_tree: Any) -> Value:
         try:

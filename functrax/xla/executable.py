@@ -162,9 +162,9 @@ class Executable(Program):
         self.execute: Any = raw.execute_sharded
         if devices[0].platform == "cpu" and _bytes_of(self.out_types) >= _LARGE:
             self.execute = functools.partial(_checked_execute, raw.execute_sharded)
-        crowded = COLLECTIVES_CAN_DEADLOCK and len(devices) > 1 and devices[0].platform == "cpu"
-        launcher = _windowed_launcher if crowded else _launcher
-        self.run: Launch = launcher(self.execute, self.handlers)
+        if COLLECTIVES_CAN_DEADLOCK and len(devices) > 1 and devices[0].platform == "cpu":
+            self.execute = functools.partial(_windowed_execute, self.execute)
+        self.run: Launch = _launcher(self.execute, self.handlers)
 
     def __call__(self, buffers: Sequence[RawBuffer]) -> list[RawBuffer]:
         """Start the program on its arguments and return its results, which may not be there yet.
@@ -252,25 +252,19 @@ _MOST_IN_FLIGHT = 16
 _in_flight: deque[Any] = deque()
 
 
-def _windowed_launcher(execute: Any, handlers: list[ResultHandler]) -> Launch:
-    """Return a function that waits for old launches, so that collectives cannot deadlock.
+def _windowed_execute(execute: Any, buffers: Sequence[RawBuffer], with_tokens: bool = False) -> Any:
+    """Start a program once old ones have ended, so that collectives cannot deadlock.
 
     The window is one for the process, because all programs share the CPU's threads. It waits on
     tokens, not results, which may have been donated to a later call. Threads share it without a
     lock: each may exceed it by one launch, and a host callback may launch programs itself.
     """
-
-    def run(buffers: Sequence[RawBuffer]) -> list[RawBuffer]:
-        while len(_in_flight) >= _MOST_IN_FLIGHT:
-            _wait(_in_flight.popleft())
-        try:
-            results = execute(buffers, with_tokens=True)
-            _in_flight.append(results.consume_token())
-            return results.consume_with_handlers(handlers)
-        except (JaxRuntimeError, ValueError) as error:
-            raise translate(error, "jit") from None
-
-    return run
+    while len(_in_flight) >= _MOST_IN_FLIGHT:
+        _wait(_in_flight.popleft())
+    results = execute(buffers, with_tokens=True)
+    if not with_tokens:
+        _in_flight.append(results.consume_token())
+    return results
 
 
 def _wait(token: Any) -> None:

@@ -1,5 +1,7 @@
 """`jit` with shardings: how arguments and results lie, ahead of time too, and what is refused."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ DEVICES = functrax.devices("cpu")[:8]
 MESH = Mesh(np.array(DEVICES).reshape(2, 4), ("a", "b"))
 X = np.arange(32, dtype=np.float32).reshape(8, 4)
 W = np.ones((4, 4), np.float32)
+LINE = Mesh(DEVICES, "i")
 
 
 def on(*spec):
@@ -153,3 +156,83 @@ def test_many_launches_may_be_under_way():
     for _ in range(2000):  # 64 launches with collectives under way end the process on jaxlib 0.10
         x = step(x)
     np.testing.assert_array_equal(x, np.ones(8))
+
+
+# The quick way of a second call: what it takes for the same call ------------------------------------
+
+PLACES = {
+    "anywhere": lambda x: x,
+    "device 0": lambda x: functrax.device_put(x, DEVICES[0]),
+    "device 3": lambda x: functrax.device_put(x, DEVICES[3]),
+    "rows": lambda x: functrax.device_put(x, NamedSharding(LINE, P("i"))),
+    "everywhere": lambda x: functrax.device_put(x, NamedSharding(LINE, P())),
+    "another mesh": lambda x: functrax.device_put(x, on("b")),
+}
+
+
+def calls(f, values):
+    """Call twice for each placement, in turns, and return where and what the results are."""
+    found = {}
+    for _ in range(3):
+        for (name, put), (other, second) in itertools.product(PLACES.items(), PLACES.items()):
+            try:
+                y, z = f(put(values), second(values))
+            except errors.DeviceError as error:
+                seen = error.call
+            else:
+                seen = (y.device, y.committed, z.device, z.committed)
+                np.testing.assert_array_equal(y, np.arange(8) * 2 + 1)
+                np.testing.assert_array_equal(z, np.arange(8) * 2)
+            assert found.setdefault((name, other), seen) == seen, (name, other)
+    return found
+
+
+def test_placements_in_turns():
+    x = jnp.arange(8)
+    kept = jnp.ones(8, int)
+    found = calls(functrax.jit(lambda a, b: (a + b + kept, 2 * b)), x)
+    assert found["anywhere", "anywhere"] == (DEVICES[0], False, DEVICES[0], False)
+    assert found["device 0", "anywhere"] == (DEVICES[0], True, DEVICES[0], True)
+    assert found["anywhere", "device 3"] == (DEVICES[3], True, DEVICES[3], True)
+    assert found["device 0", "device 3"] == "<lambda>"
+    rows = NamedSharding(LINE, P("i"))
+    assert found["rows", "rows"] == (rows, True, rows, True)
+    assert found["rows", "device 3"] == "<lambda>"
+    with functrax.config.scope(default_device=DEVICES[5]):
+        moved = functrax.jit(lambda a, b: (a + b + kept, 2 * b))
+        for _ in range(3):
+            assert moved(x, x)[0].device is DEVICES[5]
+    assert found == calls(functrax.jit(lambda a, b: (a + b + 1, b * 2)), x)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_compiled_programs_called_again(place):
+    x = PLACES[place](jnp.arange(8))
+    f = functrax.jit(lambda tree: {"y": tree["x"] + 1, "z": tree["x"].sum()})
+    compiled = f.lower({"x": x}).compile()
+    wanted = compiled({"x": x})
+    for _ in range(3):
+        again = compiled({"x": x})
+        assert (again["y"].device, again["y"].committed) == (wanted["y"].device, x.committed)
+        np.testing.assert_array_equal(again["y"], np.arange(8) + 1)
+        assert int(again["z"]) == 28
+    np.testing.assert_array_equal(compiled({"x": np.arange(8, dtype=np.int32)})["y"], again["y"])
+
+
+def test_what_the_quick_way_must_not_do():
+    x = PLACES["rows"](jnp.arange(8.0))
+    f = functrax.jit(lambda a: a * 2)
+    for _ in range(2):
+        f(x)
+    with functrax.config.scope(debug_nans=True), pytest.raises(errors.FunctraxError):
+        functrax.jit(lambda a: a / 0 * 0)(x)
+    x.delete()
+    with pytest.raises(errors.FunctraxError, match="delete"):
+        f(x)
+    donating = functrax.jit(lambda a: a + 1, donate_argnums=0)
+    y = PLACES["rows"](jnp.arange(8.0))
+    for _ in range(3):
+        old, y = y, donating(y)
+        with pytest.raises(errors.DonatedError):
+            np.asarray(old)
+    np.testing.assert_array_equal(y, np.arange(8) + 3)
