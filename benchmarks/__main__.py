@@ -91,7 +91,7 @@ def show(row: dict[str, Any]) -> str:
 def main() -> None:
     """Run the chosen benchmarks and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    choices = ["start", "dispatch", "growth", "cached", *PROGRAMS]
+    choices = ["start", "dispatch", "devices", "growth", "cached", *PROGRAMS]
     parser.add_argument(
         "names",
         nargs="*",

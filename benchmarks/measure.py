@@ -2,11 +2,13 @@
 one JSON object.
 
 Kinds: ``program NAME`` (trace, lower, compile, run and sizes of one program), ``dispatch`` (warm
-    and eager calls),
+    and eager calls), ``devices`` (steps and transfers over eight virtual devices),
 ``start`` (import and first result), ``cached`` (first GPT step with a warm cache), ``growth``
 (trace and lower against size).
 """
 
+import functools
+import importlib
 import json
 import os
 import re
@@ -136,6 +138,60 @@ def measure_dispatch(lib: Any) -> dict[str, float]:
     }
 
 
+def measure_devices(lib: Any) -> dict[str, float]:
+    """Measure steps of a small network over eight devices, and transfers, in microseconds.
+
+    The network is small, so that the library's part of a step shows beside XLA's.
+    """
+    import numpy as np
+
+    from benchmarks.programs import data_parallel
+
+    sharding = importlib.import_module(f"{lib.__name__}.sharding")
+    mesh = sharding.Mesh(np.array(lib.devices()), ("i",))
+    spec = sharding.PartitionSpec
+    everywhere = sharding.NamedSharding(mesh, spec())
+    divided = sharding.NamedSharding(mesh, spec("i"))
+    step, (params, x, y) = data_parallel(lib)
+    mean = functools.partial(lib.lax.pmean, axis_name="i")
+    by_gradients, _ = data_parallel(lib, mean)
+    by_loss, _ = data_parallel(lib, mean, inside=True)
+    stacked = lib.tree.map(lambda leaf: np.stack([leaf] * 8), params)
+    parts = lib.tree.map(lambda leaf: leaf.reshape(8, -1, *leaf.shape[1:]), (x, y))
+    placed = lib.device_put(params, everywhere)
+    batch = lib.device_put((x, y), divided)
+    steps = {
+        "pmap step": (
+            lib.pmap(by_gradients, axis_name="i"),
+            stacked,
+            lib.device_put(parts, divided),
+        ),
+        "shard_map step": (
+            lib.jit(
+                lib.shard_map(
+                    by_loss, mesh=mesh, in_specs=(spec(), spec("i"), spec("i")), out_specs=spec()
+                )
+            ),
+            placed,
+            batch,
+        ),
+        "sharded jit step": (lib.jit(step, out_shardings=everywhere), placed, batch),
+    }
+    found = {}
+    for name, (function, state, data) in steps.items():
+        held = [function(state, *data)]
+
+        def run(function: Any = function, held: list[Any] = held, data: Any = data) -> None:
+            held[0] = lib.block_until_ready(function(held[0], *data))
+
+        found[name] = per_call(run, 2.0)
+    replicated = lib.pmap(lambda x: x, axis_name="i")(np.ones((8, 64, 64), np.float32))
+    rows = np.ones((8, 1000), np.float32)
+    found["x[0] of a replicated array"] = per_call(lambda: replicated[0])
+    put = lambda: lib.block_until_ready(lib.device_put(rows, divided))  # noqa: E731
+    return found | {"device_put to 8 devices": per_call(put)}
+
+
 def measure_start(name: str) -> dict[str, float]:
     """Measure the CPU time of the import, and the time from the start of the import to the first
     jit result.
@@ -184,6 +240,8 @@ def main() -> None:
     library, kind, *rest = sys.argv[1:]
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("FUNCTRAX_PLATFORMS", "cpu")
+    if kind == "devices":
+        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
     if kind == "start":
         result = measure_start(library)
     elif kind == "cached":
@@ -193,6 +251,7 @@ def main() -> None:
         measure: Any = {
             "program": measure_program,
             "dispatch": measure_dispatch,
+            "devices": measure_devices,
             "growth": measure_growth,
         }[kind]
         result = measure(lib, *rest)

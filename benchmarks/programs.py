@@ -81,6 +81,29 @@ def mlp_step(lib: Any) -> Program:
     return step, (_mlp_params(MLP_SIZES), _normal((128, 784), 9, 1.0), y)
 
 
+def data_parallel(lib: Any, mean: Callable[[Any], Any] | None = None, inside: bool = False) -> Any:
+    """Gradient descent of a small network on 128 examples, or on the part of one of the devices.
+
+    Args:
+        lib: the library.
+        mean: the mean over the devices, if each has a part of the examples.
+        inside: whether to take the mean of losses (`shard_map`), or of gradients (`pmap`).
+    """
+    params, x = _mlp_params((64, 64, 64, 64, 10)), _normal((128, 64), 9, 1.0)
+    labels = np.eye(10, dtype=np.float32)[np.arange(128) % 10]
+
+    def step(params: Any, x: Any, labels: Any) -> Any:
+        def loss(params: Any) -> Any:
+            value = _cross_entropy(lib, _mlp(lib, params, x), labels)
+            return mean(value) if mean and inside else value
+
+        grads = lib.grad(loss)(params)
+        grads = mean(grads) if mean and not inside else grads
+        return lib.tree.map(lambda p, g: p - 1e-3 * g, params, grads)
+
+    return step, (params, x, labels)
+
+
 # ResNet -------------------------------------------------------------------------------------------
 
 STAGES = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
