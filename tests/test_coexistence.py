@@ -71,6 +71,30 @@ def test_both_compute_the_same(order, python):
 
 
 @needs_jax
+@pytest.mark.parametrize(
+    ("read", "warned"),
+    [
+        ("np.asarray(jnp.ones(3))", 0),
+        ("np.asarray(jnp.ones(3, 'bfloat16'))", 1),
+        ("functrax.dlpack.from_dlpack(np.ones(3, np.float32))", 1),
+        ("functrax.device_put(np.ones(8), rows).addressable_shards", 1),
+    ],
+)
+def test_what_jaxlib_looks_for_jax_for(read, warned, python):
+    code = f"""
+        import warnings, functrax, functrax.numpy as jnp, numpy as np
+        from functrax.sharding import Mesh, NamedSharding, PartitionSpec as P
+        rows = NamedSharding(Mesh(functrax.devices(), "i"), P("i"))
+        {read}
+        with warnings.catch_warnings(record=True) as caught:
+            import jax
+        print([str(one.message).count("Import jax first") for one in caught])
+        print(jax.numpy.arange(3).sum())
+    """
+    assert python(code).splitlines() == [str([1] * warned), "3"]
+
+
+@needs_jax
 def test_their_options_are_their_own(python):
     code = """
         import jax, jax.numpy as jjnp, functrax, functrax.numpy as jnp

@@ -2,9 +2,18 @@
 
 import sys
 import threading
+import warnings
 from types import TracebackType
 
 _WRAPPERS = "jaxlib.mlir.dialects"
+
+
+_TOO_LATE = (
+    "jax is imported after functrax has read an array that jaxlib cannot read without jax (of "
+    "bfloat16, by DLPack, or part of one over several devices). jaxlib has noted that there is no "
+    "jax: jax.dlpack.from_dlpack and parts of jax's arrays will fail in this process. Import jax "
+    "first."
+)
 
 
 class _Guard(threading.local):
@@ -21,12 +30,19 @@ class _Finder:
     It is no `importlib.abc.MetaPathFinder`, whose module takes 20 ms to import.
     """
 
+    def __init__(self) -> None:
+        self.has_refused = False
+
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         """Refuse jaxlib's own imports; leave those that the user means to others."""
         if (fullname == "jax" and _guard.jax) or (
             fullname.startswith(_WRAPPERS) and _guard.wrappers
         ):
+            self.has_refused = self.has_refused or fullname == "jax"
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        if fullname == "jax" and self.has_refused:
+            self.has_refused = False
+            warnings.warn(_TOO_LATE, stacklevel=2)
 
 
 sys.meta_path.insert(0, _Finder())  # asked only for what is not in sys.modules yet
