@@ -22,9 +22,7 @@ from functrax.primitives.rules import (
     move_batch_axis,
     zeros,
 )
-from functrax.transforms.control.bodies import (
-    int32,
-)
+from functrax.transforms.control.bodies import apart, int32
 from functrax.transforms.control.cond_lanes import INDEX, WAYS, Branches, batched, merged
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
@@ -112,7 +110,7 @@ def _parts(branches: Branches, unknown: tuple[bool, ...]) -> Any:
         for var, place in zip(rest.invars, order, strict=False):
             variables[place] = var
         invars = (*variables, *rest.invars[len(order) :])
-        rests.append(Jaxpr((), invars, rest.outvars, rest.eqns, rest.name))
+        rests.append(apart(Jaxpr((), invars, rest.outvars, rest.eqns, rest.name)))
     branches, consts = merged(knowns)
     return branches, consts, tuple(rests), wanted, [index for _, index in places]
 
