@@ -24,6 +24,7 @@ from functrax.primitives.rules import (
 )
 from functrax.transforms.control.bodies import apart, int32
 from functrax.transforms.control.cond_lanes import INDEX, WAYS, Branches, batched, merged
+from functrax.transforms.control.prune import prune_cond
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
 from functrax.transforms.stage import stage_open
@@ -290,6 +291,7 @@ cond_p = declare(
     batch=_batch,
     lower=_lower,
     partial=_partial,
+    prune=prune_cond,
     axis_names=_axis_names,
     lowers_keys=True,
 )
