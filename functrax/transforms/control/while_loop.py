@@ -229,6 +229,8 @@ def while_loop(
     It differentiates in both modes, also when the number of steps is not known. Reverse mode needs
     the carry of every step, in reverse order: with `max_steps` they are all kept; without, a fixed
     number of them is, and the others are computed again, in O(n log n) steps for n of the loop.
+    Reverse mode of reverse mode makes large programs; for second and higher derivatives, forward
+    mode around it (`jacfwd` of `grad`, as in `hessian`) or `max_steps` compile much faster.
 
     Args:
         cond_fun: the carry -> boolean scalar.
