@@ -37,6 +37,9 @@ jnp.arange(3) ** jnp.int32(-1) | TypeError | ArgumentError
 jit(lambda x: x ** jnp.int32(-1))(2) | 0 | ArgumentError
 float(jnp.ones(1)) | TypeError | 1.0
 lax.add(jnp.ones(2), 1) | TypeError | [2. 2.]
+jnp.frexp(np.float32(2.0**-149))[1] | -149 | -148
+jnp.ldexp(1.0, 2.5) | ValueError | DtypeError
+jnp.frexp(1j) | TypeError | DtypeError
 jnp.sort(jnp.array([2, 1]), kind="mergesort") | TypeError | [1 2]
 jnp.arange(3)[5] | 2 | BoundsError
 jnp.arange(3)[-4] | 0 | BoundsError

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrax.core.check import call_types
-from functrax.core.jaxpr import Jaxpr
-from functrax.core.primitive import BatchAxis, declare
+from functrax.core.jaxpr import Jaxpr, dce, program_cache
+from functrax.core.primitive import BatchAxis, Pruned, declare
 from functrax.core.trace import Value, bind, current
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import Dim, is_linear
@@ -75,6 +75,19 @@ def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str) -> list[Any]:
     return b.lower_jaxpr(jaxpr, operands, name)
 
 
+@program_cache
+def _used_part(jaxpr: Jaxpr, used: tuple[bool, ...]) -> tuple[Jaxpr, list[int]]:
+    smaller, read = dce(jaxpr, used, keep_invars=False)
+    return smaller, [i for i, is_read in enumerate(read) if is_read]
+
+
+def prune_call(params: dict[str, Any], used: tuple[bool, ...]) -> Pruned:
+    """Leave out of the program that is called what no used result needs."""
+    smaller, operands = _used_part(params["jaxpr"], used)
+    results = [i for i, is_used in enumerate(used) if is_used]
+    return Pruned({**params, "jaxpr": smaller}, operands, results)
+
+
 jit_p = declare(
     "jit",
     abstract_eval=_abstract_eval,
@@ -83,6 +96,7 @@ jit_p = declare(
     batch=_batch,
     lower=_lower,
     partial=_partial,
+    prune=prune_call,
     axis_names=lambda params: params["jaxpr"].axis_names,
     lowers_keys=True,
 )

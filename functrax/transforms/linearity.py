@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from functrax.core import dtypes
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce
 from functrax.core.primitive import Refusal
 from functrax.core.trace import Tracer, Value
 from functrax.core.types import Literal
@@ -85,6 +85,8 @@ def _results(eqn: Equation, kinds: list[Kind], fail: Fail) -> Sequence[Kind]:
         return [_joined(column, eqn, fail) for column in zip(*rows, strict=True)]
     if name == "scan":
         return _scan(eqn, kinds, fail)
+    if name == "while":
+        return _while(eqn, kinds, fail)
     joint = kinds[JOINT[name](eqn)] if name in JOINT else None
     if Kind.LINEAR not in kinds:
         zero = joint if joint is not None else kinds[:1]
@@ -119,13 +121,33 @@ def _joined(kinds: Sequence[Kind], eqn: Equation, fail: Fail) -> Kind:
 
 
 def _scan(eqn: Equation, kinds: list[Kind], fail: Fail) -> Sequence[Kind]:
-    """Go around the loop until its carry keeps its kinds."""
-    consts, count = eqn.params["num_consts"], eqn.params["num_carry"]
-    carry = kinds[consts : consts + count]
+    first, count = eqn.params["num_consts"], eqn.params["num_carry"]
+    consts, carry, xs = kinds[:first], kinds[first : first + count], kinds[first + count :]
+    return _around(eqn, eqn.params["jaxpr"], consts, carry, xs, fail)
+
+
+def _while(eqn: Equation, kinds: list[Kind], fail: Fail) -> Sequence[Kind]:
+    cond, body, count = eqn.params["cond"], eqn.params["body"], eqn.params["num_cond_consts"]
+    start = len(kinds) - (len(cond.invars) - count)
+    carry = _around(eqn, body, kinds[count:start], kinds[start:], [], fail)
+    read = zip((*kinds[:count], *carry), dce(cond)[1], strict=True)
+    if any(kind is Kind.LINEAR and is_read for kind, is_read in read):
+        raise fail(eqn, "which ends by a value that depends on it")
+    return carry
+
+
+def _around(
+    eqn: Equation,
+    body: Jaxpr,
+    consts: Sequence[Kind],
+    carry: Sequence[Kind],
+    xs: Sequence[Kind],
+    fail: Fail,
+) -> Sequence[Kind]:
+    """Go around a loop until its carry keeps its kinds; return those of the body's results."""
     while True:
-        before = [*kinds[:consts], *carry, *kinds[consts + count :]]
-        outs = check_linear(eqn.params["jaxpr"], before, fail)
-        after = [_joined(pair, eqn, fail) for pair in zip(carry, outs[:count], strict=True)]
-        if after == carry:
+        outs = check_linear(body, [*consts, *carry, *xs], fail)
+        after = [_joined(pair, eqn, fail) for pair in zip(carry, outs, strict=False)]
+        if after == list(carry):
             return outs
         carry = after

@@ -5,6 +5,7 @@ shape or dtype would be read out of bounds, and it turns exceptions into text. T
 here checks every result, and keeps the exception for `functrax.xla.failure` to raise it again.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -79,7 +80,7 @@ def checked_results(
 def _checked_result(result: Any, out_type: OutType, call: str) -> NDArray:
     shape, dtype = out_type
     if isinstance(result, (bool, int, float, complex)):  # has no dtype of its own
-        result = np.asarray(result, dtype)
+        result = _number(result, dtype, call)
     array: NDArray = np.asarray(result)
     expected = "a host function's result of "
     if array.shape != shape:
@@ -88,6 +89,16 @@ def _checked_result(result: Any, out_type: OutType, call: str) -> NDArray:
         fix = f"Return it as .astype('{dtype}')."
         raise DtypeError(call, f"{expected}dtype {dtype}", f"dtype {array.dtype}", fix=fix)
     return np.asarray(array, dtype, order="C")
+
+
+def _number(number: Any, dtype: Any, call: str) -> NDArray:
+    """Return a Python number as an array; only floats may round it."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        array = np.asarray(number, dtype)
+        if array.item() == number or np.asarray(0.5, dtype).item() == 0.5:
+            return array
+    expected = f"a host function's result of dtype {dtype}"
+    raise DtypeError(call, expected, repr(number), fix="Return a number that this dtype holds.")
 
 
 def callback_attributes(

@@ -180,6 +180,41 @@ def test_wrong_results(jit, function, kind, text):
         assert len(calls) == count
 
 
+@pytest.mark.parametrize(
+    ("number", "dtype", "value"),
+    [
+        (1.5, "float16", 1.5),
+        (7, "float32", 7.0),
+        (True, "int4", 1),
+        (-3.0, "int32", -3),
+        (1j, "complex64", 1j),
+        (float("nan"), "bfloat16", np.nan),
+        (0.1, "bfloat16", 0.10009765625),
+        (2.5, "int32", None),
+        (np.float64(2.5), "int4", None),
+        (float("nan"), "int32", None),
+        (300, "int8", None),
+        (2, "bool", None),
+        (1j, "float32", None),
+        (1j, "uint8", None),
+    ],
+)
+def test_numbers_without_a_dtype(number, dtype, value):
+    """Only floats may round them."""
+    result = functrax.ShapeDtypeStruct((), dtype)
+    f = functrax.jit(lambda: functrax.pure_callback(lambda: number, result))
+    if value is not None:
+        found = f()
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(found).astype(complex), value)
+        return
+    with pytest.raises(errors.DtypeError) as caught:
+        f()
+    assert caught.value.expected == f"a host function's result of dtype {dtype}"
+    assert caught.value.got == repr(number)
+    assert caught.value.fix == "Return a number that this dtype holds."
+
+
 class _MyError(Exception):
     pass
 

@@ -58,6 +58,61 @@ def test_a_branch_or_barrier_keeps_xla_from_merging():
     assert "stablehlo.if" in functrax.jit(functrax.grad(some)).lower(1.0).as_text()
 
 
+def held(wrap, length=6, unroll=1, calls=1):
+    """Return how often a program holds back what a loop over `calls` of `wrap` computes again."""
+
+    def body(x, _):
+        for _ in range(calls):
+            x = wrap(lambda x: jnp.sin(jnp.cos(x)))(x)
+        return x, None
+
+    def f(x):
+        return functrax.lax.scan(body, x, None, length=length, unroll=unroll)[0].sum()
+
+    gradient = functrax.jit(functrax.grad(f))
+    slope = 1.0
+    x = np.ones(3)
+    for _ in range(calls * length):
+        slope, x = -slope * np.cos(np.cos(x)) * np.sin(x), np.sin(np.cos(x))
+    np.testing.assert_allclose(gradient(np.ones(3)), slope, rtol=1e-5)
+    return gradient.lower(np.ones(3)).as_text().count("stablehlo.if")
+
+
+@pytest.mark.parametrize(
+    ("options", "want"),
+    [
+        ({}, 0),
+        ({"unroll": 3}, 0),
+        ({"unroll": 4}, 1),  # two steps stand before the loop
+        ({"unroll": 6}, 1),
+        ({"length": 1}, 1),
+        ({"length": 3, "calls": 2}, 2),
+    ],
+)
+def test_the_body_of_a_loop_need_not_be_held_back(options, want):
+    """What it computes first is in another loop; but several calls would be computed at once."""
+    assert held(functrax.checkpoint, **options) == want
+
+
+def test_what_is_around_a_call_in_a_loop():
+    def jitted(f):
+        return functrax.jit(functrax.checkpoint(f))
+
+    def nested(f):
+        return functrax.checkpoint(lambda x: functrax.checkpoint(f)(x))
+
+    def chosen(f):
+        return lambda x: functrax.lax.cond(x[0] < 9, functrax.checkpoint(f), lambda x: x, x)
+
+    assert held(jitted) == 0
+    assert held(nested) == 1  # the inner one, in what the outer one computes again
+    assert held(chosen) == 0
+    # the whole gradient is in the loop
+    step = functrax.grad(lambda x: functrax.checkpoint(chain)(x).sum())
+    loop = functrax.jit(lambda x: functrax.lax.scan(lambda x, _: (step(x), None), x, None, 6)[0])
+    assert "stablehlo.if" in loop.lower(np.ones(3)).as_text()
+
+
 def test_derivatives_of_every_order_and_mode():
     f = functrax.checkpoint(lambda x, y: jnp.sin(x * y) * jnp.exp(y))
     g = lambda x, y: jnp.sin(x * y) * jnp.exp(y)  # noqa: E731

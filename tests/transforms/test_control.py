@@ -863,3 +863,48 @@ def test_a_loop_that_runs_for_its_effects_only(mode):
 
 
 LOOPS_OF = ("scan", "while")
+
+
+# Transposes of linear loops -----------------------------------------------------------------------
+
+
+def _linear_loop(steps, p):
+    """Three steps of ``a, b -> 2b + c, a``, where the condition reads a counter."""
+    c = p["b"] * 0.5
+    step = lambda s: (s[0] + 1, 2.0 * s[2] + c, s[1])
+    return lax.while_loop(lambda s: s[0] < steps, step, (0, p["a"], p["b"]))[1:]
+
+
+AROUND = {
+    "itself": lambda f: f,
+    "jit": functrax.jit,
+    "jit-in-jit": lambda f: functrax.jit(functrax.jit(f)),
+    "checkpoint": functrax.checkpoint,
+    "cond": lambda f: lambda p: lax.cond(True, f, lambda p: (p["a"], p["b"]), p),
+    "scan": lambda f: lambda p: lax.scan(lambda c, _: (f({"a": c[0], "b": c[1]}), None),
+                                         (p["a"], p["b"]), None, length=1)[0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_a_loop_that_is_linear_is_transposed(around):
+    p = {"a": jnp.arange(2.0), "b": jnp.ones(2)}
+    f = AROUND[around](partial(_linear_loop, jnp.int32(3)))
+    pull = functrax.linear_transpose(f, p)
+    # a, b -> 2b + b/2, a -> 2a + b/2, 5/2 b -> 5b + b/2, 2a + b/2
+    (found,) = pull((jnp.array([1.0, 2.0]), jnp.array([10.0, 0.0])))
+    np.testing.assert_allclose(found["a"], [20.0, 0.0])
+    np.testing.assert_allclose(found["b"], [5.5 + 5.0, 11.0])
+    lanes = functrax.jit(functrax.vmap(pull))((jnp.eye(2), jnp.zeros((2, 2))))
+    np.testing.assert_allclose(lanes[0]["b"], 5.5 * np.eye(2))
+
+
+def test_a_loop_that_ends_by_its_linear_argument():
+    def f(x):
+        return lax.while_loop(lambda s: s[1] < 3, lambda s: (s[0] + 1, s[1] * 2), (0, x))[1]
+
+    for g in (f, functrax.jit(f)):
+        with pytest.raises(errors.MissingRuleError) as caught:
+            functrax.linear_transpose(g, 1.0)(1.0)
+        assert caught.value.got == "a loop that ends by the value of one of them"
+        assert caught.value.fix == "Use `vjp`, which linearizes first."

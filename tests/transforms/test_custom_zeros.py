@@ -186,6 +186,11 @@ def test_the_transposed_rule_under_vmap():
     )
 
 
+def n_steps(r):
+    """Return a number of steps that is known at run time only."""
+    return 2 + (r[0] * 0).astype(int)
+
+
 NOT_LINEAR = {
     "sin": (lambda r, g: jnp.sin(g), "'sin', which is not a linear operation"),
     "square": (lambda r, g: g * g, "'mul', of two values that depend on it"),
@@ -207,8 +212,18 @@ NOT_LINEAR = {
         "'add', with a value that does not depend on it and is not zero",
     ),
     "while": (
-        lambda r, g: lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, -s[1]), (0, g))[1],
-        "'while', which is not a linear operation",
+        lambda r, g: lax.while_loop(lambda s: s.sum() < 1, lambda s: s * 2, g),
+        "'while', which ends by a value that depends on it",
+    ),
+    "while-carried": (
+        lambda r, g: lax.while_loop(
+            lambda s: s[0] < 1, lambda s: (s[0] + s[1][0], -s[1]), (0.0, g)
+        )[1],
+        "'while', which ends by a value that depends on it",
+    ),
+    "while-affine": (
+        lambda r, g: lax.fori_loop(0, n_steps(r), lambda i, s: s + 1.0, g),
+        "'add', with a value that does not depend on it and is not zero",
     ),
     "cond": (
         lambda r, g: lax.cond(r[0] > 0, lambda g: g, jnp.ones_like, g),
@@ -250,6 +265,13 @@ LINEAR = {
     "derivative": lambda r, g: functrax.vjp(jnp.sin, r)[1](g)[0],
     "push": lambda r, g: functrax.jvp(jnp.sin, (r,), (g,))[1],
     "loop": lambda r, g: lax.scan(lambda c, t: (c * 2.0 + t, c), 0.0 * g[0], g)[1],
+    "while": lambda r, g: lax.while_loop(
+        lambda s: s[0] < 2, lambda s: (s[0] + 1, -s[1] * r), (0, g)
+    )[1],
+    "fori": lambda r, g: lax.fori_loop(0, n_steps(r), lambda i, s: s[::-1] * r + g * i, 0.0 * g),
+    "while-in-scan": lambda r, g: lax.scan(
+        lambda c, _: (lax.fori_loop(0, n_steps(r), lambda i, s: s * r, c), None), g, None, 2
+    )[0],
 }
 
 

@@ -1,6 +1,7 @@
 """Policies of `checkpoint`: what they keep, held against JAX; budgets, against trying everything."""
 
 import functools
+import importlib.util
 import itertools
 
 import jax
@@ -251,6 +252,46 @@ def test_offloading(call):
     gpu = str(lower(closed_as_open(traced.jaxpr.jaxpr), name="main", platform="gpu").module)
     assert gpu.count("annotate_device_placement") == 2
     assert '_xla_buffer_placement = "pinned_host"' in gpu
+
+
+OFFLOADED = """
+import os
+import functrax, functrax.numpy as jnp
+from functrax import checkpoint_policies as policies
+from functrax.ad_checkpoint import checkpoint_name
+from functrax.runtime.compile import lower
+from functrax.xla import options, topology
+
+platform = os.environ["WHERE"]
+here = topology.tpu_topology("v5e:2x2") if platform == "tpu" else topology.gpu_topology("h100")
+
+def compiled(policy):
+    def body(c, _):
+        return checkpoint_name(jnp.sin(checkpoint_name(c @ c, "y")), "z"), None
+
+    def f(x):
+        return functrax.lax.scan(functrax.checkpoint(body, policy=policy), x, None, 8)[0].sum()
+
+    x = functrax.ShapeDtypeStruct((512, 512), "float32")
+    jaxpr = functrax.make_jaxpr(functrax.grad(f))(x).jaxpr
+    module = lower(jaxpr, name="main", platform=platform).module
+    program = here.compile(module, options.compile_options(here.devices[:1], 1, 1))
+    return program.memory_analysis().peak_memory_in_bytes, "S(5)" in program.hlo_text()
+
+kept = compiled(policies.save_only_these_names("y", "z"))
+away = compiled(policies.save_and_offload_only_these_names(
+    names_which_can_be_saved=[], names_which_can_be_offloaded=["y", "z"],
+    offload_src="device", offload_dst="pinned_host"))
+print(kept[1], away[1], away[0] < 0.8 * kept[0])
+"""
+
+
+@pytest.mark.parametrize(("platform", "package"), [("tpu", "libtpu"), ("gpu", "jax_cuda13_plugin")])
+def test_what_is_offloaded_is_in_the_memory_of_the_host(python, platform, package):
+    """Space 5 is the host's; compiled for devices that are not here."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    assert python(OFFLOADED, WHERE=platform) == "False True True"
 
 
 def test_what_offloading_policies_answer():

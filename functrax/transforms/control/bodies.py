@@ -10,11 +10,12 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
-from functrax.core.jaxpr import Equation, Jaxpr, subjaxprs
+from functrax.core.jaxpr import Equation, Jaxpr, program_cache, subjaxprs
 from functrax.core.primitive import registry
 from functrax.core.trace import Value, as_value, bind, state, vary
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
+from functrax.lowering.inline import CALL, programs_of, with_programs
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import broadcast_to, expand_axis, reshape, scalar
 from functrax.transforms.calls import place_of
@@ -297,6 +298,37 @@ def reordered(jaxpr: Jaxpr, invars: Sequence[int], outvars: Sequence[int] | None
     """Return a program with its arguments (and results) in another order, or fewer results."""
     outs = jaxpr.outvars if outvars is None else [jaxpr.outvars[i] for i in outvars]
     return Jaxpr((), [jaxpr.invars[i] for i in invars], outs, jaxpr.eqns, jaxpr.name)
+
+
+@program_cache
+def apart(jaxpr: Jaxpr) -> Jaxpr:
+    """Let XLA do as it likes with what `checkpoint` computes again in a program of the backward
+    pass: the first computation is in the body of another loop, or in another branch.
+
+    Where several calls are computed again, each still has to wait for its turn.
+    """
+    return _released(jaxpr) if _count_held(jaxpr) == 1 else jaxpr
+
+
+def _count_held(jaxpr: Jaxpr) -> int:
+    count = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == CALL:
+            count += sum(map(_count_held, programs_of(eqn)))
+        elif eqn.params.get("prevent_cse"):
+            count += 1
+    return count
+
+
+def _released(jaxpr: Jaxpr) -> Jaxpr:
+    eqns: list[Equation] = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == CALL:
+            eqn = with_programs(eqn, {one: _released(one) for one in programs_of(eqn)})
+        elif eqn.params.get("prevent_cse"):
+            eqn = eqn.replace(eqn.invars, {**eqn.params, "prevent_cse": False})
+        eqns.append(eqn)
+    return Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name)
 
 
 def where(flags: Sequence[bool], offset: int = 0) -> list[int]:

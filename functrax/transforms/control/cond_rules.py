@@ -22,10 +22,9 @@ from functrax.primitives.rules import (
     move_batch_axis,
     zeros,
 )
-from functrax.transforms.control.bodies import (
-    int32,
-)
+from functrax.transforms.control.bodies import apart, int32
 from functrax.transforms.control.cond_lanes import INDEX, WAYS, Branches, batched, merged
+from functrax.transforms.control.prune import prune_cond
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
 from functrax.transforms.stage import stage_open
@@ -112,7 +111,7 @@ def _parts(branches: Branches, unknown: tuple[bool, ...]) -> Any:
         for var, place in zip(rest.invars, order, strict=False):
             variables[place] = var
         invars = (*variables, *rest.invars[len(order) :])
-        rests.append(Jaxpr((), invars, rest.outvars, rest.eqns, rest.name))
+        rests.append(apart(Jaxpr((), invars, rest.outvars, rest.eqns, rest.name)))
     branches, consts = merged(knowns)
     return branches, consts, tuple(rests), wanted, [index for _, index in places]
 
@@ -292,6 +291,7 @@ cond_p = declare(
     batch=_batch,
     lower=_lower,
     partial=_partial,
+    prune=prune_cond,
     axis_names=_axis_names,
     lowers_keys=True,
 )

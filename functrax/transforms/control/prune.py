@@ -1,5 +1,6 @@
-"""What a loop need not compute: a part of the carry that reaches no result that is used, neither by
-itself nor through other parts, is left out, with what only it reads.
+"""What loops and branches need not compute: a part of a loop's carry that reaches no result that is
+used, neither by itself nor through other parts, is left out, with what only it reads; so is what no
+branch of a choice needs.
 """
 
 import functools
@@ -119,6 +120,20 @@ def prune_while_tangent(params: dict[str, Any], used: tuple[bool, ...]) -> Prune
     """Leave out tangents that no used result needs, and kept carries that only these read."""
     found = _while_tangent(params["body"], params["carry_unknown"], used)
     return found and found._replace(params={**params, **found.params})
+
+
+@program_cache
+def _cond(branches: tuple[Jaxpr, ...], used: tuple[bool, ...]) -> Pruned:
+    found = [dce(branch, used) for branch in branches]
+    operands = where([any(flags) for flags in zip(*[read for _, read in found], strict=True)])
+    smaller = tuple(_with_invars(branch, operands) for branch, _ in found)
+    return Pruned({"branches": smaller}, [0, *(1 + i for i in operands)], where(used))
+
+
+def prune_cond(params: dict[str, Any], used: tuple[bool, ...]) -> Pruned:
+    """Leave out results that are not used, and operands that then no branch reads."""
+    found = _cond(params["branches"], used)
+    return found._replace(params={**params, **found.params})
 
 
 def of_used(prune: Prune, transpose: Callable[..., Any]) -> Callable[..., list[Any]]:

@@ -24,6 +24,7 @@ from functrax.primitives.rules import (
 )
 from functrax.transforms.batch import batch_jaxpr, mapped_type
 from functrax.transforms.control.bodies import (
+    apart,
     physical,
     reordered,
     split_at,
@@ -262,7 +263,9 @@ def _partial(
     rest_carry = chosen(carry, parts.carry_unknown, True)
     rest_xs = [*stepping, *chosen(xs, xs_u, True)]
     counts = {"num_consts": len(rest_consts), "num_carry": len(rest_carry)}
-    rest = {**params, **counts, "jaxpr": parts.rest}
+    turns, more = divmod(params["length"], params["unroll"])
+    is_apart = turns > 1 and not more  # neither loop is written out, in full or in part
+    rest = {**params, **counts, "jaxpr": apart(parts.rest) if is_apart else parts.rest}
     recorded = iter(trace.record(scan_p, [*rest_consts, *rest_carry, *rest_xs], rest))
     determined = iter(known)
     flags = (*parts.carry_unknown, *parts.ys_unknown)

@@ -13,7 +13,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
-from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare, registry
+from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, bind, vary
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.convert import convert
@@ -35,7 +35,7 @@ from functrax.transforms.control.bodies import (
 )
 from functrax.transforms.control.prune import prune_while
 from functrax.transforms.control.trim import bind_loop
-from functrax.transforms.control.while_reverse import partial_while
+from functrax.transforms.control.while_reverse import partial_while, transpose_while
 from functrax.transforms.flat import check_callable, function_name
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.stage import stage_open
@@ -205,7 +205,7 @@ while_p = declare(
     "while",
     abstract_eval=_abstract_eval,
     jvp=_jvp,
-    transpose=NOT_LINEAR,
+    transpose=transpose_while,
     batch=_batch,
     lower=_lower,
     partial=partial_while,
@@ -229,6 +229,8 @@ def while_loop(
     It differentiates in both modes, also when the number of steps is not known. Reverse mode needs
     the carry of every step, in reverse order: with `max_steps` they are all kept; without, a fixed
     number of them is, and the others are computed again, in O(n log n) steps for n of the loop.
+    Reverse mode of reverse mode makes large programs; for second and higher derivatives, forward
+    mode around it (`jacfwd` of `grad`, as in `hessian`) or `max_steps` compile much faster.
 
     Args:
         cond_fun: the carry -> boolean scalar.

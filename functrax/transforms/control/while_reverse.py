@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from functrax import errors
 from functrax.core.jaxpr import Jaxpr, dce, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, bind, current
@@ -158,6 +159,27 @@ def partial_while(
     )
     rest, determined = iter(recorded), iter(results)
     return [next(rest) if u else next(determined) for u in carry_u]
+
+
+def transpose_while(cotangents: Sequence[Tangent], *operands: Any, **params: Any) -> list[Tangent]:
+    """Split the loop by what is known, then transpose the rest."""
+    while_p = registry["while"]
+
+    def run(*unknown: Value) -> list[Value]:
+        given = iter(unknown)
+        return bind(while_p, *(next(given) if is_linear(x) else x for x in operands), **params)
+
+    avals = [x.aval for x in operands if is_linear(x)]
+    recorded, residuals, _ = record_flat(run, avals, name="while_loop")
+    if any(eqn.primitive is while_p for eqn in recorded.eqns):
+        raise errors.MissingRuleError(
+            "linear_transpose",
+            "a function that is linear in its arguments",
+            "a loop that ends by the value of one of them",
+            fix="Use `vjp`, which linearizes first.",
+        )
+    pulled = iter(backward_pass(recorded, residuals, cotangents))
+    return [next(pulled) if is_linear(x) else None for x in operands]
 
 
 def _keeping(

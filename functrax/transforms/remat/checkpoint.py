@@ -28,7 +28,7 @@ from functrax.transforms.flat import (
     converted_arguments,
     shown,
 )
-from functrax.transforms.jit_call import jit_p
+from functrax.transforms.jit_call import jit_p, prune_call
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.partial import record_flat
 from functrax.transforms.remat.policies import Budget, Policy
@@ -188,6 +188,7 @@ checkpoint_p = declare(
     batch=_batch,
     lower=_lower,
     partial=_partial,
+    prune=prune_call,
     axis_names=lambda params: params["jaxpr"].axis_names,
     lowers_keys=True,
 )
