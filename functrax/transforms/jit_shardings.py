@@ -6,6 +6,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.trace import Value, bind
+from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, devices_of
 from functrax.runtime.layout import sharding_at
@@ -13,6 +14,7 @@ from functrax.sharding.mesh import Mesh
 from functrax.sharding.shardings import NamedSharding, SingleDeviceSharding
 from functrax.sharding.spec import PartitionSpec
 from functrax.transforms.constraint import sharding_constraint_p, shardings_for
+from functrax.transforms.flat import path_of
 
 CALL = "jit"
 Leaves = tuple[NamedSharding | None, ...]
@@ -46,12 +48,19 @@ class JitShardings:
         rest = len(tree.leaves(kwargs))
         return (*map(_named, found), *(None,) * rest)
 
-    def of_results(self, out_tree: Any) -> Leaves:
-        """Return the sharding, or None, of each leaf of the result; errors as for arguments."""
-        count = out_tree.num_leaves
-        whole = out_tree.unflatten([0] * count)
-        found = shardings_for(self.out_shardings, whole, count, CALL, "out_shardings")
-        return tuple(map(_named, found))
+    def of_results(self, out_tree: Any, avals: Sequence[ShapedArray]) -> Leaves:
+        """Return the sharding, or None, of each leaf of the result; errors as for arguments.
+
+        Raises:
+            ShapeError: if one does not divide its result.
+        """
+        whole = tree.results_of(out_tree)
+        given = shardings_for(self.out_shardings, whole, len(avals), CALL, "out_shardings")
+        found = tuple(map(_named, given))
+        for i, (aval, one) in enumerate(zip(avals, found, strict=True)):
+            if one is not None:
+                one.check_shape(aval.shape, CALL, f"the result{path_of(out_tree, i)}")
+        return found
 
 
 def _named(sharding: Any) -> NamedSharding | None:

@@ -15,7 +15,7 @@ from functrax.runtime.layout import Place
 from functrax.runtime.transfer import place
 from functrax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from functrax.sharding.mesh import Mesh
-from functrax.transforms.constraint import as_sharding, names_nothing, with_dim
+from functrax.transforms.constraint import as_sharding, check_not_mapped, names_nothing, with_dim
 from functrax.transforms.flat import path_of
 
 CALL = "device_put"
@@ -126,6 +126,9 @@ def _put(
         source = as_device(src)
     else:
         source = known.device if type(known) is DeviceArray else None
+    if isinstance(target, NamedSharding):
+        check_not_mapped(target, CALL)
+        target.check_shape(leaf.shape, CALL)
     return bind(device_put_p, leaf, device=target, src=source)[0]
 
 

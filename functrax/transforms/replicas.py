@@ -54,7 +54,8 @@ def unreplicate(tree: Any) -> Any:
         The same tree of arrays without the leading axis.
 
     Raises:
-        BoundsError: for a leaf whose leading axis is empty.
+        ShapeError: for a leaf without axes.
+        BoundsError: for one whose leading axis is empty.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -149,7 +150,14 @@ def _replicated(call: str, x: Any, devices: Sequence[Device]) -> Any:
 
 
 def _first(x: Any) -> Any:
-    return tree.map(lambda leaf: as_array(leaf)[0], x)
+    def one(leaf: Any) -> Any:
+        row = as_array(as_value(leaf, "unreplicate"))
+        if not row.ndim:
+            got = f"{row.aval!r}"
+            raise errors.ShapeError("unreplicate", "arrays with a leading axis of positions", got)
+        return row[0]
+
+    return tree.map(one, x)
 
 
 def _stacked(call: str, row: Sequence[Any], place: NamedSharding, path: str) -> Any:
