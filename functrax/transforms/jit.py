@@ -16,7 +16,7 @@ from functrax.core import tree
 from functrax.core.config import config
 from functrax.core.jaxpr import clear_program_caches, eval_jaxpr
 from functrax.core.primitive import abstract_cache
-from functrax.core.trace import VALUES, Value, as_value, bind, state
+from functrax.core.trace import VALUES, Value, as_value, bind, state, vary_apart
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, clear_programs
@@ -151,6 +151,8 @@ class JitFunction(Generic[P, R]):
         values = [
             x if isinstance(x, VALUES) else self._value(x, i, in_tree) for i, x in enumerate(leaves)
         ]
+        if state.axes:
+            values = vary_apart(values)
         avals = tuple([x.aval for x in values])
         key = (in_tree, config.trace_key(), *avals)
         if static is not None:
