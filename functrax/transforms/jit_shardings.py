@@ -11,7 +11,7 @@ from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, devices_of
 from functrax.runtime.layout import sharding_at
 from functrax.sharding.mesh import Mesh
-from functrax.sharding.shardings import NamedSharding, SingleDeviceSharding
+from functrax.sharding.shardings import DEFAULT_KIND, NamedSharding, SingleDeviceSharding
 from functrax.sharding.spec import PartitionSpec
 from functrax.transforms.constraint import sharding_constraint_p, shardings_for
 from functrax.transforms.flat import path_of
@@ -65,7 +65,8 @@ class JitShardings:
 
 def _named(sharding: Any) -> NamedSharding | None:
     if isinstance(sharding, SingleDeviceSharding):
-        return NamedSharding(Mesh([sharding.device], "device"), PartitionSpec())
+        mesh, kind = Mesh([sharding.device], "device"), sharding.memory_kind
+        return NamedSharding(mesh, PartitionSpec(), memory_kind=kind)
     return sharding
 
 
@@ -85,7 +86,8 @@ def placement(
             raise errors.ArgumentError(CALL, "a device or a backend", got)
         return device
     given = [x for x in tree.leaves((in_shardings, out_shardings)) if x is not None]
-    if not given or not all(isinstance(x, SingleDeviceSharding) for x in given):
+    plain = [isinstance(x, SingleDeviceSharding) and x.memory_kind == DEFAULT_KIND for x in given]
+    if not plain or not all(plain):
         return None
     return given[0].device if len({x.device for x in given}) == 1 else None
 
