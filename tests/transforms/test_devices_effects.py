@@ -1,12 +1,14 @@
 """Calls of Python functions from programs over several devices: who calls, how often, in order."""
 
+import re
+
 import numpy as np
 import pytest
 
 import functrax
-from functrax import lax
+from functrax import errors, lax
 from functrax.experimental import io_callback
-from functrax.sharding import Mesh, NamedSharding
+from functrax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from functrax.sharding import PartitionSpec as P
 
 DEVICES = functrax.devices("cpu")[:8]
@@ -26,6 +28,12 @@ def over(f, in_specs, out_specs, mesh=LINE, **options):
 def seen(x, log, **options):
     functrax.debug.callback(log.append, x, **options)
     return x
+
+
+class Log(list):
+    """A list that is a static argument."""
+
+    __hash__ = object.__hash__
 
 
 def doubled(log):
@@ -120,3 +128,76 @@ def test_each_device_keeps_its_order():
     over(body, P("i"), P("i"))(A)
     for device in range(8):
         assert [step for k, step in log if k == device] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ordered", [False, True, None])
+def test_the_device_that_calls(ordered):
+    """None stands for pure_callback."""
+    one = SingleDeviceSharding(DEVICES[3])
+
+    def f(x, log):
+        if ordered is None:
+            return functrax.pure_callback(
+                doubled(log), x, x, sharding=one, vmap_method="sequential"
+            )
+        return io_callback(doubled(log), x, x, sharding=one, ordered=ordered)
+
+    for x in (A, functrax.device_put(A, on("a", "b"))):
+        for run in (f, functrax.jit(f, static_argnums=1)):
+            log = Log()
+            np.testing.assert_array_equal(run(x, log), A * 2)
+            assert log == [(8, 8)]
+    if ordered is not True:
+        log = Log()
+        rows = functrax.vmap(lambda x: f(x, log))(functrax.device_put(A, on("a")))
+        np.testing.assert_array_equal(rows, A * 2)
+        assert log == [(8,)] * 8
+
+
+def test_parts():
+    log = []
+    f = functrax.jit(lambda x: seen(x, log, partitioned=True))
+    f(A)
+    functrax.pmap(lambda x: seen(x, log, partitioned=True))(A)
+    assert [np.shape(x) for x in log] == [(8, 8), *[(8,)] * 8]
+
+
+#: name -> (call, message)
+ERRORS = {
+    "no single device": (
+        lambda: io_callback(np.sin, A, A, sharding=on("a")),
+        "[io_callback] expected sharding as a SingleDeviceSharding; got NamedSharding(Mesh(a=2, b=4), "
+        "P('a')) of type NamedSharding. Call it inside of `shard_map` for each device to call with its "
+        "part.",
+    ),
+    "not of the mesh": (
+        lambda: functrax.jit(
+            lambda x: io_callback(np.sin, x, x, sharding=SingleDeviceSharding(DEVICES[7]))
+        )(functrax.device_put(A, NamedSharding(Mesh(DEVICES[:2], "i"), P("i")))),
+        "[io_callback] expected a sharding on a device of the mesh; got cpu:7 for Mesh(i=2).",
+    ),
+    "mapped": (
+        lambda: functrax.pmap(
+            lambda x: functrax.pure_callback(
+                np.sin, x, x, sharding=SingleDeviceSharding(DEVICES[1])
+            )
+        )(A),
+        "[pure_callback] expected no sharding inside of shard_map and pmap, where each device calls; "
+        "got cpu:1.",
+    ),
+    "parts": (
+        lambda: functrax.jit(lambda x: seen(x, [], partitioned=True))(
+            functrax.device_put(A, on("a"))
+        ),
+        "[debug.callback] expected partitioned=True inside of shard_map or pmap, where each device has "
+        "its part; got it in a program over Mesh(a=2, b=4) that the compiler divides.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_messages(name):
+    call, expected = ERRORS[name]
+    with pytest.raises(errors.FunctraxError) as caught:
+        call()
+    assert re.sub(r" \(\w+\.py:\d+\)", "", str(caught.value)) == expected
