@@ -196,6 +196,19 @@ def test_mapped_over_and_in():
     np.testing.assert_allclose(rows(X), X * np.repeat(np.arange(8), 2))
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_mapped_axes_may_lie_along_axes_that_are_free(check):
+    rows = np.stack([X * k for k in range(4)])
+    total = over(lambda x: lax.psum(jnp.sin(x).sum(), "b"), P("b"), P(), GRID, check_vma=check)
+    mapped = functrax.jit(functrax.vmap(total, spmd_axis_name="a"))
+    np.testing.assert_allclose(mapped(rows), np.sin(rows).sum(1), atol=1e-5)
+    slopes = functrax.jit(functrax.grad(lambda x: mapped(x).sum()))(rows)
+    np.testing.assert_allclose(slopes, np.cos(rows), rtol=1e-5)
+    assert message(lambda: functrax.vmap(total, spmd_axis_name="b")(rows)).startswith(
+        "[vmap] expected spmd_axis_name of axes that the shard_map inside does not use; got 'b'"
+    )
+
+
 def test_pytrees_and_keys():
     def body(state, key):
         draw = functrax.random.normal(key[0], (2,))
