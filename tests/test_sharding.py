@@ -137,6 +137,48 @@ def test_equivalence_between_meshes_and_kinds():
     assert not split.with_memory_kind("pinned_host").is_equivalent_to(split, 1)
 
 
+def test_memories():
+    device = functrax.devices("cpu")[1]
+    kinds = ["device", "pinned_host", "unpinned_host"]
+    memories = device.addressable_memories()
+    assert [one.kind for one in memories] == kinds
+    assert device.default_memory() == device.memory("device") == memories[0]
+    assert len(set(memories)) == 3
+    assert memories[1].addressable_by_devices() == [device]
+    assert (memories[1].platform, memories[1].process_index) == ("cpu", 0)
+    assert repr(memories[1]) == "Memory('pinned_host' of cpu:1)"
+    with pytest.raises(errors.DeviceError) as caught:
+        device.memory("attic")
+    assert str(caught.value).startswith(
+        "[memory] expected a kind of memory that cpu:1 has: 'device', 'pinned_host', "
+        "'unpinned_host'; got 'attic' ("
+    )
+
+
+@pytest.mark.parametrize("kind", [None, "device", "pinned_host", "unpinned_host"])
+def test_arrays_in_kinds_of_memory(kind):
+    split = NamedSharding(mesh_of({"x": 4, "y": 2}), P("x"), memory_kind=kind)
+    one = SingleDeviceSharding(functrax.devices("cpu")[3], memory_kind=kind)
+    assert split.memory_kind == one.memory_kind == (kind or "device")
+    x = np.arange(8, dtype=np.float32)
+    for wanted in (split, one):
+        for found in (
+            functrax.device_put(x, wanted),
+            functrax.device_put(functrax.numpy.asarray(x), wanted),
+            functrax.jit(lambda x: x + 0, out_shardings=wanted)(x),
+        ):
+            assert found.sharding.memory_kind == wanted.memory_kind
+            assert found.sharding.device_set == wanted.device_set
+            np.testing.assert_array_equal(found, x)
+            np.testing.assert_array_equal(functrax.jit(lambda x: x + 1)(found), x + 1)
+            assert functrax.device_put(found, split.with_memory_kind("device")).sharding is (
+                split.with_memory_kind(None)
+            )
+    if split.memory_kind != "device":
+        with pytest.raises(errors.DeviceError, match="a traced value to put into"):
+            functrax.jit(lambda x: functrax.device_put(x, split))(x)
+
+
 def test_one_device():
     device = functrax.devices("cpu")[3]
     sharding = SingleDeviceSharding(device)

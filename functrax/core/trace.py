@@ -32,12 +32,15 @@ class NamedAxis(NamedTuple):
         exact: whether types say which values differ along it, so that gradients through collectives
             are what mathematics says. It is not under `vmap` and `pmap` with JAX's convention.
         mesh: the mesh that it is an axis of, if devices are its positions.
+        diverging: whether devices along it go different ways here: in a branch or loop that is
+            decided by what varies.
     """
 
     name: Any
     size: int
     exact: bool = False
     mesh: Any = None
+    diverging: bool = False
 
 
 class _State(threading.local):
@@ -171,6 +174,26 @@ def named_axes(*axes: NamedAxis) -> Generator[None, None, None]:
     """Put named axes in scope for the block."""
     saved = state.axes
     state.axes = (*saved, *axes)
+    try:
+        yield
+    finally:
+        state.axes = saved
+
+
+def vary_apart(values: list[Value]) -> list[Value]:
+    """Return operands of a program that is traced here: where devices go different ways, they vary.
+
+    What its types say of them then is what holds.
+    """
+    apart = frozenset([axis.name for axis in state.axes if axis.diverging])
+    return [vary(x, apart) for x in values] if apart else values
+
+
+@contextlib.contextmanager
+def diverging(names: frozenset[Any]) -> Generator[None, None, None]:
+    """Let devices along some axes go different ways in the block."""
+    saved = state.axes
+    state.axes = tuple([a._replace(diverging=a.diverging or a.name in names) for a in saved])
     try:
         yield
     finally:

@@ -447,6 +447,18 @@ def broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf | None = None) -
     return structure(full_tree).unflatten(broadcast_prefix(prefix_tree, full_tree, is_leaf))
 
 
+class ResultLeaf:
+    """What stands for each array of a function's result where only its structure matters."""
+
+
+_RESULT = ResultLeaf()
+
+
+def results_of(treedef: Any) -> Any:
+    """Return a tree of a result's structure, to hold the prefix against that a user gave for it."""
+    return treedef.unflatten([_RESULT] * treedef.num_leaves)
+
+
 def prefix_error(
     prefix_tree: Any, full_tree: Any, call: str, name: str, is_leaf: IsLeaf | None = None
 ) -> TreeError:
@@ -470,6 +482,9 @@ def prefix_error(
     if found is None:
         return TreeError(call, f"{name} to be a prefix of a tree", repr(structure(prefix_tree)))
     path, given, wanted = found
-    allowed = describe(wanted) if isinstance(wanted, type) else f"a leaf or {describe(wanted)}"
+    if wanted is ResultLeaf:
+        allowed = "a leaf, for a result that is one array"
+    else:
+        allowed = describe(wanted) if isinstance(wanted, type) else f"a leaf or {describe(wanted)}"
     cure = compare_keys(wanted, given) or f"{name} must be a prefix of the tree it describes."
     return TreeError(call, f"{name}{keystr(path)} to be {allowed}", describe(given), fix=cure)

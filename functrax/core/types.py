@@ -78,7 +78,7 @@ class ShapedArray:
         """
         text = f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
         if self.varying:
-            text += "{" + ",".join(sorted(self.varying)) + "}"
+            text += "{" + ",".join(sorted(map(str, self.varying))) + "}"
         return "~" + text if self.weak_type else text
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from functrax import errors
 from functrax.core import dtypes
 from functrax.core.types import Literal, ShapedArray
 from functrax.sharding.shardings import NamedSharding
@@ -148,7 +149,14 @@ class BaseBuilder:
         return self._channels
 
     def host_call(
-        self, function: HostFunction, operands: Sequence[Value], *, has_side_effect: bool
+        self,
+        function: HostFunction,
+        operands: Sequence[Value],
+        *,
+        has_side_effect: bool,
+        call: str,
+        device: Any = None,
+        partitioned: bool = False,
     ) -> list[Value]:
         """Call a host function (`functrax.xla.callbacks`) with the operands of the equation.
 
@@ -156,6 +164,14 @@ class BaseBuilder:
             function: what to call; a program may call one several times.
             operands: what it is given.
             has_side_effect: whether to call it even if nobody uses its results.
+            call: what the user called, for messages.
+            device: for which device it is called, once and with whole values; by default the first,
+                or, if it has no side effect, all.
+            partitioned: whether each device must call it with its own part.
+
+        Raises:
+            ArgumentError: if a device is named, or is not in the program, or parts are wanted where
+                the compiler divides.
         """
         if function not in self.callbacks:
             self.callbacks.append(function)
@@ -167,8 +183,26 @@ class BaseBuilder:
             [len(physical_type(aval)[0]) for aval in self.out_types],
             has_side_effect,
         )
-        if self.meshes is not None and not self.mesh_axes and has_side_effect:
+        if self.mesh_axes and device is not None:
+            raise errors.ArgumentError(
+                call,
+                "no sharding inside of shard_map and pmap, where each device calls",
+                str(device),
+            )
+        if self.meshes is not None and not self.mesh_axes and (has_side_effect or device):
             # Of the whole values, once; inside a manual computation, each device calls it.
+            devices = self.meshes.mesh.device_tuple
+            if partitioned and len(devices) > 1:
+                raise errors.ArgumentError(
+                    call,
+                    "partitioned=True inside of shard_map or pmap, where each device has its part",
+                    f"it in a program over {self.meshes.mesh!r} that the compiler divides",
+                )
+            if device is not None and device not in devices:
+                got = f"{device} for {self.meshes.mesh!r}"
+                raise errors.ArgumentError(call, "a sharding on a device of the mesh", got)
+            # The first one does it for any other of its process: what another one returns is lost
+            # on the way to the rest (XLA of jaxlib 0.10.2; JAX's results are zeros).
             attributes["sdy.sharding"] = self.meshes.on_first_device(len(self.out_types))
         name = "stablehlo.custom_call"
         return list(self.multi_op(name, operands, self.out_types, attributes).results)

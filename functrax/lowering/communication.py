@@ -14,6 +14,7 @@ from functrax.core import dtypes
 from functrax.core.types import ShapedArray
 from functrax.lowering.base import Attribute, BaseBuilder, Value
 from functrax.lowering.meshes import rank_of
+from functrax.sharding.mesh import Mesh
 from functrax.sharding.shardings import NamedSharding
 from functrax.sharding.spec import PartitionSpec
 
@@ -142,6 +143,7 @@ class CommunicationBuilder(BaseBuilder):
         operands: Sequence[Value],
         in_shardings: Sequence[NamedSharding],
         out_shardings: Sequence[NamedSharding],
+        mesh: Mesh,
         axes: Names,
         types: Sequence[ShapedArray],
         body: Callable[..., Sequence[Value]],
@@ -152,12 +154,12 @@ class CommunicationBuilder(BaseBuilder):
             operands: whole arrays.
             in_shardings: which part of each a device takes, all over one mesh.
             out_shardings: which part of the results it gives.
+            mesh: that mesh.
             axes: of the mesh, along which the program sees its own part; the others are the
                 compiler's.
             types: of the parts that the program takes.
             body: writes the program: receives the parts and returns those of the results.
         """
-        mesh = next(one.mesh for one in (*in_shardings, *out_shardings))
         meshes, is_open = self.meshes, len(axes) < len(mesh.axis_names)
         if mesh.device_tuple != meshes.mesh.device_tuple:
             raise errors.DeviceError(
@@ -181,9 +183,17 @@ class CommunicationBuilder(BaseBuilder):
                 "manual_axes": meshes.manual_axes(axes),
             }
             outs = self.out_types
+            if not operands and not outs:
+                # XLA forgets what devices do in a region that neither takes nor gives anything.
+                number = ShapedArray((), np.dtype(np.int32))
+                attributes["in_shardings"] = attributes["out_shardings"] = meshes.per_value(
+                    [_everywhere(mesh)], [0], is_open
+                )
+                operands, types, outs = [self.constant(0, np.int32)], [number], [number]
+                empty, body = body, lambda x: [*empty(), x]
             call = self.multi_op("sdy.manual_computation", operands, outs, attributes, regions=1)
             self.region(call.regions[0], types, body, "sdy.return")
-            results = list(call.results)
+            results = list(call.results)[: len(self.out_types)]
         self.mesh_axes, self.auto = saved
         return results
 
@@ -222,9 +232,7 @@ class CommunicationBuilder(BaseBuilder):
             return self.op("stablehlo.partition_id", (), out)
         attributes = {
             "in_shardings": self.meshes.per_value((), (), False),
-            "out_shardings": self.meshes.per_value(
-                [NamedSharding(mesh, PartitionSpec())], [0], False
-            ),
+            "out_shardings": self.meshes.per_value([_everywhere(mesh)], [0], False),
             "manual_axes": self.meshes.manual_axes(axes),
         }
         call = self.multi_op("sdy.manual_computation", (), [out], attributes, regions=1)
@@ -260,3 +268,7 @@ class CommunicationBuilder(BaseBuilder):
                     f"one over {name!r}; mapped: {', '.join(map(repr, mapped)) or 'none'}",
                     fix=f"Call it inside `vmap(f, axis_name={name!r})`, `pmap` or `shard_map`.",
                 )
+
+
+def _everywhere(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())

@@ -6,7 +6,7 @@ from typing import Any
 from functrax.core.types import ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.sharding.mesh import Mesh
-from functrax.sharding.shardings import NamedSharding, axis_text, constraint_text
+from functrax.sharding.shardings import DEFAULT_KIND, NamedSharding, axis_text, constraint_text
 from functrax.xla import mlir
 
 
@@ -93,7 +93,9 @@ class ModuleMeshes:
         self, avals: Sequence[ShapedArray], shardings: Sequence[NamedSharding | None]
     ) -> list[dict[str, Any]]:
         """Return the attributes of arguments or results of ``main``."""
-        return [
-            {} if one is None else {"sdy.sharding": self.sharding(one, rank_of(aval))}
-            for aval, one in zip(avals, shardings, strict=True)
-        ]
+        found: list[dict[str, Any]] = []
+        for aval, one in zip(avals, shardings, strict=True):
+            found.append({} if one is None else {"sdy.sharding": self.sharding(one, rank_of(aval))})
+            if one is not None and one.memory_kind != DEFAULT_KIND:
+                found[-1]["mhlo.memory_kind"] = self.context.string(one.memory_kind)
+        return found

@@ -14,6 +14,7 @@ import numpy as np
 from functrax import errors
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, effects_of
 from functrax.core.types import Literal, ShapedArray
+from functrax.sharding.spec import PartitionSpec
 
 ORDER = ShapedArray((), np.dtype(bool))
 """The type of what is passed on."""
@@ -90,7 +91,11 @@ def _passing(eqn: Equation, order: Atom, threaded: Threaded) -> tuple[list[Atom]
         return [*operands[:count], order, *operands[count:]], {**params, **changed}
     inner = params.get("jaxpr")
     if isinstance(inner, Jaxpr) and len(inner.invars) == len(operands):  # a call
-        return [order, *operands], {**params, "jaxpr": threaded(inner)}
+        changed: dict[str, Any] = {"jaxpr": threaded(inner)}
+        if name == "shard_map":  # each device keeps its own order
+            for key in ("in_specs", "out_specs"):
+                changed[key] = (PartitionSpec(), *params[key])
+        return [order, *operands], {**params, **changed}
     raise errors.ArgumentError(
         name, "no ordered effects in programs that it calls", f"one in {name!r}"
     )

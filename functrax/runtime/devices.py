@@ -14,6 +14,51 @@ from functrax.xla import client as clients
 from functrax.xla import topology as topologies
 
 
+class Memory:
+    """A memory of a device.
+
+    Attributes:
+        kind: ``"device"``, ``"pinned_host"`` or ``"unpinned_host"``.
+        device: the device that it was asked of.
+    """
+
+    __slots__ = ("device", "kind")
+
+    def __init__(self, device: "Device", kind: str) -> None:
+        """Name a memory."""
+        self.device = device
+        self.kind = kind
+
+    @property
+    def platform(self) -> str:
+        """The device's platform."""
+        return self.device.platform
+
+    @property
+    def process_index(self) -> int:
+        """The process it belongs to."""
+        return self.device.process_index
+
+    def addressable_by_devices(self) -> list["Device"]:
+        """Return the devices that can use it."""
+        raw = {one.id for one in self.device.raw.memory(self.kind).addressable_by_devices()}
+        return [one for one in devices(self.device.platform) if one.id in raw]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare device and kind."""
+        if not isinstance(other, Memory):
+            return False
+        return self.device is other.device and self.kind == other.kind
+
+    def __hash__(self) -> int:
+        """Hash device and kind."""
+        return hash((self.device, self.kind))
+
+    def __repr__(self) -> str:
+        """Print as ``Memory('pinned_host' of cpu:0)``."""
+        return f"Memory({self.kind!r} of {self.device})"
+
+
 class Device:
     """One device, as users see it.
 
@@ -71,6 +116,26 @@ class Device:
         """Return the allocator's counters in bytes, where the platform has them."""
         check_here((self,), "memory_stats")
         return self.raw.memory_stats()
+
+    def addressable_memories(self) -> list[Memory]:
+        """Return the memories that it can use."""
+        return [Memory(self, one.kind) for one in self.raw.addressable_memories()]
+
+    def default_memory(self) -> Memory:
+        """Return the memory where arrays are unless a sharding says otherwise."""
+        return Memory(self, self.raw.default_memory().kind)
+
+    def memory(self, kind: str) -> Memory:
+        """Return the memory of a kind.
+
+        Raises:
+            DeviceError: if it has none.
+        """
+        for found in self.addressable_memories():
+            if found.kind == kind:
+                return found
+        kinds = ", ".join(repr(one.kind) for one in self.addressable_memories())
+        raise errors.DeviceError("memory", f"a kind of memory that {self} has: {kinds}", repr(kind))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by name: the copy is the device of the same number."""

@@ -9,6 +9,7 @@ from functrax import errors
 from functrax.runtime.devices import Device
 from functrax.sharding.mesh import Mesh
 from functrax.sharding.shardings import (
+    DEFAULT_KIND,
     NamedSharding,
     Sharding,
     SingleDeviceSharding,
@@ -51,7 +52,8 @@ def raw_sharding(
     if found is None:
         devices = [device.raw for device in (mesh or sharding).device_tuple]
         spec = buffers.hlo_sharding(_tiles_text(sharding, ndim, mesh))
-        found = _raw[key] = buffers.raw_sharding(devices, spec, sharding.memory_kind)
+        kind = None if sharding.memory_kind == DEFAULT_KIND else sharding.memory_kind
+        found = _raw[key] = buffers.raw_sharding(devices, spec, kind)
     return found
 
 

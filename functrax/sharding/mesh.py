@@ -2,6 +2,7 @@
 
 import enum
 import math
+import operator
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
@@ -303,13 +304,19 @@ def make_grid(
     Raises:
         ShapeError: if the numbers differ, or there are too few devices.
     """
-    shape = tuple(int(size) for size in axis_shapes)
+    try:
+        shape = tuple(map(operator.index, axis_shapes))
+    except TypeError:
+        got = f"{axis_shapes!r} of type {type(axis_shapes).__name__}"
+        raise errors.ArgumentError(call, "a sequence of ints as sizes", got) from None
     names = _axis_names(call, axis_names)
     if len(shape) != len(names):
         got = f"{len(shape)} sizes {shape} and {len(names)} names {names}"
         raise errors.ShapeError(call, "one size for each axis name", got)
+    if min(shape, default=1) < 1:
+        raise errors.ShapeError(call, "sizes of at least 1", f"shape {shape}")
     needed = math.prod(shape)
-    if needed > len(devices) or min(shape, default=1) < 1:
+    if needed > len(devices):
         raise errors.ShapeError(
             call,
             f"a mesh for the {len(devices)} devices",

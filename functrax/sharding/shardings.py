@@ -20,7 +20,7 @@ class Sharding:
     """Which part of an array each of its devices holds, and in what kind of memory."""
 
     __slots__ = ("__weakref__", "memory_kind")
-    memory_kind: str | None
+    memory_kind: str
 
     @property
     def device_tuple(self) -> tuple[Any, ...]:
@@ -76,7 +76,7 @@ class Sharding:
         """Tell whether arrays of `ndim` dimensions lie in the same way under both."""
         if self is other:
             return True
-        if (self.memory_kind or DEFAULT_KIND) != (other.memory_kind or DEFAULT_KIND):
+        if self.memory_kind != other.memory_kind:
             return False
         if self.device_tuple != other.device_tuple:
             return False
@@ -90,7 +90,8 @@ class SingleDeviceSharding(Sharding):
 
     Args:
         device: a `functrax.Device`.
-        memory_kind: ``"device"``, ``"pinned_host"``, ``"unpinned_host"``, or None.
+        memory_kind: ``"device"``, ``"pinned_host"``, ``"unpinned_host"``; None is the
+            first.
 
     Example:
         >>> import functrax
@@ -141,7 +142,7 @@ class SingleDeviceSharding(Sharding):
 
     def __repr__(self) -> str:
         """Print the device."""
-        kind = f", memory_kind={self.memory_kind!r}" if self.memory_kind else ""
+        kind = _shown_kind(self.memory_kind)
         return f"SingleDeviceSharding(device={self.device!r}{kind})"
 
 
@@ -153,7 +154,8 @@ class NamedSharding(Sharding):
     Args:
         mesh: the devices.
         spec: along which axes each dimension is divided.
-        memory_kind: ``"device"``, ``"pinned_host"``, ``"unpinned_host"``, or None.
+        memory_kind: ``"device"``, ``"pinned_host"``, ``"unpinned_host"``; None is the
+            first.
 
     Raises:
         ArgumentError: for a spec that names an axis that the mesh does not have.
@@ -176,7 +178,7 @@ class NamedSharding(Sharding):
         cls, mesh: Mesh, spec: PartitionSpec, *, memory_kind: str | None = None
     ) -> "NamedSharding":
         """Return the one sharding of this mesh and spec."""
-        key = (mesh, spec, memory_kind)
+        key = (mesh, spec, memory_kind or DEFAULT_KIND)
         found = _interned.get(key)
         if found is None:
             _check_named(mesh, spec)
@@ -300,7 +302,7 @@ class NamedSharding(Sharding):
 
     def __repr__(self) -> str:
         """Print the mesh and the spec."""
-        kind = f", memory_kind={self.memory_kind!r}" if self.memory_kind else ""
+        kind = _shown_kind(self.memory_kind)
         return f"NamedSharding({self.mesh!r}, {self.spec!r}{kind})"
 
 
@@ -311,11 +313,15 @@ def _named(mesh: Mesh, spec: PartitionSpec, kind: str | None) -> NamedSharding:
     return NamedSharding(mesh, spec, memory_kind=kind)
 
 
-def _checked_kind(call: str, kind: str | None) -> str | None:
+def _shown_kind(kind: str) -> str:
+    return "" if kind == DEFAULT_KIND else f", memory_kind={kind!r}"
+
+
+def _checked_kind(call: str, kind: str | None) -> str:
     if kind is not None and kind not in MEMORY_KINDS:
         expected = f"memory_kind as one of {', '.join(MEMORY_KINDS)}"
         raise errors.ArgumentError(call, expected, repr(kind))
-    return kind
+    return kind or DEFAULT_KIND
 
 
 def _check_named(mesh: Any, spec: Any) -> None:

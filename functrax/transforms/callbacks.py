@@ -22,6 +22,7 @@ from functrax.primitives.rules import Dim, Tangent
 from functrax.runtime.array import DeviceArray, put_numpy
 from functrax.runtime.devices import Device, default_backend, default_device
 from functrax.runtime.dispatch import check_operands
+from functrax.sharding.shardings import SingleDeviceSharding
 from functrax.transforms.flat import abstractify, check_callable, function_name, path_of, shown
 from functrax.transforms.lanes import (
     check_vmap_method,
@@ -124,8 +125,13 @@ def _lower(
     if threaded:
         types = [(ORDER.shape, ORDER.dtype), *types]
         function = lambda order, *arrays: [order, *host(*arrays)]  # noqa: E731
-    called = host_function(function, types, host.call)
-    return b.host_call(called, operands, has_side_effect="vmap_method" not in params)
+    return b.host_call(
+        host_function(function, types, host.call),
+        operands,
+        has_side_effect="vmap_method" not in params,
+        call=host.call,
+        **{key: params[key] for key in ("device", "partitioned") if key in params},
+    )
 
 
 def _recorded(name: str) -> Rule:
@@ -291,7 +297,7 @@ def pure_callback(
     callback: Callable[..., Any],
     result_shape_dtypes: Any,
     *args: Any,
-    sharding: None = None,
+    sharding: Any = None,
     vmap_method: str | None = None,
     **kwargs: Any,
 ) -> Any:
@@ -303,7 +309,8 @@ def pure_callback(
         callback: gets read-only NumPy arrays in the structure of the arguments, and returns arrays.
         result_shape_dtypes: pytree of `ShapeDtypeStruct` or arrays: what it returns.
         *args: pytrees of arrays.
-        sharding: must be None.
+        sharding: a `SingleDeviceSharding`: a program over several devices calls once, with whole
+            values, in the process of this one. Inside of `shard_map` and `pmap` each device calls.
         vmap_method: what `vmap` does. ``"sequential"``: a loop, one call per lane;
             ``"sequential_unrolled"``: one call after another; ``"expand_dims"``: one call, in which
             mapped arguments and all results have a leading axis, and the other arguments one of
@@ -325,11 +332,12 @@ def pure_callback(
         >>> functrax.jit(f)(functrax.numpy.float32(0.5))
         Array(0.63661975, dtype=float32)
     """
-    _check_sharding("pure_callback", sharding)
+    on = _calling_device("pure_callback", sharding)
     check_vmap_method("pure_callback", vmap_method)
     types, out_tree = result_types("pure_callback", result_shape_dtypes)
     host, values = _flat_call("pure_callback", callback, args, kwargs, out_tree, False)
-    results = bind(pure_callback_p, *values, host=host, out_types=types, vmap_method=vmap_method)
+    options = {"host": host, "out_types": types, "vmap_method": vmap_method, **on}
+    results = bind(pure_callback_p, *values, **options)
     return out_tree.unflatten(results)
 
 
@@ -337,7 +345,7 @@ def io_callback(
     callback: Callable[..., Any],
     result_shape_dtypes: Any,
     *args: Any,
-    sharding: None = None,
+    sharding: Any = None,
     ordered: bool = False,
     **kwargs: Any,
 ) -> Any:
@@ -347,7 +355,8 @@ def io_callback(
         callback: gets read-only NumPy arrays in the structure of the arguments, and returns arrays.
         result_shape_dtypes: pytree of `ShapeDtypeStruct` or arrays: what it returns; may be None.
         *args: pytrees of arrays.
-        sharding: must be None.
+        sharding: a `SingleDeviceSharding`: a program over several devices calls once, with whole
+            values, in the process of this one. Inside of `shard_map` and `pmap` each device calls.
         ordered: whether calls happen in the order in which the program says them. `vmap` refuses
             it.
         **kwargs: pytrees of arrays.
@@ -369,10 +378,11 @@ def io_callback(
         >>> seen
         [1.5]
     """
-    _check_sharding("io_callback", sharding)
+    on = _calling_device("io_callback", sharding)
     types, out_tree = result_types("io_callback", result_shape_dtypes)
     host, values = _flat_call("io_callback", callback, args, kwargs, out_tree, False)
-    results = bind(io_callback_p, *values, host=host, out_types=types, ordered=bool(ordered))
+    options = {"host": host, "out_types": types, "ordered": bool(ordered), **on}
+    results = bind(io_callback_p, *values, **options)
     return out_tree.unflatten(results)
 
 
@@ -393,7 +403,8 @@ def debug_callback(
             of PRNG keys arrive as their words. Without one, a function is returned that takes it.
         *args: pytrees.
         ordered: whether calls happen in the order in which the program says them.
-        partitioned: whether each device calls with its own part; must be False.
+        partitioned: whether each device calls with its own part, as it does inside of `shard_map`
+            and `pmap`; elsewhere in a program over several devices that is an error.
         **kwargs: pytrees.
 
     Raises:
@@ -410,11 +421,9 @@ def debug_callback(
     """
     if callback is None:
         return functools.partial(debug_callback, ordered=ordered, partitioned=partitioned)
-    if partitioned:
-        expected = "partitioned=False: programs of one device have no parts"
-        raise errors.ArgumentError("debug.callback", expected, repr(partitioned))
     host, values = _flat_call("debug.callback", callback, args, kwargs, None, True)
-    bind(debug_callback_p, *values, host=host, out_types=(), ordered=bool(ordered))
+    options = {"host": host, "out_types": (), "ordered": bool(ordered)}
+    bind(debug_callback_p, *values, **options, **({"partitioned": True} if partitioned else {}))
     return None
 
 
@@ -431,6 +440,17 @@ def effects_barrier() -> None:
     """
 
 
-def _check_sharding(call: str, sharding: Any) -> None:
-    if sharding is not None:
-        raise errors.ArgumentError(call, "sharding=None", repr(sharding))
+def _calling_device(call: str, sharding: Any) -> dict[str, Device]:
+    """Return the parameter that says which device calls, if the user does.
+
+    Raises:
+        ArgumentError: for another kind of sharding.
+    """
+    if sharding is None:
+        return {}
+    if not isinstance(sharding, SingleDeviceSharding):
+        fix = "Call it inside of `shard_map` for each device to call with its part."
+        raise errors.ArgumentError(
+            call, "sharding as a SingleDeviceSharding", shown(sharding), fix=fix
+        )
+    return {"device": sharding.device}

@@ -6,7 +6,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.primitive import BatchAxis
-from functrax.core.trace import Tracer, Value, as_value, bind
+from functrax.core.trace import Tracer, Value, as_value, bind, state
 from functrax.core.types import NO_AXES, ShapedArray
 from functrax.primitives.rules import Dim, declare_linear
 from functrax.runtime.array import DeviceArray
@@ -111,8 +111,31 @@ def _one(leaf: Any, sharding: NamedSharding | SingleDeviceSharding, call: str, p
             expected = "a NamedSharding for a traced value, or a sharding over its devices"
             raise errors.ArgumentError(call, expected, repr(sharding))
         return place(value, sharding.device)
+    check_not_mapped(sharding, call)
     sharding.check_shape(value.aval.shape, call, f"the array{path}")
     return bind(sharding_constraint_p, value, sharding=sharding)[0]
+
+
+def check_not_mapped(sharding: NamedSharding, call: str) -> None:
+    """Raise if a sharding divides what each device has a part of already.
+
+    Raises:
+        ArgumentError: naming the axis, or the mesh that differs.
+    """
+    mapped = [axis for axis in state.axes if axis.mesh is not None]
+    if not mapped or not sharding.used:
+        return
+    mesh, names = mapped[-1].mesh, [axis.name for axis in mapped]
+    taken = sorted(sharding.used.intersection(names), key=str)
+    if taken or sharding.mesh is not mesh:
+        left = [name for name in mesh.axis_names if name not in names]
+        raise errors.ArgumentError(
+            call,
+            f"a sharding along axes of {mesh!r} that no shard_map or pmap around it maps: "
+            + (", ".join(map(repr, left)) or "there are none"),
+            f"{sharding!r}",
+            fix="Each device has its part already: leave it out, or call it outside.",
+        )
 
 
 # The primitive ------------------------------------------------------------------------------------

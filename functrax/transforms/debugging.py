@@ -47,7 +47,7 @@ def debug_print(
         fmt: a format string, as of `str.format`. Without one, a function is returned that takes it.
         *args: pytrees to format; arrays print as NumPy's.
         ordered: whether prints come in the order in which the program says them.
-        partitioned: must be False.
+        partitioned: as for `debug_callback`.
         skip_format_check: whether arguments may be left out of the format.
         _use_logging: whether to log the text instead.
         **kwargs: pytrees to format, by name.

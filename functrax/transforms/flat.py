@@ -8,7 +8,16 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.trace import VALUES, Array, Tracer, Value, as_value, check_live, describe
+from functrax.core.trace import (
+    VALUES,
+    Array,
+    Tracer,
+    Value,
+    as_value,
+    check_live,
+    describe,
+    vary_apart,
+)
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.devices import default_device
 from functrax.runtime.dispatch import fresh_array
@@ -285,7 +294,7 @@ def converted_arguments(
         except errors.FunctraxError as error:
             expected = f"argument {names()[index]!r} to be an array or a number"
             raise errors.ArgumentError(call, expected, shown(x), fix=fix) from error
-    return values
+    return vary_apart(values) if convert is as_value else values
 
 
 def called(

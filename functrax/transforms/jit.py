@@ -16,7 +16,7 @@ from functrax.core import tree
 from functrax.core.config import config
 from functrax.core.jaxpr import clear_program_caches, eval_jaxpr
 from functrax.core.primitive import abstract_cache
-from functrax.core.trace import VALUES, Value, as_value, bind, state
+from functrax.core.trace import VALUES, Value, as_value, bind, state, vary_apart
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, check_here, clear_programs
@@ -156,6 +156,8 @@ class JitFunction(Generic[P, R]):
         values = [
             x if isinstance(x, VALUES) else self._value(x, i, in_tree) for i, x in enumerate(leaves)
         ]
+        if state.axes:
+            values = vary_apart(values)
         avals = tuple([x.aval for x in values])
         key = (in_tree, config.trace_key(), *avals)
         if static is not None:
@@ -175,7 +177,7 @@ class JitFunction(Generic[P, R]):
                 name = traced.jaxpr.name
                 results = bind(jit_p, *traced.consts, *values, jaxpr=traced.jaxpr, name=name)
             if self.shardings is not None:
-                results = constrained(results, self.shardings.of_results(traced.out_tree))
+                results = constrained(results, self._of_results(traced))
             return traced.out_tree.unflatten(results)
         check_operands(values)
         found = self._programs.get(key)
@@ -189,7 +191,7 @@ class JitFunction(Generic[P, R]):
                 keep_unused=self.keep_unused,
                 overrides=self.overrides,
                 in_shardings=given,
-                out_shardings=self._of_results(traced.out_tree),
+                out_shardings=self._of_results(traced),
             )
             found = self._programs[key] = (program, traced.out_tree)
         program, out_tree = found
@@ -202,8 +204,10 @@ class JitFunction(Generic[P, R]):
             self._prepare(key, args, kwargs, program, out_tree, values)
         return out_tree.unflatten(results)
 
-    def _of_results(self, out_tree: Any) -> Leaves:
-        return () if self.shardings is None else self.shardings.of_results(out_tree)
+    def _of_results(self, traced: Traced) -> Leaves:
+        if self.shardings is None:
+            return ()
+        return self.shardings.of_results(traced.out_tree, traced.jaxpr.out_avals)
 
     def _names(self, in_tree: Any) -> list[str]:
         return argument_names(self.function, in_tree, self.options.static_nums)
@@ -242,16 +246,16 @@ class JitFunction(Generic[P, R]):
 
     def _value(self, leaf: Any, index: int, in_tree: Any) -> Value:
         try:
-            return as_value(leaf, "jit")
+            return as_value(leaf, self.options.call)
         except errors.IntegerOverflowError:
             raise
         except errors.FunctraxError as error:
             name = self._names(in_tree)[index]
             raise errors.ArgumentError(
-                "jit",
+                self.options.call,
                 f"argument {name!r} of {function_name(self.function)!r} to be an array or a number",
                 shown(leaf),
-                fix="Mark it static (`static_argnums`/`static_argnames`), or close over it.",
+                fix=f"Mark it static ({self.options.words}), or close over it.",
             ) from error
 
     def _trace(self, key: Any, in_tree: Any, avals: Sequence[ShapedArray], rebuild: Any) -> Traced:
@@ -310,7 +314,7 @@ class JitFunction(Generic[P, R]):
             self.overrides,
             config.key.checks,
             () if self.shardings is None else self.shardings.of_arguments(dynamic),
-            self._of_results(traced.out_tree),
+            self._of_results(traced),
         )
         return ahead.Traced(signature, leaves)
 

@@ -6,13 +6,15 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.trace import Value, bind
+from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, devices_of
 from functrax.runtime.layout import sharding_at
 from functrax.sharding.mesh import Mesh
-from functrax.sharding.shardings import NamedSharding, SingleDeviceSharding
+from functrax.sharding.shardings import DEFAULT_KIND, NamedSharding, SingleDeviceSharding
 from functrax.sharding.spec import PartitionSpec
 from functrax.transforms.constraint import sharding_constraint_p, shardings_for
+from functrax.transforms.flat import path_of
 
 CALL = "jit"
 Leaves = tuple[NamedSharding | None, ...]
@@ -46,17 +48,25 @@ class JitShardings:
         rest = len(tree.leaves(kwargs))
         return (*map(_named, found), *(None,) * rest)
 
-    def of_results(self, out_tree: Any) -> Leaves:
-        """Return the sharding, or None, of each leaf of the result; errors as for arguments."""
-        count = out_tree.num_leaves
-        whole = out_tree.unflatten([0] * count)
-        found = shardings_for(self.out_shardings, whole, count, CALL, "out_shardings")
-        return tuple(map(_named, found))
+    def of_results(self, out_tree: Any, avals: Sequence[ShapedArray]) -> Leaves:
+        """Return the sharding, or None, of each leaf of the result; errors as for arguments.
+
+        Raises:
+            ShapeError: if one does not divide its result.
+        """
+        whole = tree.results_of(out_tree)
+        given = shardings_for(self.out_shardings, whole, len(avals), CALL, "out_shardings")
+        found = tuple(map(_named, given))
+        for i, (aval, one) in enumerate(zip(avals, found, strict=True)):
+            if one is not None:
+                one.check_shape(aval.shape, CALL, f"the result{path_of(out_tree, i)}")
+        return found
 
 
 def _named(sharding: Any) -> NamedSharding | None:
     if isinstance(sharding, SingleDeviceSharding):
-        return NamedSharding(Mesh([sharding.device], "device"), PartitionSpec())
+        mesh, kind = Mesh([sharding.device], "device"), sharding.memory_kind
+        return NamedSharding(mesh, PartitionSpec(), memory_kind=kind)
     return sharding
 
 
@@ -76,7 +86,8 @@ def placement(
             raise errors.ArgumentError(CALL, "a device or a backend", got)
         return device
     given = [x for x in tree.leaves((in_shardings, out_shardings)) if x is not None]
-    if not given or not all(isinstance(x, SingleDeviceSharding) for x in given):
+    plain = [isinstance(x, SingleDeviceSharding) and x.memory_kind == DEFAULT_KIND for x in given]
+    if not plain or not all(plain):
         return None
     return given[0].device if len({x.device for x in given}) == 1 else None
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from functrax import errors
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare
-from functrax.core.trace import NamedAxis, Value, bind, current, named_axes
+from functrax.core.trace import NamedAxis, Value, bind, current, named_axes, state
 from functrax.core.types import NO_AXES, ShapedArray
 from functrax.primitives.collectives.sums import psum, transposing_whole
 from functrax.primitives.elementwise import mul
@@ -22,6 +22,7 @@ from functrax.sharding.mesh import Mesh
 from functrax.sharding.shardings import NamedSharding
 from functrax.sharding.spec import PartitionSpec
 from functrax.transforms.batch import batch_jaxpr
+from functrax.transforms.constraint import sharding_constraint_p
 from functrax.transforms.jvp import Tangent, jvp_jaxpr
 from functrax.transforms.partial import RecordTrace, partial_eval_jaxpr
 from functrax.transforms.stage import stage_open
@@ -291,20 +292,43 @@ def _batch(
             repr(axis.name),
             fix="Give one of them another name.",
         )
-    free = [name for name in axis.spmd if name in manual.axes]
-    entry = tuple(free) or None
-    inner = axis if entry is None else axis._replace(size=axis.size // manual.size(entry))
     with named_axes(*manual.named()):
-        mapped, consts, out_dims = batch_jaxpr(params["jaxpr"], inner, tuple(dims))
+        mapped, consts, out_dims = batch_jaxpr(params["jaxpr"], axis, tuple(dims))
+    in_specs = _wider(params["in_specs"], dims)
+    out_specs = _wider(params["out_specs"], out_dims)
+    around = [one.name for one in state.axes if one.mesh is not None]
+    along = tuple(n for n in axis.spmd if n in manual.mesh.axis_names and n not in around)
+    if along:
+        # What lies along axes that the program does not use is the compiler's business.
+        used = mapped.axis_names.union(*[spec.axes() for spec in (*in_specs, *out_specs)])
+        if taken := [name for name in along if name in used]:
+            raise errors.ArgumentError(
+                "vmap",
+                f"spmd_axis_name of axes that the {params['name']} inside does not use",
+                ", ".join(map(repr, taken)),
+                fix="Map it along another axis of the mesh.",
+            )
+        manual = manual._replace(axes=tuple(n for n in manual.axes if n not in along))
+        whole = _wider(params["in_specs"], dims, along)
+        operands = [
+            x if dim is None else _lying(x, NamedSharding(manual.mesh, spec))
+            for x, dim, spec in zip(operands, dims, whole, strict=True)
+        ]
     params = params | {
         "jaxpr": mapped,
-        "in_specs": (*_replicated(consts), *_wider(params["in_specs"], dims, entry)),
-        "out_specs": _wider(params["out_specs"], out_dims, entry),
+        "manual": manual,
+        "in_specs": (*_replicated(consts), *in_specs),
+        "out_specs": out_specs,
     }
     return bind(manual_p, *consts, *operands, **params), out_dims
 
 
-def _wider(specs: Specs, dims: Sequence[Dim], entry: Any) -> Specs:
+def _lying(x: Value, sharding: NamedSharding) -> Value:
+    sharding.check_shape(x.aval.shape, "vmap")
+    return bind(sharding_constraint_p, x, sharding=sharding)[0]
+
+
+def _wider(specs: Specs, dims: Sequence[Dim], entry: Any = None) -> Specs:
     found: list[PartitionSpec] = []
     for spec, dim in zip(specs, dims, strict=True):
         if dim is not None:
@@ -327,6 +351,7 @@ def _lower(
         operands,
         [NamedSharding(manual.mesh, spec) for spec in in_specs],
         [NamedSharding(manual.mesh, spec) for spec in out_specs],
+        manual.mesh,
         manual.axes,
         jaxpr.in_avals,
         lambda *parts: b.lower_jaxpr(jaxpr, parts, name),

@@ -15,7 +15,8 @@ from functrax.runtime.layout import Place
 from functrax.runtime.transfer import place
 from functrax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from functrax.sharding.mesh import Mesh
-from functrax.transforms.constraint import as_sharding, names_nothing, with_dim
+from functrax.sharding.shardings import DEFAULT_KIND
+from functrax.transforms.constraint import as_sharding, check_not_mapped, names_nothing, with_dim
 from functrax.transforms.flat import path_of
 
 CALL = "device_put"
@@ -126,6 +127,9 @@ def _put(
         source = as_device(src)
     else:
         source = known.device if type(known) is DeviceArray else None
+    if isinstance(target, NamedSharding):
+        check_not_mapped(target, CALL)
+        target.check_shape(leaf.shape, CALL)
     return bind(device_put_p, leaf, device=target, src=source)[0]
 
 
@@ -140,7 +144,12 @@ def as_device(wanted: Any, call: str = CALL) -> Device | NamedSharding:
         ArgumentError: for something else.
         DeviceError: for a device of another process.
     """
-    found = wanted.device if isinstance(wanted, SingleDeviceSharding) else wanted
+    found = wanted
+    if isinstance(wanted, SingleDeviceSharding):
+        found = wanted.device
+        if wanted.memory_kind != DEFAULT_KIND:  # what lies elsewhere is an array over a mesh
+            mesh, kind = Mesh([found], "device"), wanted.memory_kind
+            found = NamedSharding(mesh, PartitionSpec(), memory_kind=kind)
     if isinstance(found, str):
         found = devices_of(found, call)[0]
     if isinstance(found, PartitionSpec):
@@ -198,6 +207,13 @@ def _meshes(params: dict[str, Any]) -> tuple[Mesh, ...]:
 def _lower(b: Any, x: Any, *, device: Place, src: Place | None) -> Any:
     """A compiled program runs where its arguments are: the identity if that is what is meant."""
     if isinstance(device, NamedSharding):
+        if device.memory_kind != DEFAULT_KIND:
+            raise errors.DeviceError(
+                CALL,
+                "results of compiled functions to leave the device's own memory by out_shardings",
+                f"a traced value to put into {device.memory_kind!r}",
+                fix="Pass `jit(f, out_shardings=sharding)`, or place it after the call.",
+            )
         return b.constrain(x, device)
     if b.platform == device.platform and not device.has_peers:
         return x

@@ -129,6 +129,11 @@ def pmap(
         expected = f"grad_convention as one of {CONVENTIONS}, or None"
         raise errors.ArgumentError(CALL, expected, shown(grad_convention))
     found = None if devices is None else tuple(devices)
+    if found is not None and (not found or not all(isinstance(one, Device) for one in found)):
+        raise errors.ArgumentError(CALL, "devices as a sequence of devices", shown(devices))
+    if found is not None and len(set(found)) < len(found):
+        twice = next(one for one in found if found.count(one) > 1)
+        raise errors.ArgumentError(CALL, "devices that differ", f"{twice} twice")
     if found is None and backend is not None:
         found = tuple(devices_of(backend, CALL))
     in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
@@ -386,6 +391,12 @@ def _size(
         if a is not None
     ]
     sizes = {size for _, size in mapped}
+    if 0 in sizes:
+        i = next(i for i, size in mapped if size == 0)
+        name = argument_names(function, in_tree)[i]
+        raise errors.AxesError(
+            CALL, f"argument `{name}` to have at least one position to map", f"{values[i].aval!r}"
+        )
     if options.axis_size is not None:
         sizes.add(options.axis_size)
     if len(sizes) == 1:
@@ -423,5 +434,6 @@ def _size(
 def _out_axes(function: Any, out_axes: Any, out_tree: Any) -> list[int | None]:
     if out_axes is None or isinstance(out_axes, int):
         return [out_axes] * out_tree.num_leaves
-    whole = out_tree.unflatten([0] * out_tree.num_leaves)
-    return tree.broadcast_prefix(out_axes, whole, tree.is_none, CALL, "out_axes")
+    return tree.broadcast_prefix(
+        out_axes, tree.results_of(out_tree), tree.is_none, CALL, "out_axes"
+    )

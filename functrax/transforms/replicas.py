@@ -7,9 +7,9 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import tree
-from functrax.core.trace import Value, as_value
+from functrax.core.trace import Tracer, as_value
 from functrax.primitives.join import concatenate
-from functrax.primitives.rules import expand_axis
+from functrax.primitives.rules import broadcast_to, expand_axis
 from functrax.runtime.array import joined
 from functrax.runtime.devices import Device, local_devices
 from functrax.sharding.mesh import Mesh
@@ -54,7 +54,8 @@ def unreplicate(tree: Any) -> Any:
         The same tree of arrays without the leading axis.
 
     Raises:
-        BoundsError: for a leaf whose leading axis is empty.
+        ShapeError: for a leaf without axes.
+        BoundsError: for one whose leading axis is empty.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -141,7 +142,11 @@ def _replicated(call: str, x: Any, devices: Sequence[Device]) -> Any:
     everywhere = NamedSharding(place.mesh, PartitionSpec())
 
     def one(leaf: Any) -> Any:
-        row = device_put(as_array(expand_axis(as_value(leaf, call), 0)), everywhere)
+        value = as_array(expand_axis(as_value(leaf, call), 0))
+        if isinstance(value, Tracer):
+            whole = broadcast_to(value, (len(devices), *value.shape[1:]))
+            return device_put(as_array(whole), place)
+        row = device_put(value, everywhere)
         aval = row.aval.update(shape=(len(devices), *row.aval.shape[1:]))
         return joined(aval, place, row.parts("replicating it"))
 
@@ -149,14 +154,30 @@ def _replicated(call: str, x: Any, devices: Sequence[Device]) -> Any:
 
 
 def _first(x: Any) -> Any:
-    return tree.map(lambda leaf: as_array(leaf)[0], x)
+    def one(leaf: Any) -> Any:
+        row = as_array(as_value(leaf, "unreplicate"))
+        if not row.ndim:
+            got = f"{row.aval!r}"
+            raise errors.ShapeError("unreplicate", "arrays with a leading axis of positions", got)
+        return row[0]
+
+    return tree.map(one, x)
 
 
 def _stacked(call: str, row: Sequence[Any], place: NamedSharding, path: str) -> Any:
-    values: list[Value] = [as_value(x, call) for x in row]
-    for index, value in enumerate(values):
-        if value.aval.strong() is not values[0].aval.strong():
-            got = f"{values[0].aval!r} and, in shard {index}, {value.aval!r}"
+    rows: list[Any] = []
+    for leaf, device in zip(row, place.device_tuple, strict=True):
+        if isinstance(leaf, np.ndarray):  # straight to its device
+            rows.append(device_put(leaf[None], device))
+        else:
+            one = as_array(expand_axis(as_value(leaf, call), 0))
+            rows.append(one if isinstance(one, Tracer) else device_put(one, device))
+    for index, one in enumerate(rows):
+        if one.aval.strong() is not rows[0].aval.strong():
+            types = [x.aval.update(shape=x.aval.shape[1:]) for x in (rows[0], one)]
+            got = f"{types[0]!r} and, in shard {index}, {types[1]!r}"
             raise errors.ArgumentError(call, f"shards of one type{path and f' at {path}'}", got)
-    whole = concatenate([expand_axis(value, 0) for value in values], 0)
-    return device_put(as_array(whole), place)
+    if any(isinstance(one, Tracer) for one in rows):
+        return device_put(as_array(concatenate(rows, 0)), place)
+    aval = rows[0].aval.update(shape=(len(rows), *rows[0].shape[1:]), weak_type=False)
+    return joined(aval, place, [one.live_buffer(call) for one in rows])

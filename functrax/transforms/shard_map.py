@@ -88,8 +88,15 @@ def shard_map(
     function, is_checked = f, check_vma if check is None else check
 
     @functools.wraps(function)
-    def mapped(*args: Any) -> Any:
+    def mapped(*args: Any, **kwargs: Any) -> Any:
         try:
+            if kwargs:
+                raise errors.ArgumentError(
+                    CALL,
+                    f"positional arguments of {function_name(function)!r}, which in_specs describe",
+                    f"the keyword {next(iter(kwargs))!r}",
+                    fix="Pass it by position, or bind it with `functools.partial`.",
+                )
             manual = _manual(mesh, axis_names, is_checked)
             leaves, in_tree = tree.flatten((args, {}))
             names = lambda: argument_names(function, in_tree)  # noqa: E731
@@ -119,6 +126,21 @@ def _manual(mesh: Mesh | None, axis_names: AbstractSet[Any], check: bool) -> Man
             "a mesh",
             shown(mesh),
             fix="Pass `mesh=`, or call it inside `with set_mesh(mesh):`.",
+        )
+    other = next((one for one in state.axes if one.mesh not in (None, mesh)), None)
+    if other is not None:
+        raise errors.ArgumentError(
+            CALL,
+            f"the mesh of what is mapped around it, {other.mesh!r}",
+            f"{mesh!r}",
+            fix="Leave out `mesh`, and map axes that are left by `axis_names`.",
+        )
+    if around and not set(mesh.axis_names).difference(around):
+        raise errors.ArgumentError(
+            CALL,
+            f"an axis of {mesh!r} that is not mapped around it already",
+            f"none: {', '.join(map(repr, around))} are",
+            fix="Name fewer in the `axis_names` of the outer one, or call the function itself.",
         )
     wanted = set(axis_names) or set(mesh.axis_names).difference(around)
     for name in wanted:
@@ -214,7 +236,7 @@ def _flat_specs(out_specs: Any, out_tree: Any, call: str) -> Specs:
         return later(out_tree)
     if isinstance(out_specs, PartitionSpec):
         return (out_specs,) * out_tree.num_leaves
-    whole = out_tree.unflatten([0] * out_tree.num_leaves)
+    whole = tree.results_of(out_tree)
     return _checked_specs(tree.broadcast_prefix(out_specs, whole, tree.is_none, call, "out_specs"))
 
 
@@ -272,6 +294,13 @@ def _result(
     if loose:
         made = x.origin() if isinstance(x, Tracer) else ""
         axes = ", ".join(map(repr, loose))
+        if call != CALL:
+            raise errors.AxesError(
+                call,
+                f"{what} to be the same on all devices, as its None in out_axes says",
+                f"{x.aval!r}" + (f" made at {made}" if made else ""),
+                fix="Reduce it (`lax.psum`), or give its axis in out_axes.",
+            )
         raise errors.ArgumentError(
             call,
             f"{what} to be the same along {axes}, which its spec {spec!r} does not mention",

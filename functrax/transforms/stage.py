@@ -10,7 +10,7 @@ from functrax.core.config import config
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, collector_paused
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.source import current_source
-from functrax.core.trace import Trace, Tracer, Value, leaked, state
+from functrax.core.trace import Trace, Tracer, Value, current, leaked, state, vary
 from functrax.core.types import Literal, ShapedArray
 
 
@@ -45,7 +45,15 @@ class StageTrace(Trace):
         name: the user's transform, for messages.
     """
 
-    __slots__ = ("argument_names", "constants", "eqns", "function_name", "invars", "name")
+    __slots__ = (
+        "argument_names",
+        "constants",
+        "diverging",
+        "eqns",
+        "function_name",
+        "invars",
+        "name",
+    )
 
     def __init__(self, parent: Trace | None, name: str = "jit") -> None:
         """Start an empty program."""
@@ -56,6 +64,7 @@ class StageTrace(Trace):
         self.constants: dict[int, tuple[Var, Value]] = {}
         self.argument_names: Callable[[], Sequence[str]] = list
         self.function_name = ""
+        self.diverging = frozenset([axis.name for axis in state.axes if axis.diverging])
 
     def argument(self, aval: ShapedArray) -> StageTracer:
         """Add an argument to the program and return its tracer."""
@@ -69,6 +78,10 @@ class StageTrace(Trace):
         """Append an equation and return the tracers of its results."""
         if primitive.stage is not None:
             return primitive.stage(self, operands, params)
+        if self.diverging:
+            operands = tuple([self.varied(x, primitive) for x in operands])
+            if primitive.name == "pvary" and operands[0].aval.varying.issuperset(params["axes"]):
+                return operands
         return self.record(primitive, operands, params)
 
     def record(
@@ -100,6 +113,21 @@ class StageTrace(Trace):
         source = state.source or current_source(state.scope)
         self.eqns.append(Equation(primitive, invars, outvars, params, source))
         return [StageTracer(self, var.aval, var) for var in outvars]
+
+    def varied(self, value: Value, primitive: Primitive) -> Value:
+        """Let a value from outside vary, outside, along the axes along which devices go different
+        ways here: the sum of its gradients, for which they wait for each other, is taken there.
+        """
+        missing = self.diverging - value.aval.varying
+        is_own = type(value) is StageTracer and value.owner is self
+        if not missing or is_own or type(value) is Literal:
+            return value
+        if primitive.axis_names is not None and primitive.name != "pvary":
+            return value  # the types of programs inside are fixed
+        if isinstance(value, Tracer) and not self.sees(value):
+            return value
+        with current(self.parent):
+            return vary(value, missing)
 
     def capture(self, value: Value) -> Var:
         """Return the variable for a value from outside: a constant of the program."""

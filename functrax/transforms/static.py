@@ -54,6 +54,7 @@ class StaticArguments:
         "has_static",
         "static_names",
         "static_nums",
+        "words",
     )
 
     def __init__(
@@ -67,8 +68,10 @@ class StaticArguments:
     ) -> None:
         """Resolve positions and names against the signature."""
         self.call = call
+        numbers = "static_broadcasted_argnums" if call == "pmap" else "static_argnums"
+        self.words = f"`{numbers}`" if call == "pmap" else "`static_argnums`/`static_argnames`"
         statics = (
-            as_tuple(static_argnums, int, call, "static_argnums"),
+            as_tuple(static_argnums, int, call, numbers),
             as_tuple(static_argnames, str, call, "static_argnames"),
         )
         donated = (
@@ -80,7 +83,9 @@ class StaticArguments:
         self.donate_nums: tuple[int, ...] = ()
         self.donate_names: Names = ()
         if any(statics) or any(donated):
-            self.static_nums, self.static_names = resolve(function, *statics, call, "static")
+            self.static_nums, self.static_names = resolve(
+                function, *statics, call, numbers.removesuffix("_argnums")
+            )
             self.donate_nums, self.donate_names = resolve(function, *donated, call, "donate")
             names = set(self.static_names) & set(self.donate_names)
             both = names or set(self.static_nums) & set(self.donate_nums)

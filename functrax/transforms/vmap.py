@@ -231,7 +231,7 @@ def _size(
 
 
 def _out_dims(fun: Callable[..., Any], out_axes: Any, out_tree: Any) -> list[Dim]:
-    placeholder = out_tree.unflatten([0] * out_tree.num_leaves)
+    placeholder = tree.results_of(out_tree)
     try:
         return tree.broadcast_prefix(out_axes, placeholder, is_leaf=tree.is_none)
     except (ValueError, errors.TreeError) as error:
@@ -247,7 +247,7 @@ def _reason(error: Exception, name: str, argument: str) -> str:
     if not isinstance(error, errors.TreeError):
         return ""
     expected = error.expected.replace(name, argument).replace(" to be ", " must be ", 1)
-    expected = expected.replace("a leaf of type int", "an int or None")
+    expected = expected.replace("a leaf, for a result that is one array", "an int or None")
     expected = expected.replace("a leaf or", "an int, None or")
     return f": {expected}, not {error.got}"
 

@@ -119,7 +119,7 @@ class Program:
         return self._shardings(self.raw.get_parameter_shardings())
 
     def _chosen_shardings(self) -> list[RawSharding]:
-        if len(self.devices) == 1:
+        if len(self.devices) == 1 or not self.out_types:
             return [single_device_sharding(self.devices[0])] * len(self.out_types)
         return self._shardings(self.raw.get_output_shardings())
 

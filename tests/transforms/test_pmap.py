@@ -522,7 +522,8 @@ ERRORS = {
     ),
     "differs": (
         lambda: functrax.pmap(lambda x: x, "i", out_axes=None, grad_convention="exact")(X),
-        "[pmap] expected the result of '<lambda>' to be the same along 'i'",
+        "[pmap] expected the result of '<lambda>' to be the same on all devices, as its None in "
+        "out_axes says; got f32[2]{i} made at",
     ),
     "groups": (
         lambda: functrax.pmap(lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1]]), "i")(X),

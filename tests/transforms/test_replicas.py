@@ -55,6 +55,41 @@ def test_shards():
     assert [shard.device for shard in out["x"].addressable_shards] == DEVICES[:4]
 
 
+def test_shards_of_any_kind_from_anywhere():
+    """Each goes to its device alone."""
+    parts = [np.float32(1), jnp.float32(2), functrax.device_put(np.float32(3), DEVICES[6])]
+    out = functrax.device_put_sharded(parts, DEVICES[2:5])
+    np.testing.assert_array_equal(out, [1, 2, 3])
+    assert [shard.device for shard in out.addressable_shards] == DEVICES[2:5]
+    wide = functrax.device_put_sharded([np.ones((0, 2)), np.ones((0, 2))], DEVICES[:2])
+    assert (wide.shape, wide.dtype) == ((2, 0, 2), np.float32)
+    keys = functrax.random.split(functrax.random.key(0), 2)
+    found = functrax.device_put_sharded(list(keys), DEVICES[:2])
+    np.testing.assert_array_equal(functrax.random.key_data(found), functrax.random.key_data(keys))
+    doubled = functrax.pmap(lambda x: x * 2)(functrax.device_put_sharded([1, 2], DEVICES[:2]))
+    assert doubled.tolist() == [2, 4]
+
+
+def test_traced_values():
+    w = np.arange(3, dtype=np.float32)
+
+    def loss(w):
+        return (functrax.pmap(lambda w: w**2)(functrax.replicate(w)) * np.arange(8)[:, None]).sum()
+
+    for run in (functrax.grad(loss), functrax.jit(functrax.grad(loss))):
+        np.testing.assert_allclose(run(w), 2 * w * 28)
+    copies = functrax.jit(functrax.replicate)({"w": w})["w"]
+    assert [shard.device for shard in copies.addressable_shards] == DEVICES
+    np.testing.assert_array_equal(copies, np.stack([w] * 8))
+    np.testing.assert_array_equal(functrax.jit(functrax.unreplicate)(copies), w)
+    split = functrax.jit(lambda a, b: functrax.device_put_sharded([a, b], DEVICES[:2]))
+    np.testing.assert_array_equal(split(w, w + 1), [w, w + 1])
+    mapped = functrax.vmap(lambda w: functrax.unreplicate(functrax.replicate(w)))(w)
+    np.testing.assert_array_equal(mapped, w)
+    with pytest.raises(errors.ArgumentError, match="that no shard_map or pmap around it maps"):
+        functrax.pmap(functrax.replicate)(np.ones((8, 2)))
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "expected"),
     [

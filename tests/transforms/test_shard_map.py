@@ -93,14 +93,82 @@ def test_devices_may_go_different_ways():
     np.testing.assert_allclose(loss(w, X), sum(s * w**n for s, n in parts), rtol=1e-4)
     np.testing.assert_allclose(functrax.grad(loss)(w, X), expected, rtol=1e-4)
     np.testing.assert_allclose(functrax.jit(functrax.grad(loss))(w, X), expected, rtol=1e-4)
-    refused = over(
-        lambda w, x: lax.psum(lax.fori_loop(0, lax.axis_index("i"), lambda _, c: c * w, x), "i"),
-        (P(), P("i")),
-        P(None),
+
+
+#: What device k computes of a replicated w and its own x, going a way of its own.
+APART = {
+    "cond": lambda w, x, k: lax.cond(k > 3, lambda x: (x * w).sum(), lambda x: jnp.sin(x).sum(), x),
+    "made inside": lambda w, x, k: lax.cond(
+        x.sum() > 0, lambda x: (x * jnp.sin(w) + jnp.arange(2.0)).sum(), lambda x: x.sum(), x
+    ),
+    "operand": lambda w, x, k: lax.cond(
+        k > 3, lambda w, x: (x * w).sum(), lambda w, x: w**2, w, x
+    ),
+    "fori_loop": lambda w, x, k: lax.fori_loop(0, k, lambda _, c: c * w, x).sum(),
+    "while_loop": lambda w, x, k: lax.while_loop(
+        lambda s: s[0] < k, lambda s: (s[0] + 1, jnp.sin(s[1] * w)), (0, x)
+    )[1].sum(),
+    "scan in switch": lambda w, x, k: lax.switch(
+        k % 3,
+        [
+            lambda x: (x * w).sum(),
+            lambda x: lax.scan(lambda c, a: (c * w + a, None), jnp.float32(0), x)[0],
+            lambda x: jnp.float32(1),
+        ],
+        x,
+    ),
+    "cond in cond": lambda w, x, k: lax.cond(
+        k > 3,
+        lambda x: lax.cond(k > 5, lambda x: (x * w).sum(), lambda x: w, x),
+        functrax.jit(lambda x: (x * w).sum() * 2),
+        x,
+    ),
+    "rules and programs of their own": lambda w, x, k: lax.cond(
+        k > 3,
+        lambda x: (functrax.nn.gelu(w) * x + functrax.jit(lambda w, x: w * x)(w, x)).sum(),
+        lambda x: functrax.nn.relu(w) * x.sum(),
+        x,
+    ),
+    "mapped and differentiated": lambda w, x, k: lax.cond(
+        k > 3,
+        lambda x: functrax.vmap(lambda a: a * functrax.grad(lambda v: v**3)(w))(x).sum(),
+        lambda x: functrax.checkpoint(lambda x: jnp.sin(x * w).sum())(x),
+        x,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", APART)
+def test_gradients_of_closures_where_devices_go_different_ways(name):
+    """They are summed outside, where all devices are."""
+    body = APART[name]
+
+    def loss(w):
+        own = lambda x: lax.psum(body(w, x, lax.axis_index("i")), "i")  # noqa: E731
+        return over(own, P("i"), P())(X)
+
+    def whole(w):
+        return sum(body(w, X[2 * k : 2 * k + 2], k) for k in range(8))
+
+    def all_of(f):
+        slopes = functrax.vmap(functrax.grad(f))(jnp.array([0.3, 0.7]))
+        return functrax.value_and_grad(f)(0.7), functrax.hessian(f)(0.7), slopes
+
+    found, expected = (
+        functrax.tree.leaves(functrax.jit(all_of, static_argnums=0)(f)) for f in (loss, whole)
     )
-    assert message(lambda: refused(np.float32(1), X)).startswith(
-        "[fori_loop] expected no collective along 'i' where devices go different ways: i32[]{i} "
-        "decides; got a value from outside that is the same along it at test_shard_map.py:"
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_collectives_where_devices_go_different_ways():
+    def run(branch):
+        body = lambda w, x: lax.cond(lax.axis_index("i") > 3, branch, lambda w, x: x, w, x)  # noqa: E731
+        return message(lambda: over(body, (P(), P("i")), P("i"))(np.float32(1), X))
+
+    assert run(lambda w, x: x + lax.psum(x, "i")).startswith(
+        "[cond] expected no collective along 'i' where devices go different ways: i32[]{i} decides; "
+        "got 'psum_invariant' along 'i' at test_shard_map.py:"
     )
 
 
@@ -126,6 +194,19 @@ def test_mapped_over_and_in():
     np.testing.assert_allclose(functrax.vmap(total)(np.stack([X, X + 1])), [0, 16], atol=1e-5)
     rows = over(functrax.vmap(lambda r: r * lax.axis_index("i")), P("i"), P("i"))
     np.testing.assert_allclose(rows(X), X * np.repeat(np.arange(8), 2))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_mapped_axes_may_lie_along_axes_that_are_free(check):
+    rows = np.stack([X * k for k in range(4)])
+    total = over(lambda x: lax.psum(jnp.sin(x).sum(), "b"), P("b"), P(), GRID, check_vma=check)
+    mapped = functrax.jit(functrax.vmap(total, spmd_axis_name="a"))
+    np.testing.assert_allclose(mapped(rows), np.sin(rows).sum(1), atol=1e-5)
+    slopes = functrax.jit(functrax.grad(lambda x: mapped(x).sum()))(rows)
+    np.testing.assert_allclose(slopes, np.cos(rows), rtol=1e-5)
+    assert message(lambda: functrax.vmap(total, spmd_axis_name="b")(rows)).startswith(
+        "[vmap] expected spmd_axis_name of axes that the shard_map inside does not use; got 'b'"
+    )
 
 
 def test_pytrees_and_keys():

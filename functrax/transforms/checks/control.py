@@ -6,11 +6,15 @@ A branch takes and returns it; a loop carries it, with a count of its steps besi
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from functrax.core.jaxpr import Equation, Jaxpr, eval_jaxpr, program_cache
-from functrax.core.trace import Value, bind
-from functrax.primitives.rules import Tangent, scalar
+from functrax.core.trace import Value, bind, named_axes, vary
+from functrax.primitives.collectives.axes import take_dynamic
+from functrax.primitives.rules import Tangent, broadcast_to, expand_axis, scalar
 from functrax.runtime.checked import Checked, install_checks
 from functrax.runtime.compile import timings
+from functrax.sharding.spec import PartitionSpec
 from functrax.transforms.checks.discharge import LOOPS, RULES, Discharge, Goal, content
 from functrax.transforms.checks.table import INT32, Layout, Table, apply, stepped
 from functrax.transforms.control.bodies import split_at
@@ -209,6 +213,40 @@ def _while(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Val
     return [*results[: d.size], *results[d.size + 1 + len(truth) :]]
 
 
+# Devices ------------------------------------------------------------------------------------------
+
+
+def _manual(d: Discharge, eqn: Equation, failed: Values, operands: Values) -> Values:
+    """Each device has a state. The one that goes on is of a device on which what the program does
+    first has failed: what collectives give to the others failed because of it.
+    """
+    params = eqn.params
+    manual, jaxpr = params["manual"], params["jaxpr"]
+    apart = d.layout.varying.union(manual.axes if manual.check else ())
+    inner = Discharge(d.goal, d.layout._replace(varying=apart))
+    inner.records = d.records
+
+    def body(*values: Value) -> list[Value]:
+        before = [vary(x, apart) for x in values[: d.size]]
+        after, results = inner.run(jaxpr, before, values[d.size :])
+        return [*[expand_axis(x, 0) for x in after], *results]
+
+    with named_axes(*manual.named()):
+        program = d.staged(body, [*d.layout.types, *jaxpr.in_avals], jaxpr.name)
+    changed = {
+        "jaxpr": program,
+        "in_specs": (*[PartitionSpec()] * d.size, *params["in_specs"]),
+        "out_specs": (*[PartitionSpec(manual.axes)] * d.size, *params["out_specs"]),
+    }
+    results = bind(eqn.primitive, *failed, *operands, **{**params, **changed})
+    rows, rest = split_at(results, d.size)
+    late = np.iinfo(np.int32).max
+    good = apply("eq", rows[0], _int(0))
+    codes = apply("select_n", good, rows[0], broadcast_to(_int(late), rows[0].aval.shape))
+    first = apply("argmin", codes, axes=(0,), index_dtype=INT32.dtype)
+    return [*[take_dynamic(x, first) for x in rows], *rest]
+
+
 RULES.update(
     {
         "jit": _call,
@@ -217,6 +255,7 @@ RULES.update(
         "custom_vjp_call": _custom_call,
         "cond": _cond,
         "scan": _scan,
+        "shard_map": _manual,
         "while": _while,
     }
 )

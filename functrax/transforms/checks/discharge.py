@@ -14,7 +14,7 @@ from functrax.core.jaxpr import Equation, Jaxpr, Var, program_cache, subjaxprs
 from functrax.core.primitive import Primitive
 from functrax.core.source import Source
 from functrax.core.trace import Value, bind, state
-from functrax.core.types import Literal
+from functrax.core.types import NO_AXES, Literal
 from functrax.primitives.rules import scalar
 from functrax.transforms.checks.table import (
     Layout,
@@ -85,7 +85,7 @@ def content(jaxpr: Jaxpr, goal: Goal) -> Content:
             found = found.joined(content(one, goal), eqn.primitive.name in LOOPS)
         if eqn.primitive.name == "check":
             if eqn.params["check"].kind in goal.kinds:
-                payload = tuple(v.aval for v in eqn.invars[1:])
+                payload = tuple(v.aval.update(varying=NO_AXES) for v in eqn.invars[1:])
                 found = found.joined(
                     Content(True, 0, frozenset({payload} if payload else ())), False
                 )
@@ -227,7 +227,7 @@ class Discharge:
         values: Sequence[Value],
     ) -> list[Value]:
         """Return the state after a check, and keep its record."""
-        first = self.layout.place(tuple(x.aval for x in values))
+        first = self.layout.place(tuple(x.aval.update(varying=NO_AXES) for x in values))
         if first is None:  # none, or those of a rule that was not known when the state was made
             first, values = 0, ()
         self.records.append(Record(check, source, first, len(values)))

@@ -14,7 +14,7 @@ from functrax import errors
 from functrax.core.primitive import registry
 from functrax.core.source import Source, current_source
 from functrax.core.trace import Value, bind, state
-from functrax.core.types import Literal, ShapedArray
+from functrax.core.types import NO_AXES, Literal, ShapedArray
 from functrax.primitives.check import Place
 from functrax.primitives.rules import scalar, zeros
 
@@ -84,15 +84,18 @@ class Layout(NamedTuple):
     Attributes:
         depth: how many loops are inside of each other.
         payloads: the types of the values of each kind of record that has any.
+        varying: the axes along which each device has a state of its own.
     """
 
     depth: int
     payloads: tuple[Payload, ...]
+    varying: frozenset[Any] = NO_AXES
 
     @property
     def types(self) -> list[ShapedArray]:
         """The type of each part of the state."""
-        return [INT32] * (1 + self.depth) + [aval for one in self.payloads for aval in one]
+        found = [INT32] * (1 + self.depth) + [aval for one in self.payloads for aval in one]
+        return [aval.update(varying=self.varying) for aval in found] if self.varying else found
 
     def place(self, payload: Payload) -> int | None:
         """Return where the values of a record with these types start in the state, if it has any

@@ -12,7 +12,7 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Equation, Jaxpr, program_cache, subjaxprs
 from functrax.core.primitive import registry
-from functrax.core.trace import Value, as_value, bind, state, vary
+from functrax.core.trace import Value, as_value, bind, state, vary, vary_apart
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.lowering.inline import CALL, programs_of, with_programs
@@ -84,7 +84,7 @@ def operands_of(call: str, what: str, pytree: Any) -> tuple[list[Value], Any]:
                 f"{what}{path_of(structure, index)} to be an array or a number",
                 shown(leaf),
             ) from error
-    return values, structure
+    return vary_apart(values), structure
 
 
 def leading_sizes(
@@ -264,8 +264,15 @@ def _collective(jaxpr: Jaxpr, axes: frozenset[Any]) -> Equation | None:
     """Return the first equation in which devices along some axes wait for each other."""
     if axes.isdisjoint(jaxpr.axis_names):
         return None
+    given = set[Any](jaxpr.invars)
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name != "axis_index" and not axes.isdisjoint(eqn.params.get("axes", ())):
+        depends = not given.isdisjoint(eqn.invars)
+        if depends:
+            given.update(eqn.outvars)
+        waits = eqn.primitive.name != "axis_index"
+        if eqn.primitive.name == "pvary":
+            waits = depends  # a constant has no gradient to sum
+        if waits and not axes.isdisjoint(eqn.params.get("axes", ())):
             return eqn
         inside = (_collective(one, axes) for one in subjaxprs(eqn.params))
         found = next(filter(None, inside), None)

@@ -11,7 +11,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.primitive import registry
-from functrax.core.trace import Value, as_value, bind
+from functrax.core.trace import Value, as_value, bind, diverging, vary
 from functrax.core.types import ShapedArray
 from functrax.primitives.clamp import clamp
 from functrax.primitives.convert import convert
@@ -212,9 +212,11 @@ def _choose(
 ) -> Any:
     """Trace the branches, give their results common types, and bind the choice."""
     values, _ = operands_of(call, "operands", operands)
+    values = [vary(x, index.aval.varying) for x in values]
     in_tree = tree.structure((operands, {}))
     avals = [x.aval for x in values]
-    bodies = [trace_body(call, function, in_tree, avals) for function in functions]
+    with diverging(index.aval.varying):
+        bodies = [trace_body(call, function, in_tree, avals) for function in functions]
     types = _common_types(call, functions, bodies)
     if index.aval.varying:
         check_divergent(call, index.aval, [body.jaxpr for body in bodies])
@@ -223,12 +225,13 @@ def _choose(
     def fit(_: Any, results: list[Value]) -> list[Value]:
         return [converted(x, aval) for x, aval in zip(results, types, strict=True)]
 
-    fitted = [
-        body
-        if body.jaxpr.out_avals == types
-        else trace_body(call, function, in_tree, avals, fit, key=types)
-        for function, body in zip(functions, bodies, strict=True)
-    ]
+    with diverging(index.aval.varying):
+        fitted = [
+            body
+            if body.jaxpr.out_avals == types
+            else trace_body(call, function, in_tree, avals, fit, key=types)
+            for function, body in zip(functions, bodies, strict=True)
+        ]
     branches, consts = merged([(body.jaxpr, body.consts) for body in fitted])
     results = bind(cond_p, index, *consts, *values, branches=branches, **options)
     return bodies[0].out_tree.unflatten(results)

@@ -10,7 +10,7 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, registry
-from functrax.core.trace import Value, as_value, bind, vary
+from functrax.core.trace import Value, as_value, bind, diverging, vary
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import reshape, scalar
@@ -95,9 +95,10 @@ def fori_loop(
     check = lambda out_tree: check_structure(  # noqa: E731
         "fori_loop", body_fun, "a value", structure, out_tree
     )
-    body, carry = trace_carrying(
-        "fori_loop", "the value", body_fun, in_tree, structure, carry, check, before=[counter]
-    )
+    with diverging(varying):
+        body, carry = trace_carrying(
+            "fori_loop", "the value", body_fun, in_tree, structure, carry, check, before=[counter]
+        )
     check_divergent("fori_loop", counter, [body.jaxpr])
     start = [vary(convert(first, dtype, weak), varying), *carry]
     step = _counting(body.jaxpr, len(body.consts))

@@ -14,8 +14,8 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare, registry
-from functrax.core.trace import Value, bind, vary
-from functrax.core.types import ShapedArray, short_types
+from functrax.core.trace import Value, bind, diverging, vary
+from functrax.core.types import NO_AXES, ShapedArray, short_types
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import Dim, Tangent, move_batch_axis, zeros
 from functrax.transforms.batch import batch_jaxpr
@@ -272,16 +272,20 @@ def while_loop(
     structured = lambda out_tree: check_structure(  # noqa: E731
         "while_loop", body_fun, "a carry", structure, out_tree
     )
+    apart = NO_AXES
     while True:
-        body, carry = trace_carrying(
-            "while_loop", "the carry", body_fun, in_tree, structure, carry, structured
-        )
-        types = [x.aval for x in carry]
-        cond = trace_body("while_loop", cond_fun, in_tree, types, _truth(cond_fun), key="truth")
+        with diverging(apart):
+            body, carry = trace_carrying(
+                "while_loop", "the carry", body_fun, in_tree, structure, carry, structured
+            )
+            types = [x.aval for x in carry]
+            truth = _truth(cond_fun)
+            cond = trace_body("while_loop", cond_fun, in_tree, types, truth, key="truth")
         (decides,) = cond.jaxpr.out_avals
-        if all(decides.varying <= aval.varying for aval in types):
+        if decides.varying <= apart:
             break
-        carry = [vary(x, decides.varying) for x in carry]  # each device takes steps of its own
+        apart = decides.varying
+        carry = [vary(x, apart) for x in carry]  # each device takes steps of its own
     check_divergent("while_loop", decides, [cond.jaxpr, body.jaxpr])
     check, step, count = cond.jaxpr, body.jaxpr, len(cond.consts)
     if max_steps is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from functrax import errors
 from functrax.core.jaxpr import Jaxpr, dce, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare, registry
-from functrax.core.trace import Value, bind, current
+from functrax.core.trace import Value, bind, current, vary
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import (
     Dim,
@@ -65,8 +65,13 @@ def _loop(
     name: str = "body",
 ) -> list[Value]:
     """Bind a loop of functions of flat values, which may close over values."""
-    avals = [x.aval for x in carry]
-    check, cond_consts = stage_open(lambda *v: [cond(*v)], avals, name="cond")
+    while True:
+        avals = [x.aval for x in carry]
+        check, cond_consts = stage_open(lambda *v: [cond(*v)], avals, name="cond")
+        apart = check.out_avals[0].varying
+        if all(apart <= aval.varying for aval in avals):
+            break
+        carry = [vary(x, apart) for x in carry]  # each device takes steps of its own
     step, consts = stage_open(body, avals, name=name)
     return bind(
         registry["while"],
