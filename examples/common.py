@@ -180,3 +180,9 @@ def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
 
     parse.__name__ = "integer"  # argparse says "invalid integer value"
     return parse
+
+
+def default_devices(size: int) -> int:
+    """Return the largest number of local devices that divides a size."""
+    count = functrax.local_device_count()
+    return max(n for n in range(1, count + 1) if size % n == 0)

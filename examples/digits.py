@@ -23,6 +23,7 @@ from common import (
     Params,
     adam_init,
     adam_update,
+    default_devices,
     draw_losses,
     integer,
     load_params,
@@ -140,12 +141,6 @@ def classify(params: Params, images: functrax.Array) -> functrax.Array:
 
 
 # Training -----------------------------------------------------------------------------------------
-
-
-def default_devices(batch_size: int) -> int:
-    """Return the largest number of local devices that divides a batch."""
-    count = functrax.local_device_count()
-    return max(n for n in range(1, count + 1) if batch_size % n == 0)
 
 
 def train(
