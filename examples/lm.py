@@ -44,11 +44,11 @@ from common import (
     write_atomically,
 )
 from functrax import lax, nn, random
-from functrax.ad_checkpoint import checkpoint_name
 from functrax.sharding import Mesh, NamedSharding
 from functrax.sharding import PartitionSpec as P
 
 BYTES = 256
+SAMPLE = 600  # bytes that are written after the prompt
 CURE = "Make one with `python examples/lm.py`."
 
 
@@ -108,7 +108,7 @@ SPECS = {
     "position": P(None, "data"),
     "norm": P(),
     "attention.norm": P(),
-    "attention.in": P(None, "data", None, "model", None),
+    "attention.in": P(None, "data", None, "model"),
     "attention.out": P(None, "model", None, "data"),
     "dense.norm": P(),
     "dense.in": P(None, "data", "model"),
@@ -170,7 +170,7 @@ def predict(params: Params, tokens: functrax.Array, ways: Ways = ALONE) -> funct
     """Return logits, (batch, length, 256), of the byte after each of tokens, (batch, length)."""
 
     def layer(x: functrax.Array, weights: Params) -> tuple[functrax.Array, None]:
-        w = {name: checkpoint_name(ways.gather(name, v), "whole") for name, v in weights.items()}
+        w = {name: ways.gather(name, value) for name, value in weights.items()}
         y = normalize(x, w["attention.norm"])
         query, key, value = jnp.einsum("btw,wchd->cbthd", y, w["attention.in"])
         y = nn.dot_product_attention(query, key, value, is_causal=True)
@@ -179,8 +179,7 @@ def predict(params: Params, tokens: functrax.Array, ways: Ways = ALONE) -> funct
         return x + ways.total(y @ w["dense.out"]), None
 
     if ways is not ALONE:  # going back gathers again: no device ever has the weights of all layers
-        policy = functrax.checkpoint_policies.save_anything_except_these_names("whole")
-        layer = functrax.checkpoint(layer, policy=policy)
+        layer = functrax.checkpoint(layer)
     embedding = ways.gather("embedding", params["embedding"])
     position = ways.gather("position", params["position"])
     x = embedding[tokens] + position[: tokens.shape[1]]
@@ -390,7 +389,7 @@ def report(params: Params, text: np.ndarray, seed: int, prompt: str) -> str:
     """Print the test loss and a sample of text; return the sample."""
     print(f"test loss: {test_loss(params, text):.4f} bits per byte")
     start = np.frombuffer(prompt.encode(), np.uint8).astype(np.int32)
-    sample = readable(np.asarray(generate(params, random.key(seed), start, 600)))
+    sample = readable(np.asarray(generate(params, random.key(seed), start, SAMPLE)))
     print(f"sample:\n{sample}")
     return sample
 
