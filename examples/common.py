@@ -64,16 +64,18 @@ def adam_update(
 # Pictures and files, of which no half is ever seen ------------------------------------------------
 
 
-def draw_losses(losses: list[float], path: Path, label: str = "cross-entropy") -> None:
-    """Draw the loss of every step, and its running mean, on a logarithmic axis."""
+def draw_losses(
+    losses: list[float], path: Path, label: str = "cross-entropy", scale: str = "log"
+) -> None:
+    """Draw the loss of every step, and its running mean."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     window = max(1, len(losses) // 50)
     smooth = np.convolve(losses, np.ones(window) / window, "valid")
-    axes.semilogy(losses, color="0.8" if window > 1 else "C0", label="each step")
+    axes.plot(losses, color="0.8" if window > 1 else "C0", label="each step")
     if window > 1:
         steps = np.arange(len(smooth)) + window - 1
-        axes.semilogy(steps, smooth, color="C0", label=f"mean of {window} steps")
-    axes.set(xlabel="step", ylabel=label, title="Training loss")
+        axes.plot(steps, smooth, color="C0", label=f"mean of {window} steps")
+    axes.set(xlabel="step", ylabel=label, yscale=scale, title="Training loss")
     axes.legend()
     save_figure(figure, path)
 

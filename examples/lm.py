@@ -452,12 +452,12 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     kind = integer(0, 2**31 - 1)
     add("--seed", type=kind, default=0, help="of weights, batches and the sample (default 0)")
-    add("--steps", type=integer(1), default=400, help="steps of training (default 400)")
-    add("--batch-size", type=integer(1), default=32, help="pieces of text per step (default 32)")
+    add("--steps", type=integer(1), default=1500, help="steps of training (default 1500)")
+    add("--batch-size", type=integer(1), default=16, help="pieces of text per step (default 16)")
     add("--width", type=integer(1), default=128, help="of the model's vectors (default 128)")
-    add("--layers", type=integer(1), default=4, help="layers of the model (default 4)")
+    add("--layers", type=integer(1), default=2, help="layers of the model (default 2)")
     add("--heads", type=integer(1), default=4, help="heads of each layer (default 4)")
-    add("--context", type=integer(1, 4096), default=128, help="bytes it sees (default 128)")
+    add("--context", type=integer(1, 4096), default=64, help="bytes it sees (default 64)")
     add("--parallel", choices=PROGRAMS, default="pmap", help="see above (default pmap)")
     add(
         "--devices",
@@ -499,7 +499,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"speed: {rate:,.0f} tokens/s, {options.parallel} on {mesh.size} devices")
         sample = report(params, test, options.seed, options.prompt)
         print(time_spent(time.perf_counter() - start))
-        draw_losses(losses, options.out / "loss.png", "bits per byte")
+        draw_losses(losses, options.out / "loss.png", "bits per byte", "linear")
         write_atomically(options.out / "sample.txt", lambda path: path.write_text(sample))
         save_params(params, options.out / "lm.safetensors")
     except OSError as error:  # FileError is one too
