@@ -452,7 +452,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     kind = integer(0, 2**31 - 1)
     add("--seed", type=kind, default=0, help="of weights, batches and the sample (default 0)")
-    add("--steps", type=integer(1), default=1500, help="steps of training (default 1500)")
+    add("--steps", type=integer(1), default=1200, help="steps of training (default 1200)")
     add("--batch-size", type=integer(1), default=16, help="pieces of text per step (default 16)")
     add("--width", type=integer(1), default=128, help="of the model's vectors (default 128)")
     add("--layers", type=integer(1), default=2, help="layers of the model (default 2)")
