@@ -13,13 +13,16 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -e
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test bench lint format check clean
+.PHONY: help train lm test bench lint format check clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
 
 train: $(VENV)/.examples ## train the digits example
 	$(BIN)/python examples/digits.py $(ARGS)
+
+lm: $(VENV)/.examples ## train the language model example
+	$(BIN)/python examples/lm.py $(ARGS)
 
 test: $(VENV)/.test ## run the tests, in parallel
 	$(BIN)/python -m pytest -n auto $(ARGS)

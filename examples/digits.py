@@ -6,32 +6,37 @@ parameters and tests them. Where there are several devices, each takes a part of
 """
 
 import argparse
-import math
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-import safetensors
-import safetensors.numpy
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
 import functrax
 import functrax.numpy as jnp
+from common import (
+    AdamState,
+    Params,
+    adam_init,
+    adam_update,
+    default_devices,
+    draw_losses,
+    integer,
+    load_params,
+    prepare_folder,
+    save_figure,
+    save_params,
+    time_spent,
+)
 from functrax import lax, nn, random
 from functrax.sharding import Mesh, NamedSharding, PartitionSpec
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
-Params = dict[str, functrax.Array]
 TRAINING_SIZE, TEST_SIZE = 1437, 360
+CURE = "Make one with `python examples/digits.py`."
 
 
 class Data(NamedTuple):
@@ -113,42 +118,6 @@ def shift(key: functrax.Array, image: functrax.Array) -> functrax.Array:
     return lax.dynamic_slice(padded, (row, column, jnp.zeros_like(row)), image.shape)
 
 
-# Adam, as pure functions (Kingma and Ba, 2015) ----------------------------------------------------
-
-
-class AdamState(NamedTuple):
-    """The number of steps taken, and running means of the gradients and of their squares."""
-
-    count: functrax.Array
-    mean: Params
-    square: Params
-
-
-def adam_init(params: Params) -> AdamState:
-    """Return the state before the first step."""
-    zeros = functrax.tree.map(jnp.zeros_like, params)
-    return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
-
-
-def adam_update(
-    grads: Params,
-    state: AdamState,
-    params: Params,
-    rate: float = 1e-3,
-    b1: float = 0.9,
-    b2: float = 0.999,
-) -> tuple[Params, AdamState]:
-    """Return the parameters and the state after a step."""
-    count = state.count + 1
-    mean = functrax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, grads)
-    square = functrax.tree.map(lambda s, g: b2 * s + (1 - b2) * g * g, state.square, grads)
-    scale = rate * jnp.sqrt(1 - b2**count) / (1 - b1**count)
-    params = functrax.tree.map(
-        lambda p, m, s: p - scale * m / (jnp.sqrt(s) + 1e-8), params, mean, square
-    )
-    return params, AdamState(count, mean, square)
-
-
 @functrax.jit
 def train_step(
     params: Params,
@@ -172,12 +141,6 @@ def classify(params: Params, images: functrax.Array) -> functrax.Array:
 
 
 # Training -----------------------------------------------------------------------------------------
-
-
-def default_devices(batch_size: int) -> int:
-    """Return the largest number of local devices that divides a batch."""
-    count = functrax.local_device_count()
-    return max(n for n in range(1, count + 1) if batch_size % n == 0)
 
 
 def train(
@@ -222,20 +185,6 @@ def train(
     return params, [float(value) for value in losses]
 
 
-def draw_losses(losses: list[float], path: Path) -> None:
-    """Draw the loss of every step, and its running mean, on a logarithmic axis."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    window = max(1, len(losses) // 50)
-    smooth = np.convolve(losses, np.ones(window) / window, "valid")
-    axes.semilogy(losses, color="0.8" if window > 1 else "C0", label="each step")
-    if window > 1:
-        steps = np.arange(len(smooth)) + window - 1
-        axes.semilogy(steps, smooth, color="C0", label=f"mean of {window} steps")
-    axes.set(xlabel="step", ylabel="cross-entropy", title="Training loss")
-    axes.legend()
-    save_figure(figure, path)
-
-
 def draw_mistakes(data: Data, predicted: np.ndarray, path: Path) -> None:
     """Draw the test digits that were misclassified (the first 24 of them), with what they are and
     what they were taken for.
@@ -257,87 +206,6 @@ def draw_mistakes(data: Data, predicted: np.ndarray, path: Path) -> None:
     save_figure(figure, path)
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a PNG under a temporary name and rename it, so that no half of a picture is ever
-    seen.
-    """
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
-    plt.close(figure)
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file in the same folder, then give it its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-# Parameters in files ------------------------------------------------------------------------------
-
-
-def save_params(params: Params, path: Path) -> None:
-    """Save parameters in the safetensors format, which holds arrays and no code."""
-    arrays = {name: np.asarray(value) for name, value in params.items()}
-    content = safetensors.numpy.save(arrays)
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)
-
-
-def load_params(path: Path) -> Params:
-    """Load parameters and check their names, shapes and dtypes.
-
-    Raises:
-        functrax.errors.FileError: if the file is missing, damaged, or holds something else.
-    """
-    expected = functrax.eval_shape(init_params, random.key(0))
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise file_error("a safetensors file", f"{path}: {error}") from None
-    for name in sorted({*expected, *arrays}):
-        wanted, found = expected.get(name), arrays.get(name)
-        if wanted is None:
-            raise file_error("the parameters of this network", f"a {name!r} in {path}")
-        text = f"{name!r} of shape {wanted.shape} and dtype {wanted.dtype}"
-        if found is None:
-            raise file_error(text, f"none in {path}")
-        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-            raise file_error(text, f"shape {found.shape} and dtype {found.dtype} in {path}")
-    return {name: jnp.asarray(value) for name, value in arrays.items()}
-
-
-def file_error(expected: str, got: str) -> functrax.errors.FileError:
-    """Return the error for a file that does not hold parameters of this network."""
-    fix = "Make one with `python examples/digits.py`."
-    return functrax.errors.FileError("evaluate", expected, got, where="", fix=fix)
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the output folder and check that it can be written, before any work is done.
-
-    Raises:
-        functrax.errors.FileError: if it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise functrax.errors.FileError(
-            "train",
-            "a folder that can be written",
-            f"{folder}: {error}",
-            where="",
-            fix="Choose another with `--out`.",
-        ) from None
-
-
 # The command line ---------------------------------------------------------------------------------
 
 
@@ -347,30 +215,6 @@ def report(params: Params, data: Data) -> np.ndarray:
     correct = int((predicted == data.labels).sum())
     print(f"test accuracy: {correct / len(data.labels):.4f} ({correct} of {len(data.labels)})")
     return predicted
-
-
-def time_spent(total: float) -> str:
-    """Say how many of the seconds since the start functrax spent on what."""
-    spent = functrax.timings
-    running = total - spent.trace - spent.lower - spent.compile
-    return (
-        f"time: tracing {spent.trace:.2f} s, lowering {spent.lower:.2f} s, "
-        f"compiling {spent.compile:.2f} s, running {running:.2f} s"
-    )
-
-
-def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """Return a parser of the command line's integers in a range."""
-
-    def parse(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            limit = f"{least} or more" if most == math.inf else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"{value} is not {limit}")
-        return value
-
-    parse.__name__ = "integer"  # argparse says "invalid integer value"
-    return parse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -418,7 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
     training, test = load_data()
     try:
         if options.evaluate:
-            report(load_params(options.evaluate), test)
+            types = functrax.eval_shape(init_params, random.key(0))
+            report(load_params(options.evaluate, CURE, lambda _: types), test)
             return 0
         prepare_folder(options.out)
         functrax.timings.reset()

@@ -21,7 +21,7 @@ from functrax.runtime.compile import compile_partitioned, lower
 from functrax.runtime.devices import Device, check_here
 from functrax.runtime.layout import named_sharding, raw_sharding
 from functrax.sharding.mesh import Mesh, is_local
-from functrax.sharding.shardings import NamedSharding
+from functrax.sharding.shardings import DEFAULT_KIND, NamedSharding
 from functrax.sharding.spec import PartitionSpec
 from functrax.xla import buffers
 from functrax.xla.executable import Executable
@@ -191,12 +191,16 @@ class Partitioned:
         self._loaded[loaded.mesh, self.in_shardings] = loaded
 
     def given(self, mesh: Mesh, arrays: Sequence[Value]) -> Shardings:
-        """Return how arguments lie already, or are wanted to."""
+        """Return how arguments lie already, or are wanted to.
+
+        What lies in a mesh that differs in names alone is told of in terms of this one, as results
+        are: a training step is compiled once for what `replicate` has made and its own results.
+        """
         found: list[NamedSharding | None] = []
         for x, wanted in zip(arrays, self.in_shardings, strict=True):
             place = x.device if type(x) is DeviceArray else None
             if wanted is None and isinstance(place, NamedSharding):
-                wanted = place
+                wanted = self._renamed(mesh, place, x.aval)
             found.append(wanted)
         return tuple(found)
 
@@ -266,6 +270,14 @@ class Partitioned:
         else:
             ins = [known or replicated(mesh) for known in given]
         return Loaded(executable, ins, outs, mesh, _reordered(mesh, outs))
+
+    def _renamed(self, mesh: Mesh, place: NamedSharding, aval: ShapedArray) -> NamedSharding:
+        is_alike = place.mesh.axis_sizes == mesh.axis_sizes and place.mesh is not mesh
+        if place.memory_kind != DEFAULT_KIND or not (is_alike or mesh.size == 1):
+            return place
+        if place.device_tuple != mesh.device_tuple:
+            return place
+        return self._chosen(mesh, raw_sharding(place, len(physical_type(aval)[0])), aval)
 
     def _chosen(self, mesh: Mesh, raw: Any, aval: ShapedArray) -> NamedSharding:
         if mesh.size == 1:

@@ -7,7 +7,8 @@ import pytest
 
 import functrax
 import functrax.numpy as jnp
-from functrax import errors
+from functrax import errors, lax
+from functrax.sharding import Mesh, NamedSharding, PartitionSpec
 
 DEVICES = functrax.devices("cpu")[:8]
 STATE = {
@@ -124,3 +125,28 @@ def test_errors(call, kind, expected):
     with pytest.raises(kind) as caught:
         call()
     assert re.sub(r" \([\w.]+:\d+\)", "", str(caught.value)).startswith(expected)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_training_step_is_compiled_once(count):
+    def train(state):
+        return functrax.tree.map(lambda x: x + lax.psum(x, "i"), state)
+
+    step = functrax.pmap(train, axis_name="i", donate_argnums=0)
+    first = functrax.replicate({"w": jnp.arange(3.0), "key": jnp.uint32(1)}, DEVICES[:count])
+    second = step(first)
+    functrax.timings.reset()
+    third = step(second)
+    assert functrax.timings.compile == 0
+    assert first["w"].is_deleted()
+    np.testing.assert_array_equal(third["w"], [(1 + count) ** 2 * np.arange(3.0)] * count)
+
+
+def test_on_one_device_every_sharding_is_the_same():
+    mesh = Mesh(DEVICES[:1], "x")
+    double = functrax.jit(lambda x: x * 2)
+    x = functrax.device_put(jnp.ones((2, 3)), NamedSharding(mesh, PartitionSpec("x")))
+    y = double(x)
+    functrax.timings.reset()
+    np.testing.assert_array_equal(double(y), np.full((2, 3), 4.0))
+    assert functrax.timings.compile == 0
