@@ -259,11 +259,9 @@ import os
 import functrax, functrax.numpy as jnp
 from functrax import checkpoint_policies as policies
 from functrax.ad_checkpoint import checkpoint_name
-from functrax.runtime.compile import lower
-from functrax.xla import options, topology
+from functrax.sharding import SingleDeviceSharding
 
-platform = os.environ["WHERE"]
-here = topology.tpu_topology("v5e:2x2") if platform == "tpu" else topology.gpu_topology("h100")
+device = functrax.topology(os.environ["WHERE"]).devices[0]
 
 def compiled(policy):
     def body(c, _):
@@ -272,11 +270,9 @@ def compiled(policy):
     def f(x):
         return functrax.lax.scan(functrax.checkpoint(body, policy=policy), x, None, 8)[0].sum()
 
-    x = functrax.ShapeDtypeStruct((512, 512), "float32")
-    jaxpr = functrax.make_jaxpr(functrax.grad(f))(x).jaxpr
-    module = lower(jaxpr, name="main", platform=platform).module
-    program = here.compile(module, options.compile_options(here.devices[:1], 1, 1))
-    return program.memory_analysis().peak_memory_in_bytes, "S(5)" in program.hlo_text()
+    x = functrax.ShapeDtypeStruct((512, 512), "float32", sharding=SingleDeviceSharding(device))
+    program = functrax.jit(functrax.grad(f)).lower(x).compile()
+    return program.memory_analysis().peak_memory_in_bytes, "S(5)" in program.as_text()
 
 kept = compiled(policies.save_only_these_names("y", "z"))
 away = compiled(policies.save_and_offload_only_these_names(
@@ -286,12 +282,14 @@ print(kept[1], away[1], away[0] < 0.8 * kept[0])
 """
 
 
-@pytest.mark.parametrize(("platform", "package"), [("tpu", "libtpu"), ("gpu", "jax_cuda13_plugin")])
-def test_what_is_offloaded_is_in_the_memory_of_the_host(python, platform, package):
+@pytest.mark.parametrize(
+    ("name", "package"), [("v5e:2x2", "libtpu"), ("h100", "jax_cuda13_plugin")]
+)
+def test_what_is_offloaded_is_in_the_memory_of_the_host(python, name, package):
     """Space 5 is the host's; compiled for devices that are not here."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    assert python(OFFLOADED, WHERE=platform) == "False True True"
+    assert python(OFFLOADED, WHERE=name) == "False True True"
 
 
 def test_what_offloading_policies_answer():
