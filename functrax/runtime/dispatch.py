@@ -171,6 +171,8 @@ def gather(call: str, operands: Sequence[Value]) -> tuple[list[Value], Device, b
         DeviceError: if two committed operands are on different devices.
     """
     arrays = [x for x in operands if type(x) is DeviceArray]
+    if not arrays:
+        return list(operands), default_device(), False
     placed = {x.device for x in arrays if x.committed}
     if len(placed) > 1:
         raise errors.DeviceError(

@@ -298,13 +298,13 @@ def select_arguments(
     if len(set(places)) != len(places):
         raise errors.ArgumentError(call, "distinct argnums", repr(tuple(numbers)))
 
-    @functools.wraps(fun)
     def rest(*chosen: Any) -> Any:
         whole = list(args)
         for place, value in zip(places, chosen, strict=True):
             whole[place] = value
         return called(fun, whole, kwargs, call)
 
+    rest.__name__ = function_name(fun)  # for messages; `functools.wraps` takes 4 us
     return tuple(args[place] for place in places), rest
 
 

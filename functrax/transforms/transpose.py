@@ -39,7 +39,7 @@ def backward_pass(
     saved, told = state.source, state.trace is not None or bool(config.key.checks)
     try:
         for eqn in jaxpr.eqns:
-            if any(v in linear for v in eqn.invars):
+            if not linear.isdisjoint(eqn.invars):
                 linear.update(eqn.outvars)
                 continue
             # A part that does not depend on the linear arguments is computed, not transposed.
