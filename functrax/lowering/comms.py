@@ -75,6 +75,11 @@ def collectives(text: str, mesh: Mesh | None = None) -> list[Collective]:
     return [one for one in found if one is not None and one.group_size > 1]
 
 
+def implicit(text: str, mesh: Mesh | None) -> list[Collective]:
+    """Return the collectives that the partitioner has added to a compiled program."""
+    return [one for one in collectives(text, mesh) if not one.explicit]
+
+
 def check_explicit(text: str, mesh: Mesh | None, name: str) -> None:
     """Raise if the partitioner has added a collective to a program.
 
@@ -86,7 +91,7 @@ def check_explicit(text: str, mesh: Mesh | None, name: str) -> None:
     Raises:
         CommunicationError: naming the largest, and its line.
     """
-    added = [one for one in collectives(text, mesh) if not one.explicit]
+    added = implicit(text, mesh)
     if not added:
         return
     largest = max(added, key=lambda one: one.total_bytes)

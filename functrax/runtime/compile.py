@@ -9,7 +9,7 @@ from typing import Any
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, collector_paused
 from functrax.lowering.base import physical_type
-from functrax.lowering.comms import check_explicit
+from functrax.lowering.comms import check_explicit, implicit
 from functrax.lowering.module import Lowered, Partition, lower_jaxpr
 from functrax.lowering.passes import optimize
 from functrax.runtime.cache import compile_cached
@@ -111,6 +111,10 @@ def compile_partitioned(
     executable = _compile(lowered, devices[0].client, options)
     # A program that computes nothing moves an array: that was asked for.
     if config.no_implicit_comms and lowered.jaxpr.eqns:
+        if implicit(executable.hlo_text(), mesh):
+            # What comes from the cache has the lines of the function that it was compiled for.
+            with config.scope(enable_compilation_cache=False):
+                executable = _compile(lowered, devices[0].client, options)
         check_explicit(executable.hlo_text(), mesh, lowered.jaxpr.name or "jit")
     return executable
 

@@ -136,7 +136,8 @@ def explain_comms(f: Callable[..., Any]) -> Callable[..., CommsReport]:
     function: Any = f if hasattr(f, "lower") else jit(f)
 
     def explain(*args: Any, **kwargs: Any) -> CommsReport:
-        with config.scope(no_implicit_comms=False):
+        # What comes from the cache has the lines of the function that it was compiled for.
+        with config.scope(no_implicit_comms=False, enable_compilation_cache=False):
             compiled = function.lower(*args, **kwargs).compile()
         found = collectives(compiled.as_text(), _mesh_of(compiled))
         return CommsReport(function_name(f), tuple(found))

@@ -1,6 +1,5 @@
 """What the derivatives for users share: arguments, auxiliary results, checks, and the pullback."""
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any

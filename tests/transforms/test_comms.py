@@ -64,6 +64,20 @@ def test_the_line_is_that_of_the_operation(mesh):
     assert "jnp.tanh(x @ w)" in source[int(place[1]) - 1]
 
 
+def test_the_line_is_that_of_this_function_if_another_one_is_the_same_program(mesh):
+    x = on(mesh, (64, 24), "data")
+    first = lambda x: jnp.cos(x).sum()  # noqa: E731
+    second = lambda x: jnp.cos(x).sum()  # noqa: E731
+    lines = [f.__code__.co_firstlineno for f in (first, second)]
+    functrax.jit(first)(x)
+    for f, line in zip((first, second), lines, strict=True):
+        (found,) = functrax.explain_comms(f)(x)
+        assert found.source.endswith(f"test_comms.py:{line}")
+        with functrax.no_implicit_comms(), pytest.raises(errors.CommunicationError) as caught:
+            functrax.jit(f)(x)
+        assert f"test_comms.py:{line})" in str(caught.value)
+
+
 def test_what_needs_no_communication_runs(mesh):
     x = on(mesh, (64, 16), "data")
     w = on(mesh, (16, 32), None, "model")
