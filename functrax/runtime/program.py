@@ -42,11 +42,6 @@ class Ready(NamedTuple):
     places: tuple[Place, ...]
     committed: bool
 
-    @property
-    def takes_one(self) -> bool:
-        """Whether it takes the buffer of its one argument, and nothing else."""
-        return self.kept is None and not self.constants
-
 
 def _picker(positions: Sequence[int]) -> Callable[[Any], Any]:
     """Return a function that picks items of a list, without a Python frame (ADR 0010)."""

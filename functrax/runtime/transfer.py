@@ -133,7 +133,8 @@ def block_until_ready(x: Any) -> Any:
     waiting: list[Any] = []
     for leaf in tree.leaves(x):
         if type(leaf) is DeviceArray:
-            waiting.append(leaf.live_buffer("waiting"))
+            buffer = leaf.buffer
+            waiting.append(leaf.live_buffer("waiting") if type(buffer) is str else buffer)
         elif hasattr(leaf, "block_until_ready"):
             leaf.block_until_ready()
     buffers.block_until_ready(waiting)
