@@ -3,7 +3,7 @@
 A parameter is a number, a string, None, a dtype, a type, a program, a tuple of these, or a value
 of a class that says so with `param_type`: an enumeration, a NamedTuple, or a frozen dataclass.
 Anything else, such as the function of a custom rule, prints as ``<function name>`` and cannot be
-read back.
+read back. A class whose `repr` tells all that matters says so with ``prints_in_programs = True``.
 """
 
 import enum

@@ -241,6 +241,8 @@ def _format_opaque(value: Any) -> str:
         value = value.func
     if isinstance(value, type):
         return f"<class {value.__name__}>"
+    if getattr(value, "prints_in_programs", False):
+        return f"<{value!r}>"
     name = getattr(value, "__name__", None)
     return f"<function {name}>" if name else f"<{type(value).__name__}>"
 

@@ -6,7 +6,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from functrax import errors
 from functrax.core.config import config
@@ -80,6 +80,7 @@ class Device:
         "programs",
         "raw",
     )
+    prints_in_programs: ClassVar[bool] = True
 
     def __init__(self, raw: Any, client: clients.Client | topologies.Topology) -> None:
         """Wrap jaxlib's device."""

@@ -200,7 +200,7 @@ class Partitioned:
         for x, wanted in zip(arrays, self.in_shardings, strict=True):
             place = x.device if type(x) is DeviceArray else None
             if wanted is None and isinstance(place, NamedSharding):
-                wanted = self._renamed(mesh, place, x.aval)
+                wanted = self._renamed(mesh, place, x.aval).shortest()
             found.append(wanted)
         return tuple(found)
 

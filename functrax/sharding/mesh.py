@@ -7,7 +7,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -69,6 +69,7 @@ class Mesh:
         "shape_tuple",
     )
 
+    prints_in_programs: ClassVar[bool] = True
     devices: NDArray
     device_tuple: tuple[Any, ...]
     axis_names: tuple[Any, ...]

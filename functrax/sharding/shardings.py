@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class Sharding:
     """Which part of an array each of its devices holds, and in what kind of memory."""
 
     __slots__ = ("__weakref__", "memory_kind")
+    prints_in_programs: ClassVar[bool] = True
     memory_kind: str
 
     @property
@@ -200,6 +201,14 @@ class NamedSharding(Sharding):
     def is_fully_replicated(self) -> bool:
         """Whether every device holds all of the array."""
         return self.mesh.axis_size(tuple(self.used)) == 1
+
+    def shortest(self) -> "NamedSharding":
+        """Return it with a spec that does not end in None: arrays lie in the same way."""
+        entries = self.spec.partitions
+        count = len(entries)
+        while count and entries[count - 1] is None:
+            count -= 1
+        return self if count == len(entries) else self.with_spec(entries[:count])
 
     def with_spec(self, spec: Any) -> "NamedSharding":
         """Return the sharding of another spec."""

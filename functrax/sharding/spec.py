@@ -44,6 +44,7 @@ class PartitionSpec:
     __slots__ = ("_hash", "partitions")
 
     UNCONSTRAINED: ClassVar[Any] = UNCONSTRAINED
+    prints_in_programs: ClassVar[bool] = True
     partitions: tuple[Any, ...]
 
     def __init__(

@@ -17,6 +17,7 @@ from functrax.core.primitive import registry
 from functrax.core.show import letters, show, show_equation
 from functrax.core.types import ShapedArray
 from functrax.primitives.elementwise import exp, mul, neg, sin, sin_p
+from functrax.sharding import Mesh, PartitionSpec
 from tests.golden.programs import FOLDER, PROGRAMS, VECTOR, golden, inner, shared, traced
 
 F32 = ShapedArray((3,), np.dtype("float32"))
@@ -172,6 +173,9 @@ def printed(value):
         (printed, "<function printed>"),
         (functools.partial(printed, 1), "<function printed>"),
         (np.zeros(2), "<ndarray>"),
+        (PartitionSpec("x", None, ("y", "z")), "<P('x', None, ('y', 'z'))>"),
+        (Mesh([functrax.devices("cpu")[0]], "x"), "<Mesh(x=1)>"),
+        (functrax.devices("cpu")[0], "<CpuDevice(id=0)>"),
     ],
 )
 def test_parameters(value, text):

@@ -236,3 +236,14 @@ def test_what_the_quick_way_must_not_do():
         with pytest.raises(errors.DonatedError):
             np.asarray(old)
     np.testing.assert_array_equal(y, np.arange(8) + 3)
+
+
+def test_a_spec_that_ends_in_none_makes_no_other_program():
+    mesh = functrax.make_mesh((4, 2), ("data", "model"))
+    step = functrax.jit(lambda x: x * 1.5 + 0.25)
+    x = functrax.device_put(jnp.ones((8, 4, 2)), NamedSharding(mesh, P("data", None, None)))
+    y = step(x)
+    functrax.timings.reset()
+    step(y)
+    step(functrax.device_put(jnp.ones((8, 4, 2)), NamedSharding(mesh, P("data", None))))
+    assert (functrax.timings.lower, functrax.timings.compile) == (0, 0)
