@@ -8,6 +8,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer, integers
 from functrax.core.trace import Array, as_value, bind
 from functrax.numpy import creation, operands
 from functrax.primitives import elementwise
@@ -110,8 +111,8 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int) -> Array:
     Raises:
         BoundsError: if there is no such axis.
     """
-    sizes = tuple(int(size) for size in shape)
-    axis = int(dimension)
+    sizes = integers("broadcasted_iota", "shape", shape)
+    axis = integer("broadcasted_iota", "dimension", dimension)
     if not 0 <= axis < len(sizes):
         raise errors.BoundsError("broadcasted_iota", f"an axis of shape {sizes}", f"axis {axis}")
     found = dtypes.canonicalize(dtype, "broadcasted_iota")
@@ -132,7 +133,7 @@ def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
         An array of shape (*sizes, *operand.shape).
     """
     operand = as_value(operand, "broadcast")
-    shape = (*(int(size) for size in sizes), *operand.aval.shape)
+    shape = (*integers("broadcast", "sizes", sizes), *operand.aval.shape)
     first = len(shape) - operand.aval.ndim
     return broadcast_in_dim(operand, shape, tuple(range(first, len(shape))))
 
@@ -149,7 +150,8 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     Raises:
         ShapeError: showing the shapes.
     """
-    return operands.broadcast_shapes("broadcast_shapes", [tuple(shape) for shape in shapes])
+    call = "broadcast_shapes"
+    return operands.broadcast_shapes(call, [integers(call, "shapes", shape) for shape in shapes])
 
 
 def broadcast_to_rank(x: Any, rank: int) -> Array:
@@ -163,7 +165,7 @@ def broadcast_to_rank(x: Any, rank: int) -> Array:
         An array of `rank` axes.
     """
     x = as_value(x, "broadcast_to_rank")
-    return expand_dims(x, tuple(range(rank - x.aval.ndim)))
+    return expand_dims(x, tuple(range(integer("broadcast_to_rank", "rank", rank) - x.aval.ndim)))
 
 
 def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
@@ -179,6 +181,9 @@ def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = No
     """
     operand = as_value(operand, "collapse")
     shape = operand.aval.shape
+    start_dimension = integer("collapse", "start_dimension", start_dimension)
+    if stop_dimension is not None:
+        stop_dimension = integer("collapse", "stop_dimension", stop_dimension)
     low, high, _ = builtins.slice(start_dimension, stop_dimension).indices(len(shape))
     if high <= low:
         raise errors.BoundsError(

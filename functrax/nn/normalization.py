@@ -5,6 +5,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy import reductions, statistics
 from functrax.numpy.arithmetic import choose
@@ -27,7 +28,7 @@ from functrax.primitives import extreme
 from functrax.primitives.convert import convert, stop_gradient
 from functrax.primitives.reduce import reduce_max
 from functrax.primitives.rules import broadcast_to, expand_axis, scalar
-from functrax.primitives.shape import canonical_axis, integer
+from functrax.primitives.shape import canonical_axis
 from functrax.scipy.special import logsumexp
 from functrax.transforms.fuse import fuse
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.primitive import registry
 from functrax.core.trace import VALUES, Array, Value, describe, state
 from functrax.core.types import Literal, ShapedArray
@@ -110,12 +111,11 @@ def array(
         raise errors.ArgumentError("array", "order='K' or 'C'", repr(order))
     if out_sharding is not None:
         raise errors.ArgumentError("array", "out_sharding=None", repr(out_sharding))
-    if dtype is not None:
-        dtype = dtypes.canonicalize(dtype, "array")
+    dtype = None if dtype is None else dtypes.canonicalize(dtype, "array")
     made = (
         from_array(object, dtype, copy) if isinstance(object, Array) else _from_other(object, dtype)
     )
-    while made.aval.ndim < ndmin:
+    while made.aval.ndim < integer("array", "ndmin", ndmin):
         made = expand_axis(made, 0)
     return made if device is None else placed("array", made, device)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.operands import cast, inexact, number, numeric, refuse_out, to_array
@@ -13,7 +14,6 @@ from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
 from functrax.primitives import rounding
 from functrax.primitives.rules import scalar, zeros
-from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
 
 _FLOATS = frozenset(dtypes.FLOATS)

@@ -8,6 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy.creation import array
 from functrax.numpy.manipulation import (
@@ -22,7 +23,7 @@ from functrax.numpy.operands import array_operand, promote, to_array
 from functrax.primitives import join as lax
 from functrax.primitives.convert import convert
 from functrax.primitives.rules import expand_axis, reshape
-from functrax.primitives.shape import broadcast_in_dim, canonical_axis, integer
+from functrax.primitives.shape import broadcast_in_dim, canonical_axis
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse
 

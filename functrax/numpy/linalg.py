@@ -5,6 +5,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer, listed
 from functrax.core.trace import Array, Value
 from functrax.numpy import reductions
 from functrax.numpy.einsum import einsum
@@ -224,6 +225,7 @@ def matrix_power(a: Any, n: int) -> Array:
     x = array_operand(a, "matrix_power")
     if x.aval.ndim < 2 or x.aval.shape[-1] != x.aval.shape[-2]:
         raise errors.ShapeError("matrix_power", "square matrices", repr(x.aval))
+    n = integer("matrix_power", "n", n)
     if n < 0:
         raise errors.ArgumentError("matrix_power", "n >= 0", str(n), fix="It would need `inv`.")
     if n == 0:
@@ -251,7 +253,7 @@ def multi_dot(arrays: Any, *, precision: Any = None) -> Array:
     Raises:
         ArgumentError: for fewer than two arrays.
     """
-    values = [array_operand(x, "multi_dot") for x in arrays]
+    values = [array_operand(x, "multi_dot") for x in listed("multi_dot", "arrays", arrays)]
     if len(values) < 2:
         raise errors.ArgumentError("multi_dot", "at least two arrays", str(len(values)))
     letters = iter(range(len(values) + 1))

@@ -5,6 +5,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import listed
 from functrax.core.config import config
 from functrax.core.trace import Array, Value, bind, state
 from functrax.core.types import short_types
@@ -389,6 +390,9 @@ def tensordot(
             )
         left, right = tuple(range(rank_a - count, rank_a)), tuple(range(count))
     else:
+        axes = listed("tensordot", "axes", axes)
+        if len(axes) != 2:
+            raise errors.ArgumentError("tensordot", "axes as an int or a pair", repr(axes))
         left, right = (
             tuple(canonical_axis("tensordot", i, rank) for i in _tuple(part))
             for part, rank in zip(axes, (rank_a, rank_b), strict=True)

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core.arguments import integer
 from functrax.core.primitive import registry
 from functrax.core.trace import Array, bind
 from functrax.numpy.operands import array_operand, broadcast_shapes, shape_of
 from functrax.primitives import shape as lax
 from functrax.primitives.rules import broadcast_to as stretch
 from functrax.primitives.rules import transpose_axes
-from functrax.primitives.shape import canonical_axes, canonical_axis, integer
+from functrax.primitives.shape import canonical_axes, canonical_axis
 
 _reshape_p = registry["reshape"]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core.arguments import integers, listed
 from functrax.core.trace import Array
 from functrax.numpy.creation import array
 from functrax.numpy.manipulation import expand_dims
@@ -14,6 +15,7 @@ from functrax.numpy.ranges import indices
 from functrax.numpy.selection import select
 from functrax.primitives.rules import broadcast_to
 from functrax.primitives.shape import canonical_axis
+from functrax.transforms.flat import check_callable
 from functrax.transforms.vmap import vmap
 
 _SIGNATURE = re.compile(r"^(\((\w+(,\w+)*)?\),?)+->(\((\w+(,\w+)*)?\),?)+$")
@@ -64,7 +66,7 @@ def vectorize(
 
 def _parse(signature: str) -> list[int]:
     """Return how many axes the function takes of each argument."""
-    text = signature.replace(" ", "")
+    text = signature.replace(" ", "") if isinstance(signature, str) else ""
     if not _SIGNATURE.match(text):
         raise errors.ArgumentError(
             "vectorize", "a signature such as '(n),(n)->()'", repr(signature)
@@ -140,7 +142,9 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Array:
         An array of as many axes.
     """
     x = array_operand(a, "apply_over_axes")
-    for axis in (axes,) if hasattr(axes, "__index__") else axes:
+    check_callable(func, "apply_over_axes")
+    alone = hasattr(axes, "__index__")
+    for axis in (axes,) if alone else integers("apply_over_axes", "axes", axes):
         made = func(x, axis)
         x = made if made.ndim == x.ndim else expand_dims(made, axis)
     return x
@@ -163,10 +167,8 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         ArgumentError: if the numbers do not fit.
     """
     x = array_operand(x, "piecewise")
-    conditions = [
-        array_operand(c, "piecewise")
-        for c in (condlist if isinstance(condlist, list | tuple) else [*condlist])
-    ]
+    conditions = [array_operand(c, "piecewise") for c in listed("piecewise", "condlist", condlist)]
+    funclist = listed("piecewise", "funclist", funclist)
     if len(funclist) not in (len(conditions), len(conditions) + 1):
         raise errors.ArgumentError(
             "piecewise", f"{len(conditions)} or {len(conditions) + 1} functions", str(len(funclist))
@@ -191,6 +193,7 @@ def fromfunction(
     Returns:
         An array of that shape.
     """
+    check_callable(function, "fromfunction")
     grids = [*indices(shape, dtype)]
     mapped: Callable[..., Any] = functools.partial(function, **kwargs)
     for _ in range(len(grids)):

@@ -6,6 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.creation import array, placed
@@ -19,7 +20,6 @@ from functrax.primitives.join import concatenate, pad
 from functrax.primitives.reduce import reduce_or, reduce_sum
 from functrax.primitives.rules import broadcast_to, expand_axis, full
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import integer
 from functrax.primitives.slice import slice as cut
 from functrax.transforms.fuse import fuse
 
@@ -280,7 +280,9 @@ def tril_indices(n: Any, k: int = 0, m: Any = None) -> tuple[Array, Array]:
     Returns:
         ``(rows, columns)``, vectors of integers.
     """
-    rows, columns = np.tril_indices(n, k, m)
+    call = "tril_indices"
+    size, width = _size(call, n), _size(call, n if m is None else m)
+    rows, columns = np.tril_indices(size, integer(call, "k", k), width)
     return array(rows), array(columns)
 
 
@@ -295,7 +297,9 @@ def triu_indices(n: Any, k: int = 0, m: Any = None) -> tuple[Array, Array]:
     Returns:
         ``(rows, columns)``, vectors of integers.
     """
-    rows, columns = np.triu_indices(n, k, m)
+    call = "triu_indices"
+    size, width = _size(call, n), _size(call, n if m is None else m)
+    rows, columns = np.triu_indices(size, integer(call, "k", k), width)
     return array(rows), array(columns)
 
 
@@ -310,7 +314,7 @@ def diag_indices(n: Any, ndim: int = 2) -> tuple[Array, ...]:
         A tuple of `ndim` vectors of integers.
     """
     line = iota(dtypes.int_dtype(), (_size("diag_indices", n),))
-    return (line,) * ndim
+    return (line,) * integer("diag_indices", "ndim", ndim)
 
 
 @fuse

@@ -6,6 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Tracer, describe
 from functrax.numpy.at import IndexUpdateHelper
 from functrax.numpy.creation import array
@@ -107,7 +108,7 @@ def tril_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
         ``(rows, columns)``, vectors of integers.
     """
     rows, columns = _matrix_shape("tril_indices_from", arr)
-    found = np.tril_indices(rows, k, columns)
+    found = np.tril_indices(rows, integer("tril_indices_from", "k", k), columns)
     return array(found[0]), array(found[1])
 
 
@@ -122,7 +123,7 @@ def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
         ``(rows, columns)``, vectors of integers.
     """
     rows, columns = _matrix_shape("triu_indices_from", arr)
-    found = np.triu_indices(rows, k, columns)
+    found = np.triu_indices(rows, integer("triu_indices_from", "k", k), columns)
     return array(found[0]), array(found[1])
 
 

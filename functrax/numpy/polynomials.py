@@ -3,6 +3,7 @@
 from typing import Any
 
 from functrax import errors
+from functrax.core.arguments import integer
 from functrax.core.trace import Array
 from functrax.numpy.creation import array, zeros_like
 from functrax.numpy.joining import concatenate
@@ -97,6 +98,7 @@ def polyder(p: Any, m: int = 1) -> Array:
         A vector of coefficients.
     """
     p = array_operand(p, "polyder")
+    m = integer("polyder", "m", m)
     if m < 0:
         raise errors.ArgumentError("polyder", "m >= 0", str(m))
     for _ in range(m):
@@ -115,6 +117,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     Returns:
         A vector of coefficients.
     """
+    m = integer("polyint", "m", m)
     if m < 0:
         raise errors.ArgumentError("polyint", "m >= 0", str(m))
     constants = atleast_1d(array([0] * m if k is None else k))

@@ -8,6 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.primitive import registry
 from functrax.core.trace import Array, Tracer, Value, bind, describe
 from functrax.numpy.arithmetic import choose
@@ -27,7 +28,7 @@ from functrax.numpy.operands import (
 from functrax.primitives import elementwise as lax
 from functrax.primitives.join import concatenate
 from functrax.primitives.rules import broadcast_to, expand_axis, scalar
-from functrax.primitives.shape import broadcast_in_dim, integer
+from functrax.primitives.shape import broadcast_in_dim
 from functrax.transforms.fuse import fuse
 
 _iota_p = registry["iota"]

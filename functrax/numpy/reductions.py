@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.arithmetic import choose
@@ -26,7 +27,6 @@ from functrax.primitives import extreme
 from functrax.primitives import reduce as primitives
 from functrax.primitives.argmax import argmax_p, argmin_p
 from functrax.primitives.rules import broadcast_to, reshape
-from functrax.primitives.shape import integer
 from functrax.transforms.fuse import fuse
 
 _SIMPLE = frozenset((dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128))

@@ -6,18 +6,19 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer, integers, listed
 from functrax.core.trace import Array, Tracer, Value, describe
 from functrax.numpy.at import IndexUpdateHelper
 from functrax.numpy.creation import array, full
 from functrax.numpy.logic import to_bool
-from functrax.numpy.operands import array_operand, broadcast_shapes, number
+from functrax.numpy.operands import array_operand, broadcast_shapes, number, shape_of
 from functrax.numpy.ranges import iota
 from functrax.primitives import elementwise as lax
 from functrax.primitives import extreme
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import canonical_axis, integer
+from functrax.primitives.shape import canonical_axis
 from functrax.transforms.fuse import fuse
 
 
@@ -192,7 +193,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Array, ...]:
     x = array_operand(indices, "unravel_index")
     if not dtypes.is_integer(x.aval.dtype):
         raise errors.DtypeError("unravel_index", "integer indices", repr(x.aval))
-    sizes = (int(shape),) if hasattr(shape, "__index__") else tuple(int(s) for s in shape)
+    sizes = shape_of("unravel_index", shape)
     return tuple(_unravel_clipped(x, shape=sizes))
 
 
@@ -225,8 +226,9 @@ def ravel_multi_index(
         BoundsError: with "raise", if an index lies outside.
         ArgumentError: for another mode or order.
     """
-    values = [array_operand(x, "ravel_multi_index") for x in multi_index]
-    sizes = [int(size) for size in dims]
+    call = "ravel_multi_index"
+    values = [array_operand(x, call) for x in listed(call, "multi_index", multi_index)]
+    sizes = [*integers(call, "dims", dims)]
     if (
         mode not in ("raise", "clip", "wrap")
         or order not in ("C", "F")

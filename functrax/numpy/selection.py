@@ -5,6 +5,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import listed
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.logic import to_bool
 from functrax.numpy.operands import (
@@ -182,6 +183,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     Raises:
         ArgumentError: if the sequences are empty or differ in length.
     """
+    condlist = listed("select", "condlist", condlist)
+    choicelist = listed("select", "choicelist", choicelist)
     if len(condlist) != len(choicelist) or not condlist:
         raise errors.ArgumentError(
             "select",

@@ -6,6 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.at import IndexUpdateHelper
@@ -20,7 +21,7 @@ from functrax.primitives import elementwise as lax
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import canonical_axis, integer
+from functrax.primitives.shape import canonical_axis
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.primitives.sort import sort as sort_operands
 from functrax.transforms.fuse import fuse

@@ -6,6 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy import reductions
 from functrax.numpy.arithmetic import choose
@@ -305,6 +306,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
         raise errors.ArgumentError("histogram", "a number of bins, or limits", repr(bins))
     if getattr(bins, "ndim", 0) == 1 or isinstance(bins, list | tuple):
         return array(bins, copy=False)
+    count = integer("histogram", "bins", bins)
     x = x if dtypes.is_inexact(x.aval.dtype) else x.astype(float)
     if range is None and x.aval.size:
         low, high = reductions.min(x), reductions.max(x)
@@ -316,7 +318,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     same = lax.eq(low, high)
     half = number(0.5, low.aval.dtype)
     low, high = choose(same, lax.sub(low, half), low), choose(same, lax.add(high, half), high)
-    return linspace(low, high, int(bins) + 1)
+    return linspace(low, high, count + 1)
 
 
 def histogram(

@@ -4,6 +4,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import listed
 from functrax.core.trace import Array, Value
 from functrax.core.types import short_types
 from functrax.numpy import reductions
@@ -112,7 +113,7 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     Raises:
         ArgumentError: for no keys.
     """
-    values = [array_operand(key, "lexsort") for key in keys]
+    values = [array_operand(key, "lexsort") for key in listed("lexsort", "keys", keys)]
     if not values:
         raise errors.ArgumentError("lexsort", "at least one key", "an empty sequence")
     first = values[0].aval

@@ -6,6 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.config import config
 from functrax.core.trace import Array, Value, describe
 from functrax.numpy.arithmetic import choose
@@ -20,7 +21,7 @@ from functrax.primitives.check import check_bounds
 from functrax.primitives.cumulative import cumsum as running_sum
 from functrax.primitives.gather import GatherDimensionNumbers, gather
 from functrax.primitives.rules import broadcast_to, expand_axis, full, reshape
-from functrax.primitives.shape import broadcast_in_dim, canonical_axis, integer
+from functrax.primitives.shape import broadcast_in_dim, canonical_axis
 from functrax.primitives.slice import from_start
 from functrax.primitives.slice_along import slice_in_dim
 from functrax.transforms.fuse import fuse

@@ -5,13 +5,15 @@ from collections.abc import Callable
 import numpy as np
 
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.trace import Array
 from functrax.numpy.creation import array
 
 
 def _window(function: Callable[[int], np.ndarray], M: int) -> Array:  # type: ignore[type-arg]
     """Compute a window on the host: it is a constant."""
-    return array(function(M).astype(dtypes.float_dtype()), dtypes.float_dtype())
+    length = integer(getattr(function, "__name__", "kaiser"), "M", M)
+    return array(function(length).astype(dtypes.float_dtype()), dtypes.float_dtype())
 
 
 def bartlett(M: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
+from functrax.core.arguments import integer
 from functrax.core.config import config
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, declare
 from functrax.core.trace import VALUES, Value, as_value, bind, state
@@ -227,7 +228,8 @@ def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Va
     Source: StableHLO specification, "reduce_precision".
     """
     operand = as_value(operand, "reduce_precision")
-    exponent, mantissa = int(exponent_bits), int(mantissa_bits)
+    exponent = integer("reduce_precision", "exponent_bits", exponent_bits)
+    mantissa = integer("reduce_precision", "mantissa_bits", mantissa_bits)
     return bind(reduce_precision_p, operand, exponent_bits=exponent, mantissa_bits=mantissa)[0]
 
 

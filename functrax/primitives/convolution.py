@@ -10,6 +10,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integer, integers
 from functrax.core.primitive import BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -92,8 +93,12 @@ def conv_general_dilated(
     numbers = conv_dimension_numbers(lhs.aval.shape, rhs.aval.shape, dimension_numbers)
     rank = lhs.aval.ndim - 2
     strides, base, atrous = (
-        (1,) * rank if values is None else tuple(int(value) for value in values)
-        for values in (window_strides, lhs_dilation, rhs_dilation)
+        (1,) * rank if values is None else integers(call, name, values)
+        for name, values in (
+            ("window_strides", window_strides),
+            ("lhs_dilation", lhs_dilation),
+            ("rhs_dilation", rhs_dilation),
+        )
     )
     check_entries(call, rank, window_strides=strides, lhs_dilation=base, rhs_dilation=atrous)
     if isinstance(padding, str):
@@ -108,8 +113,8 @@ def conv_general_dilated(
         lhs_dilation=base,
         rhs_dilation=atrous,
         dimension_numbers=numbers,
-        feature_group_count=int(feature_group_count),
-        batch_group_count=int(batch_group_count),
+        feature_group_count=integer(call, "feature_group_count", feature_group_count),
+        batch_group_count=integer(call, "batch_group_count", batch_group_count),
         precision=_precision(call, precision),
         preferred_element_type=None if preferred is None else dtypes.canonicalize(preferred, call),
     )[0]

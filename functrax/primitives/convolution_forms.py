@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 
 from functrax import errors
+from functrax.core.arguments import integers
 from functrax.core.trace import Value, as_value
 from functrax.primitives.convert import convert
 from functrax.primitives.convolution import conv_general_dilated
-from functrax.primitives.convolution_numbers import conv_dimension_numbers, dilated, pairs
+from functrax.primitives.convolution_numbers import (
+    check_entries,
+    conv_dimension_numbers,
+    dilated,
+    pairs,
+)
 from functrax.primitives.precision import Precision
 from functrax.primitives.rules import transpose_axes
 from functrax.primitives.shape import rev
@@ -162,7 +168,11 @@ def conv_transpose(
             raise errors.ArgumentError("conv_transpose", expected, repr(lhs.aval))
     numbers = conv_dimension_numbers(lhs.aval.shape, rhs.aval.shape, dimension_numbers)
     spatial = numbers.rhs_spec[2:]
-    atrous = (1,) * (rank - 2) if rhs_dilation is None else tuple(rhs_dilation)
+    strides = integers("conv_transpose", "strides", strides)
+    atrous = (1,) * (rank - 2)
+    if rhs_dilation is not None:
+        atrous = integers("conv_transpose", "rhs_dilation", rhs_dilation)
+    check_entries("conv_transpose", rank - 2, strides=strides, rhs_dilation=atrous)
     windows = [
         dilated(rhs.aval.shape[axis], step) for axis, step in zip(spatial, atrous, strict=True)
     ]
@@ -177,7 +187,7 @@ def conv_transpose(
         rhs,
         (1,) * (rank - 2),
         pads,
-        tuple(strides),
+        strides,
         atrous,
         numbers,
         precision=precision,
@@ -246,7 +256,7 @@ def conv_general_dilated_patches(
                 [1., 2., 3.]]], dtype=float32)
     """
     lhs = as_value(lhs, "conv_general_dilated_patches")
-    sizes = tuple(int(size) for size in filter_shape)
+    sizes = integers("conv_general_dilated_patches", "filter_shape", filter_shape)
     like = tuple(range(lhs.aval.ndim))
     numbers = conv_dimension_numbers(like, like, dimension_numbers)
     features = lhs.aval.shape[numbers.lhs_spec[1]]

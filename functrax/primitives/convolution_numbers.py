@@ -1,5 +1,6 @@
 """Which axis of a convolution is which, how many windows there are, and axes made of groups."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -52,6 +53,9 @@ def conv_dimension_numbers(
 
     Source: StableHLO specification, "convolution".
     """
+    lhs_shape, rhs_shape = (
+        tuple(shape) if isinstance(shape, Sequence) else () for shape in (lhs_shape, rhs_shape)
+    )
     rank = len(lhs_shape)
     if rank != len(rhs_shape) or rank < 2:
         raise errors.ShapeError(
@@ -67,7 +71,11 @@ def conv_dimension_numbers(
         raise _not_numbers(rank, dimension_numbers) from None
     if isinstance(lhs, str) and isinstance(rhs, str) and isinstance(out, str):
         return _from_strings(rank, lhs, rhs, out)
-    specs = [tuple(int(axis) for axis in spec) for spec in (lhs, rhs, out)]
+    try:
+        given: list[Any] = [lhs, rhs, out]
+        specs = [tuple(map(operator.index, spec)) for spec in given]
+    except TypeError:
+        raise _not_numbers(rank, dimension_numbers) from None
     if any(sorted(spec) != list(range(rank)) for spec in specs):
         raise _not_numbers(rank, dimension_numbers)
     return ConvDimensionNumbers(*specs)
@@ -178,7 +186,7 @@ def padtype_to_pads(
         >>> padtype_to_pads((8,), (3,), (2,), "SAME")
         [(0, 1)]
     """
-    word = padding.upper()
+    word = padding.upper() if isinstance(padding, str) else ""
     if word not in ("VALID", "SAME", "SAME_LOWER"):
         expected = "padding 'VALID', 'SAME' or 'SAME_LOWER', or a pair for each spatial axis"
         raise errors.ArgumentError(call, expected, repr(padding))
@@ -199,7 +207,7 @@ def pairs(call: str, padding: Any, rank: int) -> tuple[tuple[int, int], ...]:
         ArgumentError: if they are not one pair for each spatial axis.
     """
     try:
-        found = tuple((int(low), int(high)) for low, high in padding)
+        found = tuple((operator.index(low), operator.index(high)) for low, high in padding)
     except (TypeError, ValueError):
         found = ()
     if len(found) != rank:

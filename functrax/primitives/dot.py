@@ -1,5 +1,6 @@
 """Products of arrays: contraction over shared axes."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -163,7 +164,7 @@ def _canonical_numbers(numbers: Any, lhs: ShapedArray, rhs: ShapedArray) -> Numb
 
 
 def _axes(axes: Sequence[int], rank: int) -> Axes:
-    return tuple(int(axis) + rank if -rank <= axis < 0 else int(axis) for axis in axes)
+    return tuple(axis + rank if -rank <= axis < 0 else axis for axis in map(operator.index, axes))
 
 
 def _free(aval: ShapedArray, *used: Sequence[int]) -> Axes:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from functrax.core import dtypes
+from functrax.core.arguments import integer
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE
 from functrax.core.trace import Value, as_value, bind
 from functrax.primitives.compare import bitwise_and as bitwise_and
@@ -464,6 +465,7 @@ complex = binary(complex_p, "Make complex numbers of real and imaginary parts.")
 
 def conj(x: Value) -> Value:
     """Return the complex conjugate; a real value is its own."""
+    x = as_value(x, "conj")
     return conj_complex(x) if dtypes.is_complex(x.aval.dtype) else x
 
 
@@ -474,8 +476,9 @@ def integer_pow(x: Any, y: int) -> Value:
         ArgumentError: for integers and a negative power.
     """
     value = as_value(x, "integer_pow")
-    check_exponent("integer_pow", value.aval.dtype, y)
-    return value if y == 1 else bind(integer_pow_p, value, y=int(y))[0]
+    power = integer("integer_pow", "y", y)
+    check_exponent("integer_pow", value.aval.dtype, power)
+    return value if power == 1 else bind(integer_pow_p, value, y=power)[0]
 
 
 def pow(x: Any, y: Any) -> Value:

@@ -2,12 +2,13 @@
 
 import enum
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integers, listed
 from functrax.core.params import param_type
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, as_value, bind
@@ -23,6 +24,9 @@ from functrax.primitives.rules import (
 )
 
 Dims = tuple[int, ...]
+
+
+N = TypeVar("N", bound="GatherDimensionNumbers | ScatterDimensionNumbers")
 
 
 @param_type
@@ -119,6 +123,18 @@ _MODES: dict[str | None, GatherScatterMode] = {
 }
 
 
+def numbers_of(call: str, kind: type[N], given: Any) -> N:
+    """Return dimension numbers as tuples of ints.
+
+    Raises:
+        ArgumentError: if they are not such.
+    """
+    parts = listed(call, "dimension_numbers", given)
+    if not 3 <= len(parts) <= 5:
+        raise errors.ArgumentError(call, f"dimension_numbers as {kind.__name__}", repr(given))
+    return kind(*[integers(call, "dimension_numbers", part) for part in parts])
+
+
 def gather(
     operand: Any,
     start_indices: Any,
@@ -155,8 +171,8 @@ def gather(
     operand, indices = as_value(operand, "gather"), as_value(start_indices, "gather")
     parsed = GatherScatterMode.from_any(mode)
     filling, dtype = parsed is GatherScatterMode.FILL_OR_DROP, operand.aval.dtype
-    numbers = GatherDimensionNumbers(*map(tuple, dimension_numbers))
-    sizes = tuple(int(size) for size in slice_sizes)
+    numbers = numbers_of("gather", GatherDimensionNumbers, dimension_numbers)
+    sizes = integers("gather", "slice_sizes", slice_sizes)
     results = bind(
         gather_p,
         operand,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core.arguments import integer, integers, listed
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -42,12 +43,14 @@ def concatenate(operands: Any, dimension: int) -> Value:
 
     Source: StableHLO specification, "concatenate".
     """
-    values = [as_value(x, "concatenate") for x in operands]
+    arrays = listed("concatenate", "operands", operands)
+    values = [as_value(x, "concatenate") for x in arrays]
     if not values:
         raise errors.ArgumentError("concatenate", "at least one array", "an empty sequence")
+    dimension = integer("concatenate", "dimension", dimension)
     if len(values) == 1 and 0 <= dimension < values[0].aval.ndim:
         return values[0]
-    return bind(concatenate_p, *values, dimension=int(dimension))[0]
+    return bind(concatenate_p, *values, dimension=dimension)[0]
 
 
 def _concatenate_abstract(*operands: ShapedArray, dimension: int) -> tuple[ShapedArray]:
@@ -132,7 +135,7 @@ def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Value]:
     """
     operand = as_value(operand, "split")
     axis = canonical_axis("split", axis, operand.aval.ndim)
-    return list(bind(split_p, operand, sizes=tuple(int(size) for size in sizes), axis=axis))
+    return list(bind(split_p, operand, sizes=integers("split", "sizes", sizes), axis=axis))
 
 
 def _split_abstract(
@@ -206,7 +209,8 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[Sequence[int]
     Source: StableHLO specification, "pad".
     """
     operand, padding_value = matched("pad", operand, padding_value)
-    config = tuple(tuple(int(count) for count in counts) for counts in padding_config)
+    rows = listed("pad", "padding_config", padding_config)
+    config = tuple(integers("pad", "padding_config", counts) for counts in rows)
     if len(config) == operand.aval.ndim and all(counts == (0, 0, 0) for counts in config):
         return operand
     return bind(pad_p, operand, padding_value, padding_config=config)[0]

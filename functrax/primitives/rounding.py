@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from functrax.core.arguments import integer
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE
 from functrax.core.trace import Value, as_value, bind
 from functrax.primitives.compare import to_bool
@@ -29,5 +30,5 @@ is_finite = unary(is_finite_p, "Tell which elements are neither infinite nor NaN
 
 def round(x: Any, rounding_method: int = 0) -> Value:
     """Round to the nearest integer; ties go away from zero (0) or to even (1)."""
-    value = as_value(x, "round")
-    return bind(round_p, value, rounding_method=int(rounding_method))[0]
+    method = integer("round", "rounding_method", rounding_method)
+    return bind(round_p, as_value(x, "round"), rounding_method=method)[0]

@@ -21,6 +21,7 @@ from functrax.primitives.gather import (
     GatherScatterMode,
     ScatterDimensionNumbers,
     check_numbers,
+    numbers_of,
     widened,
 )
 from functrax.primitives.rules import (
@@ -75,7 +76,7 @@ def _apply(
     """
     operand, updates = matched(name, operand, updates)
     indices = as_value(scatter_indices, name)
-    numbers = ScatterDimensionNumbers(*map(tuple, dimension_numbers))
+    numbers = numbers_of(name, ScatterDimensionNumbers, dimension_numbers)
     parsed = GatherScatterMode.from_any(mode)
     results = bind(
         registry[name],

@@ -4,11 +4,11 @@ squeeze, iota, rev.
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core.arguments import integer, integers, listed
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
@@ -53,8 +53,8 @@ def broadcast_in_dim(
     Source: StableHLO specification, "broadcast_in_dim".
     """
     operand = as_value(operand, "broadcast_in_dim")
-    dims = tuple(int(dim) for dim in broadcast_dimensions)
-    shape = tuple(int(size) for size in shape)
+    dims = integers("broadcast_in_dim", "broadcast_dimensions", broadcast_dimensions)
+    shape = integers("broadcast_in_dim", "shape", shape)
     if operand.aval.shape == shape and dims == tuple(range(len(shape))):
         return operand
     return bind(broadcast_in_dim_p, operand, shape=shape, broadcast_dimensions=dims)[0]
@@ -151,8 +151,8 @@ def reshape(
     """
     operand = as_value(operand, "reshape")
     if dimensions is not None:
-        operand = transpose_axes(operand, tuple(dimensions))
-    sizes = tuple(int(size) for size in new_sizes)
+        operand = transpose_axes(operand, integers("reshape", "dimensions", dimensions))
+    sizes = integers("reshape", "new_sizes", new_sizes)
     return operand if operand.aval.shape == sizes else bind(reshape_p, operand, new_sizes=sizes)[0]
 
 
@@ -222,6 +222,7 @@ def expand_dims(array: Any, dimensions: Sequence[int]) -> Value:
         An array with those axes added.
     """
     array = as_value(array, "expand_dims")
+    dimensions = integers("expand_dims", "dimensions", dimensions)
     rank = array.aval.ndim + len(dimensions)
     axes = canonical_axes("expand_dims", dimensions, rank)
     kept = tuple(axis for axis in range(rank) if axis not in axes)
@@ -236,27 +237,12 @@ def canonical_axes(call: str, axes: Sequence[Any], rank: int) -> tuple[int, ...]
     Raises:
         BoundsError: if one is out of range or repeated.
     """
-    found = sorted(canonical_axis(call, axis, rank) for axis in axes)
+    found = sorted(canonical_axis(call, axis, rank) for axis in listed(call, "axes", axes))
     if len(set(found)) != len(found):
         raise errors.ArgumentError(
             call, "distinct axes", f"{tuple(axes)} for an array of {rank} axes"
         )
     return tuple(found)
-
-
-def integer(call: str, name: str, value: Any) -> int:
-    """Return an argument that must be an integer as an int.
-
-    Raises:
-        ArgumentError: if it is not one, naming it; TracerIndexError: if it is traced.
-    """
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        if isinstance(error, errors.FunctraxError):
-            raise
-        got = f"{value!r} of type {type(value).__name__}"
-        raise errors.ArgumentError(call, f"an integer for {name!r}", got) from None
 
 
 def canonical_axis(call: str, axis: Any, rank: int) -> int:
@@ -323,7 +309,8 @@ def transpose(operand: Any, permutation: Sequence[int]) -> Value:
 
     Source: StableHLO specification, "transpose".
     """
-    return transpose_axes(as_value(operand, "transpose"), tuple(int(axis) for axis in permutation))
+    axes = integers("transpose", "permutation", permutation)
+    return transpose_axes(as_value(operand, "transpose"), axes)
 
 
 def _transpose_abstract(

@@ -7,6 +7,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integers, listed
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -58,9 +59,9 @@ def slice(
     Source: StableHLO specification, "slice".
     """
     operand = as_value(operand, "slice")
-    start = tuple(int(i) for i in start_indices)
-    limit = tuple(int(i) for i in limit_indices)
-    steps = (1,) * len(start) if strides is None else tuple(int(i) for i in strides)
+    start = integers("slice", "start_indices", start_indices)
+    limit = integers("slice", "limit_indices", limit_indices)
+    steps = (1,) * len(start) if strides is None else integers("slice", "strides", strides)
     if start == (0,) * len(start) and limit == operand.aval.shape and steps == (1,) * len(start):
         return operand
     return bind(slice_p, operand, start_indices=start, limit_indices=limit, strides=steps)[0]
@@ -173,7 +174,7 @@ def dynamic_slice(
     Source: StableHLO specification, "dynamic_slice".
     """
     operand = as_value(operand, "dynamic_slice")
-    sizes = tuple(int(size) for size in slice_sizes)
+    sizes = integers("dynamic_slice", "slice_sizes", slice_sizes)
     shape = operand.aval.shape
     starts = start_values("dynamic_slice", shape, start_indices, allow_negative_indices, sizes)
     return bind(dynamic_slice_p, operand, *starts, slice_sizes=sizes)[0]
@@ -203,6 +204,10 @@ def start_values(
         )
     if isinstance(allow_negative, bool):
         allow_negative = [allow_negative] * len(items)
+    allow_negative = listed(call, "allow_negative_indices", allow_negative)
+    if len(allow_negative) != len(items):
+        expected = f"one bool for allow_negative_indices, or {len(items)}"
+        raise errors.ArgumentError(call, expected, f"{len(allow_negative)}")
     triples = zip(items, shape, allow_negative, strict=True)
     starts = [from_start(call, i, size) if wrap else _integer(call, i) for i, size, wrap in triples]
     for axis, (start, size) in enumerate(zip(starts, sizes or (), strict=False)):
@@ -215,7 +220,7 @@ def start_values(
 
 def _unpacked(call: str, indices: Any) -> list[Any]:
     if not hasattr(indices, "shape"):
-        return list(indices)
+        return listed(call, "start_indices", indices)
     vector = as_value(indices, call)
     if vector.aval.ndim != 1:
         raise errors.ShapeError(call, "start indices along one axis", f"{vector.aval!r}")

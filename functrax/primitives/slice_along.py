@@ -3,6 +3,7 @@
 from typing import Any
 
 from functrax import errors
+from functrax.core.arguments import integer
 from functrax.core.trace import Value, as_value
 from functrax.primitives.rules import broadcast_to, matched, reshape
 from functrax.primitives.shape import canonical_axis, squeeze
@@ -35,12 +36,12 @@ def slice_in_dim(
     shape = operand.aval.shape
     axis = canonical_axis("slice_in_dim", axis, len(shape))
     size = shape[axis]
-    start = 0 if start_index is None else int(start_index)
-    limit = size if limit_index is None else int(limit_index)
+    start = 0 if start_index is None else integer("slice_in_dim", "start_index", start_index)
+    limit = size if limit_index is None else integer("slice_in_dim", "limit_index", limit_index)
     starts, limits, strides = [0] * len(shape), list(shape), [1] * len(shape)
     starts[axis] = start + size if start < 0 else start
     limits[axis] = limit + size if limit < 0 else limit
-    strides[axis] = int(stride)
+    strides[axis] = integer("slice_in_dim", "stride", stride)
     return slice(operand, starts, limits, strides)
 
 
@@ -61,12 +62,12 @@ def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True)
     """
     operand = as_value(operand, "index_in_dim")
     axis = canonical_axis("index_in_dim", axis, operand.aval.ndim)
-    size = operand.aval.shape[axis]
+    size, index = operand.aval.shape[axis], integer("index_in_dim", "index", index)
     if not -size <= index < size:
         raise errors.BoundsError(
             "index_in_dim", f"an index from {-size} to {size - 1} into axis {axis}", f"{index}"
         )
-    index = int(index) % size
+    index %= size
     result = slice_in_dim(operand, index, index + 1, 1, axis)
     return result if keepdims else squeeze(result, (axis,))
 
@@ -94,7 +95,7 @@ def dynamic_slice_in_dim(
     operand = as_value(operand, "dynamic_slice_in_dim")
     axis = canonical_axis("dynamic_slice_in_dim", axis, operand.aval.ndim)
     sizes = list(operand.aval.shape)
-    sizes[axis] = int(slice_size)
+    sizes[axis] = integer("dynamic_slice_in_dim", "slice_size", slice_size)
     starts = _starts(operand, start_index, axis)
     return dynamic_slice(operand, starts, sizes, allow_negative_indices=allow_negative_indices)
 

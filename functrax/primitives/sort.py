@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from functrax import errors
+from functrax.core.arguments import integer
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, Primitive, declare
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -111,7 +112,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1, is_stable: bool = True) -> li
     """
     operand = as_value(operand, "top_k")
     axis = canonical_axis("top_k", axis, operand.aval.ndim)
-    return list(bind(top_k_p, operand, k=int(k), axis=axis))
+    return list(bind(top_k_p, operand, k=integer("top_k", "k", k), axis=axis))
 
 
 def _listed(operand: Any) -> Sequence[Any]:
@@ -122,12 +123,13 @@ def _order(
     call: str, values: Sequence[Value], dimension: int, is_stable: bool, num_keys: int
 ) -> dict[str, Any]:
     """Return the parameters of a sort."""
+    num_keys = integer(call, "num_keys", num_keys)
     if not 1 <= num_keys <= len(values):
         raise errors.ArgumentError(
             call, "num_keys from 1 to the number of arrays", f"{num_keys} for {len(values)} arrays"
         )
     axis = canonical_axis(call, dimension, values[0].aval.ndim)
-    return {"dimension": axis, "is_stable": bool(is_stable), "num_keys": int(num_keys)}
+    return {"dimension": axis, "is_stable": bool(is_stable), "num_keys": num_keys}
 
 
 # Types and mapping ------------------------------------------------------------------------------

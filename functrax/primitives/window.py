@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from functrax.core.arguments import integers
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
@@ -42,8 +43,13 @@ def window_params(
     """
     rank = len(shape)
     windows, strides, base, steps = (
-        (1,) * rank if values is None else tuple(int(value) for value in values)
-        for values in (window_dimensions, window_strides, base_dilation, window_dilation)
+        (1,) * rank if values is None else integers(call, name, values)
+        for name, values in (
+            ("window_dimensions", window_dimensions),
+            ("window_strides", window_strides),
+            ("base_dilation", base_dilation),
+            ("window_dilation", window_dilation),
+        )
     )
     check_entries(
         call,

@@ -9,6 +9,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integers
 from functrax.core.types import ShapedArray
 from functrax.runtime.array import DeviceArray, joined
 from functrax.runtime.devices import Device, check_here
@@ -48,7 +49,7 @@ def make_array_from_callback(
         Array([0, 1, 2, 3], dtype=int32)
     """
     call = "make_array_from_callback"
-    shape = tuple(int(size) for size in shape)
+    shape = integers(call, "shape", shape)
     wanted = None if dtype is None else dtypes.canonicalize(dtype)
     _checked(sharding, shape, call)
     made: dict[Any, Any] = {}
@@ -92,7 +93,7 @@ def make_array_from_single_device_arrays(
         Array([0, 1, 2], dtype=int32)
     """
     call = "make_array_from_single_device_arrays"
-    shape = tuple(int(size) for size in shape)
+    shape = integers(call, "shape", shape)
     _checked(sharding, shape, call)
     held = {x.device: x for x in arrays if type(x) is DeviceArray and type(x.device) is Device}
     local = [device for device in sharding.device_tuple if is_local(device)]

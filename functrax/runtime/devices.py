@@ -184,7 +184,7 @@ def devices(backend: str | None = None) -> list[Device]:
 def devices_of(backend: str | None, call: str) -> list[Device]:
     """Return all devices of a platform that a user named in a call; see `devices`."""
     backend = default_backend() if backend is None else backend
-    platform = PLATFORM_NAMES.get(backend)
+    platform = PLATFORM_NAMES.get(backend) if isinstance(backend, str) else None
     if platform is None:
         raise errors.DeviceError(
             call,

@@ -114,7 +114,7 @@ def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], PyTree
     try:
         flat = _flatten(tree, is_leaf)
     except (ValueError, TypeError, SystemError) as error:
-        _explain_flatten("tree.flatten", tree, error)
+        _explain_flatten("tree.flatten", tree, is_leaf, error)
         raise
     if "jax" in _modules and not _known_leaves.issuperset(map(type, flat[0])) and _adopt(flat[0]):
         return flatten(tree, is_leaf)
@@ -147,7 +147,7 @@ def flatten_with_path(
     try:
         flat = _flatten_with_path(tree, ask)
     except (ValueError, TypeError, SystemError) as error:
-        _explain_flatten("tree.flatten_with_path", tree, error)
+        _explain_flatten("tree.flatten_with_path", tree, is_leaf, error)
         raise
     if "jax" in _modules and _adopt([leaf for _, leaf in flat[0]]):
         return flatten_with_path(tree, is_leaf, is_leaf_takes_path)
@@ -341,8 +341,13 @@ register_node(
 # ---- what went wrong
 
 
-def _explain_flatten(call: str, tree: Any, error: Exception) -> None:
-    """Raise a better error for a tree that C++ could not take apart, if the fault is the tree's."""
+def _explain_flatten(call: str, tree: Any, is_leaf: Any, error: Exception) -> None:
+    """Raise a better error for a tree that C++ could not take apart, if the fault is the tree's or
+    that of `is_leaf`.
+    """
+    if is_leaf is not None and not callable(is_leaf):
+        got = f"{is_leaf!r} of type {type(is_leaf).__name__}"
+        raise TreeError(call, "is_leaf as a function, or None", got) from None
     if isinstance(error, SystemError) and isinstance(error.__cause__, RecursionError):
         got = "one that contains itself, or is nested deeper than Python recurses"
         cure = "If it contains itself, take that reference out."

@@ -3,6 +3,7 @@ mapped axis.
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def groups_of(axis_index_groups: Any, names: Names, call: str, *, equal: bool = 
         return None
     size = size_of(names, call)
     try:
-        groups = tuple(tuple(int(i) for i in group) for group in axis_index_groups)
+        groups = tuple(tuple(map(operator.index, group)) for group in axis_index_groups)
     except TypeError:
         expected = "axis_index_groups as lists of positions"
         raise errors.ArgumentError(call, expected, repr(axis_index_groups)) from None

@@ -1,5 +1,6 @@
 """Exchanges: all_to_all, permutations of the positions, and broadcasts from one of them."""
 
+import operator
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.arguments import integer
 from functrax.core.primitive import BatchAxis
 from functrax.core.trace import Value, as_value, axis_of, bind
 from functrax.core.types import ShapedArray
@@ -39,7 +41,7 @@ from functrax.primitives.rules import (
     zeros,
 )
 from functrax.primitives.select import select_n
-from functrax.primitives.shape import canonical_axis, integer, squeeze
+from functrax.primitives.shape import canonical_axis, squeeze
 from functrax.primitives.slice_along import index_in_dim
 
 Pairs = tuple[tuple[int, int], ...]
@@ -244,7 +246,7 @@ def _permuted(x: Any, names: Names, pairs: Pairs, call: str) -> Any:
 
 def _pairs(call: str, perm: Any, size: int) -> Pairs:
     try:
-        pairs = tuple((int(source), int(destination)) for source, destination in perm)
+        pairs = tuple((operator.index(start), operator.index(end)) for start, end in perm)
     except (TypeError, ValueError):
         expected = "perm of pairs (source, destination)"
         raise errors.ArgumentError(call, expected, repr(perm)) from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
+from functrax.core.arguments import listed
 from functrax.core.config import config
 from functrax.core.primitive import registry
 from functrax.core.trace import Value, as_value, bind, diverging, vary
@@ -66,7 +67,7 @@ def switch(
         Array(30, dtype=int32, weak_type=True)
     """
     operands = _by_name("switch", operands, operand)
-    functions = list(branches)
+    functions = listed("switch", "branches", branches)
     if not functions:
         raise errors.ArgumentError("switch", "at least one branch", "none")
     for function in functions:
@@ -182,7 +183,7 @@ def platform_dependent(
 
 def _way(call: str, batched: str) -> dict[str, str]:
     """Return the option for `batched`; the default is not written down."""
-    if batched not in WAYS:
+    if not isinstance(batched, str) or batched not in WAYS:
         expected = "batched as " + ", ".join(map(repr, WAYS))
         raise errors.ArgumentError(call, expected, repr(batched))
     return {} if batched == "select" else {"batched": batched}

@@ -7,6 +7,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
+from functrax.core.arguments import integer
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, registry
@@ -99,6 +100,8 @@ def fori_loop(
         body, carry = trace_carrying(
             "fori_loop", "the value", body_fun, in_tree, structure, carry, check, before=[counter]
         )
+    if not isinstance(unroll, bool | None):
+        unroll = integer("fori_loop", "unroll", unroll)
     check_divergent("fori_loop", counter, [body.jaxpr])
     start = [vary(convert(first, dtype, weak), varying), *carry]
     step = _counting(body.jaxpr, len(body.consts))

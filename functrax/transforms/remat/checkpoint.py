@@ -238,7 +238,10 @@ def checkpoint(
     """
     check_callable(fun, "checkpoint")
     chosen = _chosen(policy, budget_bytes)
-    holds = prevent_cse if isinstance(prevent_cse, bool) else any(prevent_cse)
+    several = [prevent_cse] if isinstance(prevent_cse, bool) else prevent_cse
+    if not isinstance(several, Sequence) or not all(isinstance(one, bool) for one in several):
+        raise errors.ArgumentError("checkpoint", "prevent_cse as a bool", shown(prevent_cse))
+    holds = any(several)
     options = StaticArguments(fun, static_argnums, static_argnames, None, None, "checkpoint")
 
     @functools.wraps(fun)
