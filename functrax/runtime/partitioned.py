@@ -2,6 +2,7 @@
 to where they are needed.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -399,16 +400,27 @@ def put_parts(
     Raises:
         ShapeError: if the sharding does not divide it.
     """
-    sharding.check_shape(aval.shape, "device_put")
-    check_here(sharding.device_tuple, "device_put")
-    indices = sharding.devices_indices_map(aval.shape)
-    local = [(device, index) for device, index in indices.items() if is_local(device)]
+    devices, indices, are_distinct = _division(sharding, aval.shape)
     raw = buffers.put_sharded(
         value.shape,
         value.dtype,
         raw_sharding(sharding, value.ndim),
-        [value[(*index, ...)] for _, index in local],
-        [device.raw for device, _ in local],
+        [value[index] for index in indices],
+        devices,
         copy,
+        are_distinct and value.flags.c_contiguous,
     )
     return DeviceArray(aval, raw, sharding, True)
+
+
+@program_cache
+def _division(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[list[Any], list[Any], bool]:
+    """Return jaxlib's devices of this process, what part of an array each gets, and whether no two
+    of these have elements in common.
+    """
+    sharding.check_shape(shape, "device_put")
+    check_here(sharding.device_tuple, "device_put")
+    indices = sharding.devices_indices_map(shape)
+    local = [(device, index) for device, index in indices.items() if is_local(device)]
+    are_distinct = bool(math.prod(shape)) and math.prod(sharding.parts(len(shape))) == len(indices)
+    return [device.raw for device, _ in local], [(*index, ...) for _, index in local], are_distinct

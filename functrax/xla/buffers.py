@@ -129,8 +129,9 @@ def put_sharded(
     dtype: np.dtype[Any],
     sharding: RawSharding,
     parts: Sequence[NDArray | RawBuffer],
-    devices: Sequence[RawDevice],
+    devices: list[RawDevice],
     copy: bool = True,
+    are_distinct: bool = False,
 ) -> RawBuffer:
     """Make one array of parts that lie on several devices.
 
@@ -141,18 +142,17 @@ def put_sharded(
         parts: one NumPy array or one-device buffer for each of `devices`.
         devices: those of this process, in the order of the sharding.
         copy: False lets the CPU keep using the arrays' memory, which must then never change.
+        are_distinct: whether it is known that no two arrays start at the same place.
 
     Raises:
         DtypeError: XLA has no such dtype.
     """
     native = [_native_order(part) for part in parts]
-    if copy:
+    if copy and not are_distinct:
         _part_from_each_other(native)
     semantics = _COPY if copy else _ALIAS
     try:
-        return _put(
-            Aval(shape, dtype), sharding, native, list(devices), True, False, semantics, True
-        )
+        return _put(Aval(shape, dtype), sharding, native, devices, True, False, semantics, True)
     except (TypeError, ValueError, JaxRuntimeError) as error:
         raise _put_failure(error, parts[0]) from None
 
