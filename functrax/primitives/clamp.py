@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -96,7 +97,12 @@ def _limit(axis: BatchAxis, value: Value, dim: Dim, shape: tuple[int, ...]) -> V
 
 
 def _lower(b: Any, low: Any, x: Any, high: Any) -> Any:
-    return b.op("stablehlo.clamp", (low, x, high), b.out_types[0])
+    out = b.out_types[0]
+    if not dtypes.is_bool(out.dtype):
+        return b.op("stablehlo.clamp", (low, x, high), out)
+    # The TPU's compiler has no clamp of booleans.
+    low, high = (b.stretch(v, b.in_types[i], out.shape) for v, i in ((low, 0), (high, 2)))
+    return b.op("stablehlo.and", (b.op("stablehlo.or", (low, x), out), high), out)
 
 
 clamp_p = declare(
