@@ -251,11 +251,10 @@ ROWS = """
         results, pull = functrax.vjp(part, *[values[i] for i in inexact])
         return pull(results)
 
-    def program(case, dtype):
+    def derived(case, dtype, operands):
         apply = applied(case)
-        if case.order == 2 and dtypes.is_inexact(dtype):
-            return functrax.jit(lambda *values: pulled(apply, values))
-        return functrax.jit(apply)
+        derive = case.order == 2 and dtypes.is_inexact(dtype)
+        return pulled(apply, operands) if derive else apply(*operands)
 
     alone = SingleDeviceSharding(here.devices[0])
     wanted = [
@@ -264,13 +263,26 @@ ROWS = """
         for dtype in case.dtypes
         if case.operands and (dtype in BOOL or dtype is case.dtypes[0])
     ]
+    operands = [placed(arrays(case, case.draw(dtype)), alone) for case, dtype in wanted]
     print(len(wanted) > 200)
-    for case, dtype in wanted:
-        operands = placed(arrays(case, case.draw(dtype)), alone)
+
+    def compile_all(rows):
+        # One program of many rows is compiled sooner than many programs.
+        def program(values):
+            return [derived(*wanted[row], x) for row, x in zip(rows, values, strict=True)]
+
         try:
-            program(case, dtype).lower(*operands).compile()
+            functrax.jit(program).lower([operands[row] for row in rows]).compile()
         except functrax.errors.FunctraxError as error:
-            print(case, error.got.partition(" with ")[0])
+            if len(rows) == 1:
+                print(wanted[rows[0]][0], error.got.partition(" with ")[0])
+            else:
+                half = len(rows) // 2
+                compile_all(rows[:half])
+                compile_all(rows[half:])
+
+    for start in range(0, len(wanted), 32):
+        compile_all(range(len(wanted))[start : start + 32])
 """
 
 # ADR 0017 says what this means for users.

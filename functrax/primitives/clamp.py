@@ -100,9 +100,11 @@ def _lower(b: Any, low: Any, x: Any, high: Any) -> Any:
     out = b.out_types[0]
     if not dtypes.is_bool(out.dtype):
         return b.op("stablehlo.clamp", (low, x, high), out)
-    # The TPU's compiler has no clamp of booleans.
-    low, high = (b.stretch(v, b.in_types[i], out.shape) for v, i in ((low, 0), (high, 2)))
-    return b.op("stablehlo.and", (b.op("stablehlo.or", (low, x), out), high), out)
+    # The compiler for TPUs refuses to clamp booleans.
+    low, high = (
+        b.stretch(v, aval, out.shape) for v, aval in ((low, b.in_types[0]), (high, b.in_types[2]))
+    )
+    return b.op("stablehlo.minimum", (b.op("stablehlo.maximum", (x, low), out), high), out)
 
 
 clamp_p = declare(
