@@ -220,6 +220,92 @@ def test_nothing_runs_on_them_or_is_put_there(name, python):
 
 
 @needs_tpu
+def test_a_second_process(python):
+    """Two may compile at a time, as the workers of a test run do."""
+    code = """
+    import os, subprocess
+    print(len(functrax.topology("v5e:2x2").devices))
+    again = "import functrax; print(len(functrax.topology('v5e:4x4').devices))"
+    without = {k: v for k, v in os.environ.items() if k != "ALLOW_MULTIPLE_LIBTPU_LOAD"}
+    done = subprocess.run([sys.executable, "-c", again], env=without, capture_output=True, text=True)
+    print(done.stdout.strip(), done.stderr)
+    """
+    assert run(python, "v5e:2x2", code).split() == ["4", "16"]
+
+
+# Each row of the table of primitives: differentiated where it can be, and on booleans.
+ROWS = """
+    from functrax.core import dtypes
+    from tests.cases import BOOL, CASES
+    from tests.test_primitives import applied, arrays
+
+    def pulled(apply, values):
+        inexact = [i for i, value in enumerate(values) if dtypes.is_inexact(value.dtype)]
+
+        def part(*chosen):
+            every = list(values)
+            for i, value in zip(inexact, chosen, strict=True):
+                every[i] = value
+            return apply(*every)
+
+        results, pull = functrax.vjp(part, *[values[i] for i in inexact])
+        return pull(results)
+
+    def derived(case, dtype, operands):
+        apply = applied(case)
+        derive = case.order == 2 and dtypes.is_inexact(dtype)
+        return pulled(apply, operands) if derive else apply(*operands)
+
+    alone = SingleDeviceSharding(here.devices[0])
+    wanted = [
+        (case, dtype)
+        for case in CASES
+        for dtype in case.dtypes
+        if case.operands and (dtype in BOOL or dtype is case.dtypes[0])
+    ]
+    operands = [placed(arrays(case, case.draw(dtype)), alone) for case, dtype in wanted]
+    print(len(wanted) > 200)
+
+    def compile_all(rows):
+        # One program of many rows is compiled sooner than many programs.
+        def program(values):
+            return [derived(*wanted[row], x) for row, x in zip(rows, values, strict=True)]
+
+        try:
+            functrax.jit(program).lower([operands[row] for row in rows]).compile()
+        except functrax.errors.FunctraxError as error:
+            if len(rows) == 1:
+                print(wanted[rows[0]][0], error.got.partition(" with ")[0])
+            else:
+                half = len(rows) // 2
+                compile_all(rows[:half])
+                compile_all(rows[half:])
+
+    for start in range(0, len(wanted), 32):
+        compile_all(range(len(wanted))[start : start + 32])
+"""
+
+# ADR 0017 says what this means for users.
+POOLING = "UNIMPLEMENTED: Encountered select-and-scatter"
+REFUSED = [
+    f"{case} {POOLING}"
+    for case in (
+        "reduce_window_max-valid",
+        "reduce_window_min-padded",
+        "select_and_gather_add-max",
+        "select_and_scatter_add-max",
+        "select_and_scatter_add-padded",
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "refused"), [TPU("v5e:2x2", REFUSED), GPU("h100", [])])
+def test_every_primitive(name, refused, python):
+    """Every row of the table compiles, differentiated, but for what XLA is known to refuse."""
+    assert run(python, name, ROWS).splitlines() == ["True", *refused]
+
+
+@needs_tpu
 def test_a_program_that_does_not_fit(python):
     code = """
     try:

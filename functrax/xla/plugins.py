@@ -194,6 +194,7 @@ def _prepare_tpu_environment() -> None:
     wanted = {"GRPC_VERBOSITY": "ERROR", "TPU_ML_PLATFORM": "functrax"}
     if not _has_tpu():
         wanted = {
+            "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process that compiles is refused
             "TPU_SKIP_MDS_QUERY": "1",
             "TPU_WORKER_HOSTNAMES": "localhost",
             "TPU_ACCELERATOR_TYPE": "v5litepod-4",
