@@ -163,8 +163,9 @@ class CommunicationBuilder(BaseBuilder):
         meshes, is_open = self.meshes, len(axes) < len(mesh.axis_names)
         if mesh.device_tuple != meshes.mesh.device_tuple:
             raise errors.DeviceError(
-                "shard_map",
-                f"devices in the program's order, that of {meshes.mesh!r}",
+                "jit",
+                "every shard_map and pmap of a program to list the devices in one order, "
+                f"here that of {meshes.mesh!r}",
                 f"{mesh!r} with the same devices in another order",
                 fix="Make both meshes of devices in one order.",
             )

@@ -83,6 +83,11 @@ def named_sharding(mesh: Mesh, raw: buffers.RawSharding, ndim: int) -> NamedShar
         counts, numbers = buffers.tiles_of(raw, ndim)
         named = sharding_of_tiles(mesh, counts, numbers)
         if named is None:
+            # Of a constraint over a mesh with the devices in another order: take the tiles' own.
+            order = np.array(mesh.device_tuple, object)[numbers.reshape(-1)]
+            mesh = Mesh(order.reshape(mesh.axis_sizes), mesh.axis_names)
+            named = sharding_of_tiles(mesh, counts, np.arange(mesh.size))
+        if named is None:
             raise errors.InternalError("compile", f"a sharding over {mesh!r}", f"{counts}")
         found = _named[key] = named
     return found

@@ -121,7 +121,8 @@ def check_placed(
             raise errors.DeviceError(
                 call,
                 f"{name(i)!r} to lie as in_shardings say, {one!r}",
-                f"an array with {own!r}",
+                f"an array with {own!r}"
+                + (" over the devices in another order" if repr(own) == repr(one) else ""),
                 fix="Move it first: `device_put(x, sharding)`.",
             )
 
