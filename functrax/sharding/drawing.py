@@ -1,10 +1,7 @@
 """Pictures of how arrays lie on devices: boxes in a terminal, a table in a notebook."""
 
-import colorsys
-import html
 import itertools
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -125,6 +122,8 @@ class Drawing:
         return f'<table style="border-collapse:collapse">{rows}</table>'
 
     def _html_cell(self, cell: Sequence[Any], height: int) -> str:
+        import html  # slow, and seldom needed
+
         color = self.colors[tuple(cell)]
         style = (
             f"background:rgb{color};color:{'black' if _is_light(color) else 'white'};"
@@ -169,6 +168,8 @@ def visualize_sharding(
         │         CPU 0          │
         └────────────────────────┘
     """
+    import shutil  # slow, and seldom needed
+
     fitting = min(max_width, shutil.get_terminal_size().columns)
     drawing = Drawing(shape, sharding, scale, min_width, fitting, color_map)
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -242,6 +243,8 @@ def _color(color_map: ColorMap | None, fraction: float, number: int) -> Color:
     if color_map is not None:
         red, green, blue = [max(0.0, min(1.0, float(c))) for c in color_map(fraction)[:3]]
     else:
+        import colorsys  # slow, and seldom needed
+
         # Neighbours differ much: hues a golden section apart, in two shades.
         red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.55, 0.9 - number % 2 * 0.25)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,7 +1,6 @@
 """`explain_comms`: what devices will exchange when a function runs."""
 
 import dataclasses
-import html
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,6 +77,8 @@ class CommsReport:
 
     def _repr_html_(self) -> str:
         """Return the table for notebooks."""
+        import html  # slow, and seldom needed
+
         head = "".join(f"<th>{name}</th>" for name in _HEAD)
         rows = "".join(
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(one))}</tr>"

@@ -5,7 +5,6 @@ import cmd
 import functools
 import linecache
 import logging
-import pprint
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
@@ -248,6 +247,8 @@ class _Prompt(cmd.Cmd):
 
     def do_pp(self, arg: str) -> None:
         """pp EXPRESSION: print its value, laid out."""
+        import pprint  # slow, and seldom needed
+
         self._print(arg, pprint.pformat)
 
     def _print(self, arg: str, show: Callable[[Any], str]) -> None:
