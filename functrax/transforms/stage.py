@@ -1,6 +1,7 @@
 """Staging: run a Python function on tracers and write down its equations as a jaxpr."""
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -198,24 +199,31 @@ def stage(
         trace.ended = True
         state.trace, state.source = saved
     if config.check_tracer_leaks:  # not after an error, whose traceback holds tracers
-        arguments.clear()
-        check_leaks(trace)
+        held = [trace]
+        del trace, arguments
+        check_leaks(held)
     return program
 
 
-def check_leaks(trace: Trace) -> None:
+def check_leaks(held: list[Trace]) -> None:
     """Raise if tracers of an ended trace are still reachable from outside of it.
+
+    Args:
+        held: The trace, in a list that alone holds it if nothing leaked.
 
     Raises:
         LeakedTracerError: naming the first one found and where it was made.
     """
-    found = _reachable(trace)
+    alone = [object()]
+    if sys.getrefcount(held[0]) == sys.getrefcount(alone[0]):
+        return  # no tracer exists any more: a search through all objects would find none
+    found = _reachable(held[0])
     for pause in (0.01, 0.03, 0.1):  # while another thread collects garbage, this one cannot
         if not found:
             return
         found.clear()
         time.sleep(pause)
-        found = _reachable(trace)
+        found = _reachable(held[0])
     if found:
         raise leaked(found[0], "or kept")
 
