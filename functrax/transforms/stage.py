@@ -205,7 +205,7 @@ def stage(
     return program
 
 
-def check_leaks(held: list[Trace]) -> None:
+def check_leaks(held: Sequence[Trace]) -> None:
     """Raise if tracers of an ended trace are still reachable from outside of it.
 
     Args:
