@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, dce, effects_of
+from functrax.lowering.combine import combine_sums, is_on_cpus
 from functrax.lowering.dump import dump
 from functrax.lowering.inline import inline_single_calls, programs_of, with_programs
 from functrax.lowering.order import in_order
@@ -50,12 +51,27 @@ def _everywhere(run: Pass) -> Pass:
     return lambda jaxpr: on_all(jaxpr, {})
 
 
+def combine_sums_on_cpus(jaxpr: Jaxpr) -> Jaxpr:
+    """Take sums over CPU devices together that do not depend on each other."""
+    if not jaxpr.meshes:
+        return jaxpr
+    eqns = {
+        index: with_programs(eqn, {one: _combined(one) for one in programs_of(eqn)})
+        for index, eqn in enumerate(jaxpr.eqns)
+        if is_on_cpus(eqn)
+    }
+    return _with_equations(jaxpr, eqns)
+
+
 def _with_equations(jaxpr: Jaxpr, new: dict[int, Equation]) -> Jaxpr:
     """Return the program with other equations at some positions."""
     if all(jaxpr.eqns[index] is eqn for index, eqn in new.items()):
         return jaxpr
     eqns = [new.get(index, eqn) for index, eqn in enumerate(jaxpr.eqns)]
     return Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name)
+
+
+_combined = _everywhere(combine_sums)
 
 
 def remove_dead_code(jaxpr: Jaxpr) -> Jaxpr:
@@ -108,4 +124,5 @@ PASSES: dict[str, Pass] = {
     "shared": _everywhere(share_common_subexpressions),
     "pruned": _everywhere(remove_dead_code),
     "ordered": in_order,
+    "combined": _everywhere(combine_sums_on_cpus),  # moves equations: last
 }

@@ -352,15 +352,16 @@ def test_programs_are_written_before_and_after_each_pass(tmp_path: Path) -> None
         functrax.jit(head).lower(X)
         functrax.jit(head).lower(X[0])
     files = sorted(folder.iterdir())
-    assert [path.name for path in files[:6]] == [
+    assert [path.name for path in files[:7]] == [
         "000_head_traced.txt",
         "001_head_inlined.txt",
         "002_head_simplified.txt",
         "003_head_shared.txt",
         "004_head_pruned.txt",
         "005_head_ordered.txt",
+        "006_head_combined.txt",
     ]
-    assert len(files) == 12
+    assert len(files) == 14
     texts = [path.read_text() for path in files]
     assert [text.count(" = ") for text in texts[:6]] == [4, 4, 3, 2, 2, 2]
 
