@@ -7,6 +7,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.jaxpr import Atom
 from functrax.core.types import Literal, ShapedArray
 from functrax.sharding.shardings import NamedSharding
 from functrax.xla import mlir
@@ -28,7 +29,8 @@ class BaseBuilder:
         outline: ``(name, params, operands, body) -> results``: writes what `body` does for the
             current equation as a function of its own, once for each name, params and types, and
             calls it.
-        in_types: the operand types of the equation being lowered.
+        in_atoms: the operands of the equation being lowered.
+        in_types: their types.
         out_types: its result types.
         location: where in the user's code it came from.
         shared: literals and stretched operands of the block, to be used again.
@@ -45,6 +47,7 @@ class BaseBuilder:
         "auto",
         "callbacks",
         "context",
+        "in_atoms",
         "in_types",
         "location",
         "lower_jaxpr",
@@ -68,6 +71,7 @@ class BaseBuilder:
         self.platform = platform
         self.lower_jaxpr = lower_jaxpr
         self.outline = outline
+        self.in_atoms: Sequence[Atom] = ()
         self.in_types: tuple[ShapedArray, ...] = ()
         self.out_types: tuple[ShapedArray, ...] = ()
         self.location: Any = context.unknown

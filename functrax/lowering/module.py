@@ -119,6 +119,7 @@ class _Writer:
         builder = self.builder
         primitive, invars, outvars = eqn.primitive, eqn.invars, eqn.outvars
         builder.location = self.location(eqn)
+        builder.in_atoms = invars
         builder.in_types = tuple([v.aval for v in invars])
         builder.out_types = tuple([v.aval for v in outvars])
         operands = [env[v] if isinstance(v, Var) else builder.literal(v) for v in invars]

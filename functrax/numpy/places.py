@@ -1,5 +1,6 @@
 """Index tricks, and editing arrays at fixed places."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from functrax.numpy.search import nonzero
 from functrax.numpy.selection import select
 from functrax.numpy.taking import take
 from functrax.primitives.rules import broadcast_to
-from functrax.primitives.shape import canonical_axis
+from functrax.primitives.shape import canonical_axes, canonical_axis
 
 #: ``s_[1:2, ...]`` is the index itself; `index_exp` always as a tuple.
 s_ = np.s_
@@ -342,20 +343,31 @@ def resize(a: Any, new_shape: Any) -> Array:
     return concatenate([x] * copies)[:size].reshape(shape) if size else x[:0].reshape(shape)
 
 
-def trim_zeros(filt: Any, trim: str = "fb") -> Array:
-    """Cut zeros off the ends of a vector, whose values must be known.
+def trim_zeros(filt: Any, trim: str = "fb", axis: int | Sequence[int] | None = None) -> Array:
+    """Cut off the ends of axes at which all is zero; the values must be known.
 
     Args:
-        filt: vector.
+        filt: array.
         trim: "f" for the front, "b" for the back, "fb" for both.
+        axis: int or ints, the axes to cut; all of them if None.
 
     Returns:
-        A vector.
+        An array, of no elements if there are zeros alone.
+
+    Raises:
+        TracerArrayError: for a traced array.
+
+    Example:
+        >>> jnp.trim_zeros(jnp.array([0, 1, 0, 2, 0]))
+        Array([1, 0, 2], dtype=int32)
     """
     x = array_operand(filt, "trim_zeros")
-    places = np.nonzero(_known_places("trim_zeros", x, 0))[0]
-    if not len(places):
-        return x[:0]
-    low = places[0] if "f" in trim.lower() else 0
-    high = places[-1] + 1 if "b" in trim.lower() else x.size
-    return x[int(low) : int(high)]
+    where, ends = np.atleast_1d(_known_places("trim_zeros", x, 0)).nonzero(), trim.lower()
+    found = where[0].size > 0
+    kept, ndim = [slice(None)] * x.aval.ndim, x.aval.ndim
+    axes = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    for i in canonical_axes("trim_zeros", axes, ndim):
+        low = int(where[i].min()) if found and "f" in ends else 0
+        high = int(where[i].max()) + 1 if found and "b" in ends else x.aval.shape[i]
+        kept[i] = slice(low, high) if found else slice(0)
+    return x[tuple(kept)]

@@ -101,7 +101,7 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
     )
     axis = None if axis is None else canonical_axis("unique", axis, x.aval.ndim)
     values, *places = np.unique(
-        host_value("unique", x, why), True, True, True, axis=axis, equal_nan=equal_nan
+        _comparable(host_value("unique", x, why)), True, True, True, axis=axis, equal_nan=equal_nan
     )
     if size is not None:
         values, places[0], places[2] = _resized(
@@ -114,6 +114,12 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
         )
     index = dtypes.int_dtype()
     return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]
+
+
+def _comparable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Widen bfloat16 and floats of 8 bits, which NumPy does not sort beside a NaN."""
+    small = dtypes.is_floating(values.dtype) and values.dtype.kind != "f"
+    return values.astype(np.float32) if small else values
 
 
 def _resized(
@@ -245,19 +251,24 @@ def isin(
     return lax.bitwise_not(found) if invert else found
 
 
-def _chosen(call: str, values: np.ndarray[Any, Any], size: int | None, fill_value: Any) -> Array:
+def _chosen(
+    values: np.ndarray[Any, Any], dtype: np.dtype[Any], size: int | None, fill_value: Any
+) -> Array:
     """Return known values, cut to a size or filled up."""
     if size is not None:
         filler = (values[0] if len(values) else 0) if fill_value is None else fill_value
         values = np.concatenate(
             [values, np.full(max(size - len(values), 0), filler, values.dtype)]
         )[:size]
-    return array(values, values.dtype)
+    return array(values, dtype)
 
 
-def _known_pair(call: str, x: Any, y: Any) -> list[np.ndarray[Any, Any]]:
-    pair = promote(call, x, y)
-    return [host_value(call, to_array(v), "Sets need known values.") for v in pair]
+def _known_pair(
+    call: str, x: Any, y: Any
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.dtype[Any]]:
+    """Return two arrays' values to compare, and the dtype that they promote to."""
+    x, y = (host_value(call, to_array(v), "Sets need known values.") for v in promote(call, x, y))
+    return _comparable(x), _comparable(y), x.dtype
 
 
 def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
@@ -293,14 +304,14 @@ def intersect1d(
     Returns:
         A vector, or a tuple of it and two vectors of indices.
     """
-    x, y = _known_pair("intersect1d", ar1, ar2)
+    x, y, dtype = _known_pair("intersect1d", ar1, ar2)
     if return_indices:
         if size is not None:
             raise errors.ArgumentError("intersect1d", "size=None with return_indices", str(size))
         values, *places = np.intersect1d(x, y, assume_unique, True)
         index = dtypes.int_dtype()
-        return (array(values, values.dtype), *(array(p.astype(index)) for p in places))
-    return _chosen("intersect1d", np.intersect1d(x, y, assume_unique), size, fill_value)
+        return (array(values, dtype), *(array(p.astype(index)) for p in places))
+    return _chosen(np.intersect1d(x, y, assume_unique), dtype, size, fill_value)
 
 
 def setdiff1d(
@@ -319,9 +330,9 @@ def setdiff1d(
     Returns:
         A vector.
     """
-    x, y = _known_pair("setdiff1d", ar1, ar2)
-    values = np.setdiff1d(x, y, assume_unique).astype(array_operand(ar1, "setdiff1d").aval.dtype)
-    return _chosen("setdiff1d", values, size, fill_value)
+    x, y, _ = _known_pair("setdiff1d", ar1, ar2)
+    dtype = array_operand(ar1, "setdiff1d").aval.dtype
+    return _chosen(np.setdiff1d(x, y, assume_unique), dtype, size, fill_value)
 
 
 def setxor1d(
@@ -340,8 +351,8 @@ def setxor1d(
     Returns:
         A vector.
     """
-    x, y = _known_pair("setxor1d", ar1, ar2)
-    return _chosen("setxor1d", np.setxor1d(x, y, assume_unique), size, fill_value)
+    x, y, dtype = _known_pair("setxor1d", ar1, ar2)
+    return _chosen(np.setxor1d(x, y, assume_unique), dtype, size, fill_value)
 
 
 # ---- counting

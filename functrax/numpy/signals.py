@@ -366,6 +366,8 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
     if not dtypes.is_inexact(x.aval.dtype) and isinstance(period, float):
         x = x.astype(float)
     axis = canonical_axis("unwrap", axis, x.aval.ndim)
+    if not x.aval.shape[axis]:
+        return x
     step = diff(x, axis=axis)
     half = period / 2 if isinstance(period, float) else period // 2
     wrapped = (step + half) % period - half

@@ -6,6 +6,7 @@ cotangent, ``r`` the result.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,13 @@ from functrax.primitives.compare import population_count as population_count
 from functrax.primitives.compare import shift_left as shift_left
 from functrax.primitives.compare import shift_right_arithmetic as shift_right_arithmetic
 from functrax.primitives.compare import shift_right_logical as shift_right_logical
+from functrax.primitives.elementwise_lowering import (
+    lower_circular,
+    lower_conj,
+    lower_division,
+    lower_exp2,
+    lower_sign,
+)
 from functrax.primitives.exponents import check_exponent as check_exponent
 from functrax.primitives.exponents import power_operands
 from functrax.primitives.rounding import ceil as ceil
@@ -103,7 +111,7 @@ mul_p = declare_elementwise(
 )
 div_p = declare_elementwise(
     "div",
-    "divide",
+    partial(lower_division, "divide"),
     NUMBER,
     (lambda t, r, x, y: div(t, y), lambda t, r, x, y: mul(neg(t), div(r, y))),
     pulls=(lambda t, x, y: div(t, known(y)), lambda t, x, y: known(y)),
@@ -132,17 +140,8 @@ complex_p = declare_elementwise(
     result=_to_complex,
     pulls=(lambda t, x, y: real(t), lambda t, x, y: neg(imag(t))),
 )
-
-
-def _conj_lower(b: Any, x: Any) -> Any:
-    real_type = b.out_types[0].update(dtype=dtypes.to_real(b.out_types[0].dtype))
-    real_part = b.op("stablehlo.real", (x,), real_type)
-    imaginary = b.op("stablehlo.negate", (b.op("stablehlo.imag", (x,), real_type),), real_type)
-    return b.op("stablehlo.complex", (real_part, imaginary), b.out_types[0])
-
-
 conj_p = declare_elementwise(
-    "conj", _conj_lower, "c", (lambda t, r, x: conj(t),), pulls=(lambda t, x: conj(t),)
+    "conj", lower_conj, "c", (lambda t, r, x: conj(t),), pulls=(lambda t, x: conj(t),)
 )
 
 # Functions of one number --------------------------------------------------------------------------
@@ -165,25 +164,26 @@ log1p_p = declare_elementwise(
     (lambda t, r, x: div(t, add(x, _like(x, 1))),),
     pulls=NOT_LINEAR,
 )
-
-
-def _exp2_lower(b: Any, x: Any) -> Any:
-    scaled = b.op("stablehlo.multiply", (x, b.full(math.log(2.0), b.out_types[0])), b.out_types[0])
-    return b.op("stablehlo.exponential", (scaled,), b.out_types[0])
-
-
 exp2_p = declare_elementwise(
     "exp2",
-    _exp2_lower,
+    lower_exp2,
     INEXACT,
     (lambda t, r, x: mul(t, mul(r, _like(r, math.log(2.0)))),),
     pulls=NOT_LINEAR,
 )
 sin_p = declare_elementwise(
-    "sin", "sine", INEXACT, (lambda t, r, x: mul(t, cos(x)),), pulls=NOT_LINEAR
+    "sin",
+    partial(lower_circular, "sine"),
+    INEXACT,
+    (lambda t, r, x: mul(t, cos(x)),),
+    pulls=NOT_LINEAR,
 )
 cos_p = declare_elementwise(
-    "cos", "cosine", INEXACT, (lambda t, r, x: neg(mul(t, sin(x))),), pulls=NOT_LINEAR
+    "cos",
+    partial(lower_circular, "cosine"),
+    INEXACT,
+    (lambda t, r, x: neg(mul(t, sin(x))),),
+    pulls=NOT_LINEAR,
 )
 tan_p = declare_elementwise(
     "tan", "tan", INEXACT, (lambda t, r, x: mul(t, add(_like(r, 1), square(r))),), pulls=NOT_LINEAR
@@ -328,14 +328,7 @@ def _sign_tangent(t: Value, r: Value, x: Value) -> Value | None:
     return div(sub(t, mul(r, complex(along, _like(along, 0)))), complex(abs(x), _like(along, 0)))
 
 
-def _sign_lower(b: Any, x: Any) -> Any:
-    if not dtypes.is_unsigned(b.in_types[0].dtype):
-        return b.elementwise("sign", (x,))
-    nonzero = b.compare("NE", x, b.full(0, b.in_types[0]), b.in_types[0])
-    return b.convert(nonzero, b.out_types[0])
-
-
-sign_p = declare_elementwise("sign", _sign_lower, NUMBER, (_sign_tangent,), pulls=NOT_LINEAR)
+sign_p = declare_elementwise("sign", lower_sign, NUMBER, (_sign_tangent,), pulls=NOT_LINEAR)
 
 # Powers -------------------------------------------------------------------------------------------
 
@@ -405,7 +398,7 @@ atan2_p = declare_elementwise(
 )
 rem_p = declare_elementwise(
     "rem",
-    "remainder",
+    partial(lower_division, "remainder"),
     REAL,
     (lambda t, r, x, y: t, lambda t, r, x, y: mul(neg(t), _truncate(div(x, y)))),
     pulls=NOT_LINEAR,
