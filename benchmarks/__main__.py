@@ -1,6 +1,7 @@
 """``python -m benchmarks``: functrax and JAX on the same jaxlib, in alternating fresh processes."""
 
 import argparse
+import compileall
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks.programs import PROGRAMS
@@ -103,6 +105,8 @@ def main() -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write the rows there too")
     options = parser.parse_args()
+    # pip has compiled jax, but not the checkout; PYTHONDONTWRITEBYTECODE would leave it so.
+    compileall.compile_dir(Path(__file__).parents[1] / "functrax", quiet=1)
     unknown = set(options.names) - set(choices)
     if unknown:
         parser.error(

@@ -17,11 +17,12 @@ import pytest
 from hypothesis import settings
 
 PLATFORM = os.environ.get("FUNCTRAX_TEST_PLATFORM", "cpu")
+DEVICES = os.environ.get("FUNCTRAX_TEST_DEVICES", "8")
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.update(
-    FUNCTRAX_NUM_CPU_DEVICES="8",
+    FUNCTRAX_NUM_CPU_DEVICES=DEVICES,
     FUNCTRAX_PLATFORMS=PLATFORM if PLATFORM == "cpu" else f"{PLATFORM},cpu",
     JAX_PLATFORMS=PLATFORM if PLATFORM == "cpu" else f"{PLATFORM},cpu",
     TF_CPP_MIN_LOG_LEVEL="2",  # no WARNING lines of XLA between the dots
@@ -31,10 +32,10 @@ os.environ.update(
 # Each xdist worker is a process; with a thread pool in each, small matrices wait for each other.
 for pool in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{pool}_NUM_THREADS"] = "1"
-# The oracle gets eight devices too, by its own variable: XLA_FLAGS would reach functrax and every
+# The oracle gets as many devices, by its own variable: XLA_FLAGS would reach functrax and every
 # child process, and jax refuses to have both.
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+    os.environ["JAX_NUM_CPU_DEVICES"] = DEVICES
 # Most of a run's time is XLA's: LLVM without optimization makes the suite a quarter shorter, and
 # changes no semantics. Whoever sets the variable, be it to nothing, tests what users run.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from functrax.core.jax_options import IGNORED, REFUSED
+from functrax.core.jax_options import GUARDS, IGNORED, PRECISIONS, REFUSED, TRACEBACKS
 from functrax.errors import ConfigError
 
 
@@ -51,8 +51,8 @@ class TraceKey:
 
     Attributes:
         values: those of the options, in the order of `TRACED`.
-        checks: what every program checks while it runs: of "nan", "inf" and "index".
-        plain: whether eager operations are as ever: nothing to check, and no default device.
+        checks: what programs check while they run: of "nan", "inf" and "index".
+        plain: whether there is nothing to check, and no default device.
     """
 
     __slots__ = ("checks", "plain", "values")
@@ -66,19 +66,16 @@ class TraceKey:
     def __repr__(self) -> str:
         """Show the options that differ from their defaults."""
         settings = zip(TRACED, self.values, strict=True)
-        changed = [f"{name}={now!r}" for name, now in settings if now != OPTIONS[name].default]
+        changed = (f"{name}={now!r}" for name, now in settings if now != OPTIONS[name].default)
         return f"TraceKey({', '.join(changed)})"
 
 
-_GUARDS = ("allow", "log", "disallow", "log_explicit", "disallow_explicit")
-_TRACEBACKS = ("auto", "off", "tracebackhide", "remove_frames", "quiet_remove_frames")
-_PRECISIONS = (
-    *("default", "high", "highest", "bfloat16", "tensorfloat32", "float32"),
-    *("ANY_F8_ANY_F8_F32", "ANY_F8_ANY_F8_F32_FAST_ACCUM", "ANY_F8_ANY_F8_ANY"),
-    *("ANY_F8_ANY_F8_ANY_FAST_ACCUM", "F16_F16_F16", "F16_F16_F32", "BF16_BF16_BF16"),
-    *("BF16_BF16_F32", "BF16_BF16_F32_X3", "BF16_BF16_F32_X6", "BF16_BF16_F32_X9"),
-    *("TF32_TF32_F32", "TF32_TF32_F32_X3", "F32_F32_F32", "F64_F64_F64"),
-)
+class _InForce(threading.local):
+    """The key of the process's options, and of a thread's in its scopes. Each launch reads it:
+    `Config`, which has a ``__getattr__``, takes three times as long to read.
+    """
+
+    key: TraceKey
 
 
 class Config(threading.local):
@@ -100,7 +97,7 @@ class Config(threading.local):
     numpy_rank_promotion: str = _option(
         "allow", ("allow", "warn", "raise"), "When ranks differ and broadcast.", trace=True)
     default_matmul_precision: str | None = _option(
-        None, _PRECISIONS, "Precision of products that ask for none.", trace=True, optional=True)
+        None, PRECISIONS, "Precision of products that ask for none.", trace=True, optional=True)
     default_device: Any = _option(
         None, object, "Where new arrays and computations go.", trace=True, optional=True)
     mesh: Any = _option(
@@ -150,23 +147,21 @@ class Config(threading.local):
     warn_retraces: bool = _option(True, bool, "Warn of lines that trace again and again.")
     dump_ir_to: str | None = _option(
         None, str, "Folder for each program before and after each pass.", optional=True)
-    traceback_filtering: str = _option("auto", _TRACEBACKS, "How functrax's frames are hidden.")
+    traceback_filtering: str = _option("auto", TRACEBACKS, "How functrax's frames are hidden.")
     pprint_use_color: bool = _option(True, bool, "Print jaxprs in colour on a terminal.")
     transfer_guard: str | None = _option(
-        None, _GUARDS, "What to do on a transfer in any direction.", optional=True)
+        None, GUARDS, "What to do on a transfer in any direction.", optional=True)
     transfer_guard_host_to_device: str | None = _option(
-        None, _GUARDS, "What to do on a transfer from host to device.", optional=True)
+        None, GUARDS, "What to do on a transfer from host to device.", optional=True)
     transfer_guard_device_to_device: str | None = _option(
-        None, _GUARDS, "What to do on a transfer between devices.", optional=True)
+        None, GUARDS, "What to do on a transfer between devices.", optional=True)
     transfer_guard_device_to_host: str | None = _option(
-        None, _GUARDS, "What to do on a transfer from device to host.", optional=True)
+        None, GUARDS, "What to do on a transfer from device to host.", optional=True)
     # fmt: on
-
-    key: TraceKey
 
     @staticmethod
     def trace_key() -> TraceKey:
-        """Return what stands for all options that change programs, in cache keys: ``config.key``.
+        """Return what stands for all options that change programs, in cache keys.
 
         Returns:
             A `TraceKey`: the same object for the same settings, in any thread.
@@ -176,7 +171,7 @@ class Config(threading.local):
             ...     config.trace_key()
             TraceKey(enable_x64=True)
         """
-        return config.key
+        return in_force.key
 
     def update(self, name: str, value: object) -> None:
         """Set an option for all threads.
@@ -195,9 +190,9 @@ class Config(threading.local):
         with _lock:
             for changed, new in changes.items():
                 setattr(Config, changed, new)
-            Config.key = _intern_key({})
-            for local in _scoped_threads.values():
-                local["key"] = _intern_key(local)
+            _InForce.key = _intern_key({})
+            for local, keys in _scoped_threads.values():
+                keys["key"] = _intern_key(local)
 
     def scope(self, **options: object) -> "Scope":
         """Set options for this thread until a ``with`` block ends.
@@ -440,18 +435,19 @@ def _intern_key(local: dict[str, Any]) -> TraceKey:
 
 def _refresh_key(local: dict[str, Any]) -> None:
     """Make the key of this thread agree with its scopes."""
+    keys = vars(in_force)
     if not _traced.isdisjoint(local):
         with _lock:
-            local["key"] = _intern_key(local)
-            _scoped_threads[id(local)] = local
-    elif "key" in local:
+            keys["key"] = _intern_key(local)
+            _scoped_threads[id(local)] = local, keys
+    elif keys:
         with _lock:
-            del local["key"], _scoped_threads[id(local)]
+            del keys["key"], _scoped_threads[id(local)]
 
 
 _checks: dict[str, list[Callable[[Any], None]]] = {}
 _keys: dict[tuple[Hashable, ...], TraceKey] = {}
-_scoped_threads: dict[int, dict[str, Any]] = {}  # those whose keys an update must renew
+_scoped_threads: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}  # whose keys to renew
 _lock = threading.Lock()
 
 OPTIONS: dict[str, Option] = {n: row for n, row in vars(Config).items() if isinstance(row, Option)}
@@ -467,7 +463,8 @@ for _name, _row in OPTIONS.items():
     setattr(Config, _name, _row.default if _text is None else _parse(_variable, _row, _text))
     # JAX's name, for reading. Not by __getattr__, which would make every read twice as slow.
     setattr(Config, "jax_" + _name, property(operator.attrgetter(_name)))
-Config.key = _intern_key({})
+_InForce.key = _intern_key({})
+in_force = _InForce()
 config = Config()
 
 enable_x64 = ScopedOption("enable_x64")

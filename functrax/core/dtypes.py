@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import ml_dtypes
 import numpy as np
 
-from functrax.core.config import config
+from functrax.core.config import config, in_force
 from functrax.errors import DtypeError, IntegerOverflowError, KeyTypeError, TypePromotionError
 
 
@@ -422,7 +422,7 @@ def promote(
     """
     if len(dtypes) == 2 and dtypes[0] is dtypes[1] and not (weak[0] or weak[1]):
         return dtypes[0], False
-    key = (dtypes, weak, config.key)
+    key = (dtypes, weak, in_force.key)
     found = _promoted.get(key)
     return found if found is not None else _promoted.setdefault(key, _promote(dtypes, weak, call))
 

@@ -25,3 +25,14 @@ REFUSED: dict[str, tuple[object, str]] = {
     "high_dynamic_range_gumbel": (False, "Pass mode='high' to random.gumbel and categorical."),
     "xla_backend": ("", "Set platforms."),
 }
+
+# The words that some options take.
+GUARDS = ("allow", "log", "disallow", "log_explicit", "disallow_explicit")
+TRACEBACKS = ("auto", "off", "tracebackhide", "remove_frames", "quiet_remove_frames")
+PRECISIONS = (
+    *("default", "high", "highest", "bfloat16", "tensorfloat32", "float32"),
+    *("ANY_F8_ANY_F8_F32", "ANY_F8_ANY_F8_F32_FAST_ACCUM", "ANY_F8_ANY_F8_ANY"),
+    *("ANY_F8_ANY_F8_ANY_FAST_ACCUM", "F16_F16_F16", "F16_F16_F32", "BF16_BF16_BF16"),
+    *("BF16_BF16_F32", "BF16_BF16_F32_X3", "BF16_BF16_F32_X6", "BF16_BF16_F32_X9"),
+    *("TF32_TF32_F32", "TF32_TF32_F32_X3", "F32_F32_F32", "F64_F64_F64"),
+)

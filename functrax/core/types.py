@@ -108,14 +108,18 @@ class Literal:
     Args:
         value: a Python scalar.
         aval: its type, of shape ().
+
+    Attributes:
+        placed: the number as an array, where eager operations last took it; theirs alone.
     """
 
-    __slots__ = ("aval", "value")
+    __slots__ = ("aval", "placed", "value")
 
     def __init__(self, value: Any, aval: ShapedArray) -> None:
         """Keep the number and its type."""
         self.value = value
         self.aval = aval
+        self.placed: Any = None
 
     def __repr__(self) -> str:
         """Print as ``2.0:f32[]``."""

@@ -9,10 +9,10 @@ from math import copysign
 from typing import Any
 
 from functrax.core import dtypes
-from functrax.core.config import config
+from functrax.core.config import in_force
 from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind, state
-from functrax.core.types import ShapedArray
+from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.operands import (
     ACCEPTED,
     align,
@@ -100,10 +100,11 @@ def unary(
         if state.trace is None:  # what `evaluate` does, without its frame: see ADR 0010
             try:
                 aval, device = x.aval, x.device
-                if aval.dtype in direct and config.key.plain and (x.committed or device.is_default):
-                    execute, handlers, out_types = device.programs[primitive, (aval,)]
+                committed = x.committed
+                if aval.dtype in direct and in_force.key.plain and (committed or device.is_default):
+                    execute, handlers, out_types = device.programs[primitive, aval]
                     buffer = execute([x.buffer]).consume_with_handlers(handlers)[0]
-                    return DeviceArray(out_types[0], buffer, device, x.committed)
+                    return DeviceArray(out_types[0], buffer, device, committed)
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # a first call, or not an array
         aval = getattr(x, "aval", None)
@@ -171,12 +172,12 @@ class Operation:
 
         def function(x1: Any, x2: Any, /) -> Array:
             aval = getattr(x1, "aval", None)
-            if (
-                type(aval) is ShapedArray
-                and getattr(x2, "aval", None) is aval
-                and aval.dtype in direct
-            ):
-                return bind(primitive, x1, x2)[0]
+            if type(aval) is ShapedArray and aval.dtype in direct:
+                if getattr(x2, "aval", None) is aval:
+                    return bind(primitive, x1, x2)[0]
+                number = _number(x2, aval)
+                if number is not None:
+                    return bind(primitive, x1, number)[0]
             return general(x1, x2)
 
         returns = "An array of the common shape."
@@ -205,6 +206,8 @@ class Operation:
                         and aval.dtype in direct
                         and (other or not _negative(other))
                     ):
+                        if state.trace is None:
+                            return evaluate(primitive, (self, number), {})[0]
                         return bind(primitive, self, number)[0]
                 elif (
                     not isinstance(other, ACCEPTED)
@@ -233,6 +236,14 @@ class Operation:
             return general(other, self)
 
         return _named(method, name)
+
+
+def _number(x: Any, aval: ShapedArray) -> Literal | None:
+    """Return a Python number as a literal of the dtype it meets, if it is known."""
+    kind = type(x)
+    if (kind is float or kind is int) and (x or not _negative(x)):
+        return literals.get((x, kind, aval.dtype))
+    return None
 
 
 def _negative(zero: float) -> bool:

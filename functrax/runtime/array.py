@@ -9,6 +9,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.source import Source
 from functrax.core.trace import Array
 from functrax.core.types import ShapedArray
 from functrax.lowering.base import physical_type
@@ -44,6 +45,25 @@ class Shard:
     data: "DeviceArray | None"
 
 
+class Gone:
+    """Stands where the buffer of an array was whose memory is gone; its text says who took it.
+
+    Args:
+        how: what happened, such as ``donated to 'step'``.
+        source: the line of the user's code, decoded only if it is asked for.
+    """
+
+    __slots__ = ("how", "source")
+
+    def __init__(self, how: str, source: Source | None = None) -> None:
+        self.how = how
+        self.source = source
+
+    def __str__(self) -> str:
+        """Print as ``donated to 'step' at train.py:41``."""
+        return f"{self.how} at {self.source}" if self.source else self.how
+
+
 class DeviceArray(Array):
     """An immutable array in a device's memory; what users see as `functrax.Array`.
 
@@ -51,7 +71,7 @@ class DeviceArray(Array):
 
     Attributes:
         aval: its type.
-        buffer: jaxlib's buffer, or the text that says who took it.
+        buffer: jaxlib's buffer, or `Gone`, which says who took it.
         device: where it is: a `Device`, or its `NamedSharding` over several.
         committed: whether the user placed it there, so that computations follow it.
     """
@@ -91,7 +111,7 @@ class DeviceArray(Array):
             DonatedError: if it was donated or deleted, naming the call that took it.
         """
         buffer = self.buffer
-        if type(buffer) is str:
+        if type(buffer) is Gone:
             raise errors.DonatedError(
                 "array",
                 f"an array that still has its memory, for {use}",
@@ -173,7 +193,7 @@ class DeviceArray(Array):
 
     def __repr__(self) -> str:
         """Print the values and the dtype."""
-        if type(self.buffer) is str:
+        if type(self.buffer) is Gone:
             return f"Array({self.aval!r}, {self.buffer})"
         if dtypes.is_extended(self.aval.dtype):
             return f"Array({self.aval.shape}, dtype={self.aval.dtype})"
@@ -192,7 +212,7 @@ class DeviceArray(Array):
 
     def __str__(self) -> str:
         """Print the values."""
-        if dtypes.is_extended(self.aval.dtype) or type(self.buffer) is str:
+        if dtypes.is_extended(self.aval.dtype) or type(self.buffer) is Gone:
             return repr(self)
         return str(self.numpy())
 
@@ -218,13 +238,13 @@ class DeviceArray(Array):
 
     def delete(self) -> None:
         """Free the memory now."""
-        if type(self.buffer) is not str:
+        if type(self.buffer) is not Gone:
             buffers.delete(self.buffer)
-            self.buffer = "deleted by `delete()`"
+            self.buffer = Gone("deleted by `delete()`")
 
     def is_deleted(self) -> bool:
         """Tell whether the memory was freed or donated."""
-        return type(self.buffer) is str or buffers.is_deleted(self.buffer)
+        return type(self.buffer) is Gone or buffers.is_deleted(self.buffer)
 
     def devices(self) -> set[Device]:
         """Return the devices that hold the array."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.config import config
+from functrax.core.config import config, in_force
 from functrax.core.jaxpr import Equation, Jaxpr, Var, meshes_of, program_cache
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
@@ -48,24 +48,43 @@ def evaluate(
     if primitive.evaluate is not None:
         return primitive.evaluate(*operands, **params)
     try:
-        # The warm path: arrays on one device, a program that is there. `map` has no frame to record
-        # (see `xla.executable._launcher`), which a comprehension has on Python 3.11.
-        x = operands[0]
-        device, committed = x.device, x.committed
+        # The warm path: arrays on one device, a program that is there. It has no frame beside its
+        # own, which jaxlib would record (see `xla.executable._launcher`).
         if len(operands) == 1:
-            types, buffers = (x.aval,), [x.buffer]
+            (x,) = operands
+            array = x.placed if type(x) is Literal else x
+            device, committed = array.device, array.committed
+            key, buffers = (primitive, x.aval), [array.buffer]
+        elif len(operands) == 2:
+            x, y = operands
+            if type(y) is Literal:
+                device, committed, other = x.device, x.committed, y.placed
+                aligned, buffers = other.device is device, [x.buffer, other.buffer]
+            elif type(x) is Literal:
+                device, committed, other = y.device, y.committed, x.placed
+                aligned, buffers = other.device is device, [other.buffer, y.buffer]
+            else:
+                device, committed = x.device, x.committed
+                aligned = y.device is device and y.committed is committed
+                buffers = [x.buffer, y.buffer]
+            if not aligned:
+                return _evaluate_general(primitive, operands, params)
+            key = (primitive, x.aval, y.aval)
         else:
-            for other in operands:
-                if other.device is not device or other.committed is not committed:
+            x = operands[0]
+            device, committed = x.device, x.committed
+            for y in operands:
+                if y.device is not device or y.committed is not committed:
                     return _evaluate_general(primitive, operands, params)
-            types, buffers = tuple(map(get_aval, operands)), list(map(get_buffer, operands))
-        key = config.key
+            key = (primitive, *map(get_aval, operands))
+            buffers = list(map(get_buffer, operands))
+        options = in_force.key
         if not (committed or device.is_default) or (
-            not key.plain and (key.checks or not committed)
+            not options.plain and (options.checks or not committed)
         ):
             return _evaluate_general(primitive, operands, params)
         execute, handlers, out_types = device.programs[
-            (primitive, types, tuple(params.items())) if params else (primitive, types)
+            (*key, tuple(params.items())) if params else key
         ]
         results = execute(buffers).consume_with_handlers(handlers)
     except (AttributeError, IndexError, KeyError, TypeError, *RUNTIME_ERRORS):
@@ -81,7 +100,7 @@ def _evaluate_general(
     """Evaluate a first time, with literals, with arrays elsewhere, with checks, or with what is not
     valid.
     """
-    checks = config.key.checks
+    checks = in_force.key.checks
     names_axes = primitive.axis_names is not None
     if (names_axes and meshes_of(primitive, params)) or any(
         type(x) is DeviceArray and type(x.device) is not Device for x in operands
@@ -89,7 +108,7 @@ def _evaluate_general(
         return _evaluate_partitioned(primitive, operands, params, checks)
     arrays, device, committed = gather(primitive.name, operands)
     types = tuple([x.aval for x in arrays])
-    key = (primitive, types, tuple(params.items())) if params else (primitive, types)
+    key = (primitive, *types, tuple(params.items())) if params else (primitive, *types)
     if checks:
         key = (checks, *key)
     if primitive.effects is not None and primitive.effects(params):
@@ -250,14 +269,19 @@ def literal_array(literal: Literal, device: Place) -> DeviceArray:
     It is shared, so only programs may have it; what users get is a `fresh_array`, because they may
     delete or donate it.
     """
-    value = literal.value
-    key = (value, literal.aval, device) if value else (str(value), literal.aval, device)
-    found = _literals.get(key)
+    found = known_number(literal.value, literal.aval, device)
     if found is None or found.is_deleted():
         if len(_literals) > 4096:
             _literals.clear()
+        key = (literal.value or str(literal.value), literal.aval, device)
         found = _literals[key] = fresh_array(literal, device)
+    literal.placed = found
     return found
+
+
+def known_number(value: Any, aval: ShapedArray, device: Place) -> DeviceArray | None:
+    """Return a Python number of a type as an array, if `literal_array` has made it before."""
+    return _literals.get((value or str(value), aval, device))
 
 
 def fresh_array(literal: Literal, device: Place) -> DeviceArray:

@@ -1,15 +1,15 @@
 """A traced program ready to run: compiled once per device, arguments checked, results wrapped."""
 
-import operator
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from functrax import errors
-from functrax.core.config import config
+from functrax.core.config import in_force
 from functrax.core.jaxpr import Jaxpr, Var, dce
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
+from functrax.lowering.base import physical_type
 from functrax.lowering.module import Lowered
 from functrax.runtime.array import DeviceArray, device_copy
 from functrax.runtime.checked import with_checks
@@ -18,37 +18,10 @@ from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import check_operands, fresh_array, gather, literal_array
 from functrax.runtime.layout import Place
 from functrax.runtime.partitioned import Partitioned, replicated
+from functrax.runtime.ready import Ready, mark_donated, picker
 from functrax.sharding.shardings import NamedSharding
+from functrax.xla.buffers import putter
 from functrax.xla.executable import Executable
-
-
-class Ready(NamedTuple):
-    """A compiled program with everything looked up: see `xla.executable.Executable.execute`.
-
-    Attributes:
-        execute, handlers: start it, and make raw buffers of its results.
-        constants: the buffers of captured values, which come first.
-        kept: picks the arguments that are passed out of all, or None for all.
-        out_types: the types of its results.
-        places: where they lie.
-        committed: whether they stay there.
-    """
-
-    execute: Any
-    handlers: list[Any]
-    constants: list[Any]
-    kept: Callable[[Any], Any] | None
-    out_types: tuple[ShapedArray, ...]
-    places: tuple[Place, ...]
-    committed: bool
-
-
-def _picker(positions: Sequence[int]) -> Callable[[Any], Any]:
-    """Return a function that picks items of a list, without a Python frame (ADR 0010)."""
-    if len(positions) > 1:
-        return operator.itemgetter(*positions)
-    first = positions[0] if positions else 0
-    return operator.itemgetter(slice(first, first + len(positions)))
 
 
 class Program:
@@ -111,7 +84,7 @@ class Program:
         kept = [True] * len(used) if keep_unused else used
         invars = [v for v, keep in zip(body.invars, kept, strict=True) if keep]
         self.jaxpr = Jaxpr((), invars, body.outvars, body.eqns, jaxpr.name)
-        self.checked = with_checks(self.jaxpr, config.key.checks if checks is None else checks)
+        self.checked = with_checks(self.jaxpr, in_force.key.checks if checks is None else checks)
         if self.checked is not None:
             self.jaxpr = self.checked.jaxpr
         self.consts = [c for c, keep in zip(consts, kept, strict=False) if keep]
@@ -146,40 +119,54 @@ class Program:
             return self.kept
         return range(len(self.jaxpr.invars) - len(self.consts))
 
-    def ready(self, values: Sequence[Any]) -> "Ready | None":
-        """Return what a quick launch needs, for arrays like those that were just passed.
+    def ready(self, leaves: Sequence[Any], values: Sequence[Value]) -> "Ready | None":
+        """Return what a quick launch needs, for arguments of the kinds of those just passed.
 
-        None if the program must take `run`: where arguments are donated, results are arguments
-        passed on, checks are to be read, or arrays to be moved. What the arrays are like is their
-        types, and where there are several devices `dispatch.get_place`.
+        None if the program must take `run`: where checks are to be read, a host function is called,
+        or arrays are to be moved.
+
+        Args:
+            leaves: the arguments as they came.
+            values: the arguments as arrays and literals.
         """
-        if self.donated or self.results is not None or self.checked:
+        if self.checked or any(type(values[i]) is Literal for i in self.donated):
             return None
-        place = values[0].device
-        if self.partitioned.is_wanted((*self.consts, *[values[i] for i in self.passed])):
-            return self._ready_partitioned([values[i] for i in self.passed])
+        arrays = [x for x in values if type(x) is DeviceArray]
+        on_host = [type(x) is not DeviceArray for x in leaves]
+        forwarded = self.results or ()
+        if any(i is not None and on_host[i] for i in forwarded):
+            return None
+        passed = [values[i] for i in self.passed]
+        if self.partitioned.is_wanted((*self.consts, *passed)):
+            return None if any(on_host) else self._ready_partitioned(passed)
+        place = arrays[0].device if arrays else default_device()
         executable = self.compiled.get(place)
         if executable is None or executable.calls_host:
             return None  # a call that fails must not be tried again another way
         committed = False
         if place.has_peers or not place.is_default:
-            committed = any(x.committed for x in values)
-            if any(x.device is not place for x in values):
+            committed = any(x.committed for x in arrays)
+            if any(x.device is not place for x in arrays):
                 return None
             if not committed and place is not default_device():
                 return None
-        return self._launch(
-            executable, self.constants[place], (place,) * len(self.out_types), committed
-        )
+        if any(on_host) and place is not default_device():
+            return None
+        places = (place,) * len(self.out_types)
+        constants = self.constants[place]
+        takers = None
+        if any(on_host):
+            takers = [(x.aval, putter(*physical_type(x.aval), place.raw)) for x in passed]
+        return self._launch(executable, constants, places, committed, place, takers)
 
     def _ready_partitioned(self, passed: Sequence[DeviceArray]) -> Ready | None:
         found = self.partitioned.settled(passed)
         if found is None:
             return None
         loaded, constants = found
-        return self._launch(
-            loaded.executable, [x.buffer for x in constants], tuple(loaded.out_shardings), True
-        )
+        buffers = [x.buffer for x in constants]
+        places = tuple(loaded.out_shardings)
+        return self._launch(loaded.executable, buffers, places, True, loaded.mesh)
 
     def _launch(
         self,
@@ -187,10 +174,23 @@ class Program:
         constants: list[Any],
         places: tuple[Place, ...],
         committed: bool,
+        place: Any,
+        takers: list[tuple[ShapedArray, Callable[[Any], Any]]] | None = None,
     ) -> Ready:
-        kept = None if self.kept is None else _picker(self.kept)
-        execute, handlers = executable.execute, executable.handlers
-        return Ready(execute, handlers, constants, kept, self.out_types, places, committed)
+        return Ready(
+            executable.execute,
+            executable.handlers,
+            constants,
+            None if self.kept is None else picker(self.kept),
+            self.out_types,
+            places,
+            committed,
+            place,
+            self.donated,
+            self.results,
+            self.jaxpr.name,
+            takers,
+        )
 
     def run(self, values: Sequence[Any]) -> list[Value]:
         """Launch the program on arrays and literals; the results may not be there yet.
@@ -301,10 +301,7 @@ class Program:
             for aval, buffer, place in zip(self.out_types, results, places, strict=False)
         ]
         if self.donated:
-            taken = f"donated to {self.jaxpr.name!r} at {errors.user_location()}"
-            for i in self.donated:
-                if type(values[i]) is DeviceArray:
-                    values[i].buffer = taken
+            mark_donated(values, self.donated, self.jaxpr.name)
         if self.checked is not None:
             count = len(outputs)
             self.checked.raise_for(results[count:], places[count:])

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from functrax import errors
 from functrax.core import tree
+from functrax.core.source import current_source
 from functrax.core.trace import Value
 from functrax.core.types import Literal
-from functrax.runtime.array import DeviceArray, put_numpy
+from functrax.runtime.array import DeviceArray, Gone, put_numpy
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import as_device_type, convert, from_numpy
 from functrax.runtime.layout import devices_at
@@ -70,7 +70,7 @@ def _moved(
     if donate:
         if moved is not buffer:
             buffers.delete(buffer)
-        x.buffer = f"donated to 'device_put' at {errors.user_location()}"
+        x.buffer = Gone("donated to 'device_put'", current_source(""))
     return DeviceArray(x.aval, moved, target, x.committed or device is not None)
 
 
@@ -83,7 +83,7 @@ def _moved_between(
     x.live_buffer(CALL)
     moved = put(x, place) if isinstance(place, NamedSharding) else gathered(x, place)
     if donate:
-        x.buffer = f"donated to 'device_put' at {errors.user_location()}"
+        x.buffer = Gone("donated to 'device_put'", current_source(""))
     elif may_alias is False and moved is x:
         return x.copy()
     return moved
@@ -134,7 +134,7 @@ def block_until_ready(x: Any) -> Any:
     for leaf in tree.leaves(x):
         if type(leaf) is DeviceArray:
             buffer = leaf.buffer
-            waiting.append(leaf.live_buffer("waiting") if type(buffer) is str else buffer)
+            waiting.append(leaf.live_buffer("waiting") if type(buffer) is Gone else buffer)
         elif hasattr(leaf, "block_until_ready"):
             leaf.block_until_ready()
     buffers.block_until_ready(waiting)

@@ -1,18 +1,19 @@
 """`Compiled`: the last of the ahead-of-time stages, a program that runs."""
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 from functrax import errors
 from functrax.core import tree
+from functrax.core.config import in_force
 from functrax.core.trace import Tracer, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, check_here
-from functrax.runtime.dispatch import get_aval, get_buffer, get_place, literal_array
+from functrax.runtime.dispatch import get_aval, get_place, literal_array
 from functrax.runtime.partitioned import Loaded
-from functrax.runtime.program import Program, Ready
+from functrax.runtime.program import Program
+from functrax.runtime.ready import Ready, leaf_kinds
 from functrax.sharding import NamedSharding, SingleDeviceSharding
 from functrax.transforms.ahead_stage import Signature, Stage
 from functrax.transforms.flat import argument_names
@@ -32,7 +33,16 @@ class Compiled(Stage):
         Array([1, 2, 3], dtype=int32)
     """
 
-    __slots__ = ("_device", "_kind_of", "_kinds", "_loaded", "_program", "_ready", "_started")
+    __slots__ = (
+        "_device",
+        "_is_flat",
+        "_kind_of",
+        "_kinds",
+        "_loaded",
+        "_program",
+        "_ready",
+        "_started",
+    )
 
     def __init__(self, signature: Signature, program: Program, on: Device | Loaded) -> None:
         """Keep the program, compiled for a device or for those of a mesh."""
@@ -41,10 +51,11 @@ class Compiled(Stage):
         self._device = on.mesh.device_tuple[0] if isinstance(on, Loaded) else on
         self._loaded = on if isinstance(on, Loaded) else None
         self._started = False  # the quick way, known after the first call
-        self._ready: Ready | None = None  # the quickest: nothing to move, nothing donated
+        self._ready: Ready | None = None  # the quickest: nothing to move
         alone = self._loaded is None and not self._device.has_peers
         self._kind_of = get_aval if alone else get_place
-        self._kinds: tuple[Any, ...] = ()  # of the arguments that it is for
+        self._is_flat = signature.in_tree == tree.structure(((0,) * len(signature.avals), {}))
+        self._kinds: tuple[Any, ...] = ()  # of the arguments that it is for, and the options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program.
@@ -55,35 +66,36 @@ class Compiled(Stage):
             DeviceError: for an array that was placed on another device.
         """
         signature, device = self._signature, self._device
-        leaves, in_tree = tree.flatten((args, kwargs))
+        flat = self._is_flat and not kwargs  # then the leaves are the arguments
+        leaves, in_tree = (args, signature.in_tree) if flat else tree.flatten((args, kwargs))
         if self._ready is not None and in_tree == signature.in_tree:
             try:
-                if tuple(map(self._kind_of, leaves)) == self._kinds:
-                    execute, handlers, constants, kept, out_types, places, committed = self._ready
-                    passed = leaves if kept is None else kept(leaves)
-                    buffers = constants + list(map(get_buffer, passed))
-                    results = execute(buffers).consume_with_handlers(handlers)
-                    arrays = list(map(DeviceArray, out_types, results, places, repeat(committed)))
-                    return signature.out_tree.unflatten(arrays)
-            except (AttributeError, TypeError, *RUNTIME_ERRORS):
+                if self._kinds == (in_force.key, leaf_kinds(leaves, self._kind_of)):
+                    outputs = self._ready.launch(leaves, self.fun_name)
+                    if outputs is not None:
+                        return signature.out_tree.unflatten(outputs)
+            except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # what is not valid is found out below
+        if flat:
+            leaves, in_tree = tree.flatten((args, kwargs))
         if in_tree != signature.in_tree:
             raise self._tree_error(args, kwargs)
         check_here((device,), self.fun_name)
         if self._loaded is not None:
             return signature.out_tree.unflatten(self._run_loaded(leaves))
         here = self._started
+        values = list(leaves)
         for index, aval in enumerate(signature.avals):
-            x = leaves[index]
+            x = values[index]
             if type(x) is not DeviceArray or x.aval is not aval or x.device is not device:
-                leaves[index] = x = self._checked(x, aval, index)
+                values[index] = x = self._checked(x, aval, index)
                 here = here and x.device is device
         if here:
-            results = self._program.run(leaves)
+            results = self._program.run(values)
         else:
-            results = self._program.run_on(device, leaves)
-            self._started = bool(leaves)
-            self._settle(leaves)
+            results = self._program.run_on(device, values)
+            self._started = bool(values)
+            self._settle(leaves, values)
         return signature.out_tree.unflatten(results)
 
     def as_text(self) -> str:
@@ -102,7 +114,7 @@ class Compiled(Stage):
         """Return jaxlib's executable, which has no stable interface."""
         return self._executable.raw
 
-    def _run_loaded(self, leaves: list[Any]) -> list[Any]:
+    def _run_loaded(self, leaves: Sequence[Any]) -> list[Any]:
         """Run the program on the devices of its mesh."""
         values: list[Any] = []
         for index, (leaf, aval) in enumerate(zip(leaves, self._signature.avals, strict=True)):
@@ -111,14 +123,15 @@ class Compiled(Stage):
             self.fun_name, values, self._in_shardings(), lambda i: self._names(self.in_tree)[i]
         )
         results = self._program.run(values)
-        self._settle(values)
+        self._settle(leaves, values)
         return results
 
-    def _settle(self, values: Sequence[Any]) -> None:
-        """Let the next call with arrays like these go straight to the executable."""
-        if values and all(type(x) is DeviceArray for x in values):
-            self._ready = self._program.ready(values)
-            self._kinds = tuple(map(self._kind_of, values))
+    def _settle(self, leaves: Sequence[Any], values: Sequence[Value]) -> None:
+        """Let the next call with arguments like these go straight to the executable."""
+        kinds = leaf_kinds(leaves, self._kind_of)
+        if kinds is not None:
+            self._kinds = in_force.key, kinds
+            self._ready = self._program.ready(leaves, values)
 
     def _in_shardings(self) -> Leaves:
         """Return how each leaf of the arguments must lie; None if it is not passed."""

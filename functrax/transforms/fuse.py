@@ -26,37 +26,41 @@ def fuse(function: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         A function of the same arguments.
     """
-    programs: dict[Any, Any] = {}
+    programs: dict[Any, tuple[Any, tuple[type, ...] | None]] = {}
 
-    def compiled(key: Any, static: dict[str, Any], absent: tuple[bool, ...] | None) -> Any:
+    def compiled(kinds: tuple[type, ...], static: dict[str, Any]) -> Any:
         """Make the program of static arguments, and of values that are None."""
 
         def call(*values: Any) -> Any:
-            if absent is None:
-                return function(*values, **static)
             present = iter(values)
-            return function(*[None if none else next(present) for none in absent], **static)
+            whole = [None if kind is NoneType else next(present) for kind in kinds]
+            return function(*whole, **static)
 
-        program = programs[key] = jit(functools.update_wrapper(call, function))
-        return program
+        return jit(functools.update_wrapper(call, function))
 
     @functools.wraps(function)
     def fused(*values: Any, **static: Any) -> Any:
         if state.trace is not None:
             return function(*values, **static)
         kinds = tuple(map(type, values))
-        absent = None
-        key: Any = tuple(static.items())
-        if NoneType in kinds:
+        key = (kinds, *static.items()) if static else kinds
+        found = programs.get(key)
+        if found is None:
             absent = tuple([kind is NoneType for kind in kinds])
-            key = (key, absent)
-            values = tuple([x for x in values if x is not None])
-        if Literal in kinds:
+            shared = (absent, *static.items())  # by the kinds of what is not None
+            program, _ = programs.get(shared) or (compiled(kinds, static), None)
+            special = kinds if NoneType in kinds or Literal in kinds else None
+            found = programs[key] = programs[shared] = program, special
+        program, special = found
+        if special is not None:
             device = default_device()
-            values = tuple([literal_array(x, device) if type(x) is Literal else x for x in values])
-        program = programs.get(key)
-        if program is None:
-            program = compiled(key, static, absent)
+            values = tuple(
+                [
+                    literal_array(x, device) if kind is Literal else x
+                    for x, kind in zip(values, special, strict=True)
+                    if kind is not NoneType
+                ]
+            )
         try:
             return program(*values)
         except (errors.NonFiniteError, errors.BoundsError) as error:

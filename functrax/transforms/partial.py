@@ -8,7 +8,7 @@ the residuals.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from functrax.core.jaxpr import Atom, Jaxpr, eval_jaxpr, program_cache
+from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import Primitive
 from functrax.core.source import Derived
 from functrax.core.trace import Value, bind, current, state
@@ -25,15 +25,11 @@ class RecordTrace(StageTrace):
 
     __slots__ = ()
 
-    def append(
-        self,
-        primitive: Primitive,
-        invars: Sequence[Atom],
-        types: tuple[ShapedArray, ...],
-        params: dict[str, Any],
+    def record(
+        self, primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
     ) -> list[StageTracer]:
         """Write the equation; what a call in the linear part computes is not computed first."""
-        results = StageTrace.append(self, primitive, invars, types, params)
+        results = StageTrace.record(self, primitive, operands, params)
         if primitive.partial is not None or primitive.stage is not None:
             eqn = self.eqns[-1]
             eqn.source = None if eqn.source is None else Derived(*eqn.source)
@@ -53,6 +49,8 @@ class RecordTrace(StageTrace):
             finally:
                 state.trace = self
         if primitive.partial is None:
+            if primitive.stage is None and not self.diverging:  # what comes next, without frames
+                return StageTrace.record(self, primitive, operands, params)
             return super().process(primitive, operands, params)
         unknown = [type(operand) is StageTracer and operand.owner is self for operand in operands]
         if all(unknown):

@@ -30,7 +30,7 @@ from functrax.transforms.flat import (
     function_name,
     shown,
 )
-from functrax.transforms.jit import JitFunction
+from functrax.transforms.jit_function import JitFunction
 from functrax.transforms.manual import REPLICATED, Manual, Specs
 from functrax.transforms.shard_map import run_manual
 from functrax.transforms.static import StaticArguments

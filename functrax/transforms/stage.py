@@ -88,7 +88,7 @@ class StageTrace(Trace):
     def record(
         self, primitive: Primitive, operands: Sequence[Value], params: dict[str, Any]
     ) -> list["StageTracer"]:
-        """Append the equation whatever the primitive is."""
+        """Write the equation whatever the primitive is."""
         invars: list[Atom] = []
         types: list[ShapedArray] = []
         for operand in operands:
@@ -99,18 +99,7 @@ class StageTrace(Trace):
             else:
                 invars.append(self.capture(operand))
             types.append(operand.aval)
-        return self.append(primitive, invars, tuple(types), params)
-
-    def append(
-        self,
-        primitive: Primitive,
-        invars: Sequence[Atom],
-        types: tuple[ShapedArray, ...],
-        params: dict[str, Any],
-    ) -> list[StageTracer]:
-        """Write the equation."""
-        out_types = abstract_eval(primitive, types, params)
-        outvars = [Var(aval) for aval in out_types]
+        outvars = [Var(aval) for aval in abstract_eval(primitive, tuple(types), params)]
         source = state.source or current_source(state.scope)
         self.eqns.append(Equation(primitive, invars, outvars, params, source))
         return [StageTracer(self, var.aval, var) for var in outvars]

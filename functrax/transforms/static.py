@@ -11,6 +11,7 @@ from functrax import errors
 from functrax.core import tree
 from functrax.core.trace import Array
 from functrax.core.types import exact
+from functrax.runtime.ready import picker
 from functrax.transforms.flat import function_name, shown
 
 Names = tuple[str, ...]
@@ -47,11 +48,13 @@ class StaticArguments:
     """
 
     __slots__ = (
+        "_layouts",
         "call",
         "donate_names",
         "donate_nums",
         "has_donated",
         "has_static",
+        "pickers",
         "static_names",
         "static_nums",
         "words",
@@ -92,6 +95,9 @@ class StaticArguments:
             if both:
                 expected = "arguments that are static or donated, not both"
                 raise errors.ArgumentError(call, expected, ", ".join(map(repr, sorted(both))))
+        self._layouts: dict[tuple[Any, ...], tuple[list[int], list[int], list[str]]] = {}
+        # For calls without names, by the number of arguments: take the static ones and the others.
+        self.pickers: dict[int, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {}
         self.has_static = bool(self.static_nums or self.static_names)
         self.has_donated = bool(self.donate_nums or self.donate_names)
 
@@ -107,20 +113,22 @@ class StaticArguments:
         """
         if not self.has_static:
             return (args, kwargs), None, None
-        nums = [
-            i
-            for i in range(len(args))
-            if i in self.static_nums or i - len(args) in self.static_nums
-        ]
+        layout = (len(args), *kwargs)
+        nums, others, names = self._layouts.get(layout) or self._layout(layout)
         static_args = [(i, args[i]) for i in nums]
-        static_kwargs = [
-            (name, kwargs[name]) for name in sorted(kwargs) if name in self.static_names
-        ]
-        for label, value in (*static_args, *static_kwargs):
-            self._check_hashable(function, label, value)
-        key = tuple((label, _distinct(value)) for label, value in (*static_args, *static_kwargs))
-        dynamic = tuple(x for i, x in enumerate(args) if i not in nums)
-        dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static_names}
+        static_kwargs = [(name, kwargs[name]) for name in names]
+        key = tuple([(label, _distinct(value)) for label, value in static_args])
+        if names:
+            key += tuple([(label, _distinct(value)) for label, value in static_kwargs])
+        try:
+            hash(key)
+        except TypeError:
+            for label, value in (*static_args, *static_kwargs):
+                self._check_hashable(function, label, value)
+            raise
+        dynamic = tuple([args[i] for i in others])
+        if kwargs and names:
+            kwargs = {k: v for k, v in kwargs.items() if k not in names}
 
         def rebuild(traced_args: Any, traced_kwargs: Any) -> tuple[Any, Any]:
             whole = list(traced_args)
@@ -128,7 +136,20 @@ class StaticArguments:
                 whole.insert(i, value)
             return tuple(whole), {**traced_kwargs, **dict(static_kwargs)}
 
-        return (dynamic, dynamic_kwargs), key, rebuild
+        return (dynamic, kwargs), key, rebuild
+
+    def _layout(self, layout: tuple[Any, ...]) -> tuple[list[int], list[int], list[str]]:
+        """Return which positions are static, which are not, and which names are, of a call with a
+        number of positional arguments and some by name.
+        """
+        count, *given = layout
+        nums = [i for i in range(count) if i in self.static_nums or i - count in self.static_nums]
+        others = [i for i in range(count) if i not in nums]
+        names = [name for name in sorted(given) if name in self.static_names]
+        found = self._layouts[layout] = nums, others, names
+        if count and not given:
+            self.pickers[count] = picker(nums), picker(others)
+        return found
 
     def _check_hashable(self, function: Callable[..., Any], label: int | str, value: Any) -> None:
         try:

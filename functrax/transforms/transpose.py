@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from functrax.core.config import config
+from functrax.core.config import in_force
 from functrax.core.jaxpr import Jaxpr, Var, program_cache
 from functrax.core.primitive import Linear, Refusal, missing_rule
 from functrax.core.source import transposed
@@ -36,7 +36,7 @@ def backward_pass(
     linear = set(arguments)
     pulled: dict[Var, Value] = {}
     # Nobody asks for the lines of operations that run at once, unless they are checked.
-    saved, told = state.source, state.trace is not None or bool(config.key.checks)
+    saved, told = state.source, state.trace is not None or bool(in_force.key.checks)
     try:
         for eqn in jaxpr.eqns:
             if not linear.isdisjoint(eqn.invars):

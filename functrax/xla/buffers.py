@@ -4,7 +4,7 @@ A raw buffer is jaxlib's C++ array. It checks little, imports `jax` behind our b
 must never reach a user; everything that touches one goes through this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -122,6 +122,22 @@ def put(array: NDArray, device: RawDevice, copy: bool = True) -> RawBuffer:
         return _put(aval, sharding, (array,), (device,), True, False, semantics, True)
     except (TypeError, ValueError, JaxRuntimeError) as error:
         raise _put_failure(error, array) from None
+
+
+def putter(
+    shape: tuple[int, ...], dtype: np.dtype[Any], device: RawDevice
+) -> Callable[[NDArray], RawBuffer]:
+    """Return a function that copies NumPy arrays of one type, in native byte order, to a device.
+
+    It is `put` with everything looked up: 3 us instead of 4. It sees jaxlib's own errors.
+    """
+    put, aval, sharding = _put, Aval(shape, dtype), single_device_sharding(device)
+    devices, semantics = (device,), _COPY
+
+    def copied(array: NDArray) -> RawBuffer:
+        return put(aval, sharding, (array,), devices, True, False, semantics, True)
+
+    return copied
 
 
 def put_sharded(

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from functrax.core import config as module
-from functrax.core.config import IGNORED, OPTIONS, REFUSED, TRACED, config
+from functrax.core.config import IGNORED, OPTIONS, REFUSED, TRACED, config, in_force
 from functrax.errors import ConfigError
 
 
@@ -21,12 +21,12 @@ def message(error):
 @pytest.fixture(autouse=True)
 def unchanged():
     """Whatever a test does, the next one finds the options as they were."""
-    before = config.values(), config.key
+    before = config.values(), in_force.key
     yield
     for name, value in before[0].items():
         if getattr(config, name) != value:
             config.update(name, value)
-    assert (config.values(), config.key) == before
+    assert (config.values(), in_force.key) == before
 
 
 def in_thread(function):
@@ -212,8 +212,8 @@ def test_scopes_nest_and_end_with_errors():
 def test_scopes_hold_for_one_thread():
     with config.scope(enable_x64=True, debug_nans=True):
         assert in_thread(lambda: (config.enable_x64, config.debug_nans)) == (False, False)
-        assert in_thread(lambda: config.key) is not config.key
-    assert in_thread(lambda: config.key) is config.key
+        assert in_thread(lambda: in_force.key) is not in_force.key
+    assert in_thread(lambda: in_force.key) is in_force.key
 
 
 def test_a_scope_wins_over_an_update():
@@ -308,7 +308,7 @@ def test_equal_settings_have_one_key():
     before = config.trace_key()
     with config.scope(enable_x64=True, debug_nans=True):
         key = config.trace_key()
-        assert key is config.key
+        assert key is in_force.key
     with config.scope(debug_nans=True), config.scope(enable_x64=True):
         assert config.trace_key() is key
         assert in_thread(lambda: config.trace_key()) is before

@@ -85,9 +85,13 @@ def test_clear_cache_traces_anew():
 def test_global_clear_caches_traces_anew():
     f = counted(lambda x: x + 1)
     jitted = functrax.jit(f)
-    jitted(1)
+    tree_jitted = functrax.jit(lambda t: {"y": f(t["x"])})
+    for _ in range(2):
+        jitted(jnp.int32(1)), jitted(1), tree_jitted({"x": 1})
+    assert f.calls == 3
     functrax.clear_caches()
-    assert jitted(1) == 2
+    assert jitted(jnp.int32(1)) == jitted(1) == tree_jitted({"x": 1})["y"] == 2
+    assert f.calls == 6
     assert functrax.make_jaxpr(jitted)(1) is not None
 
 
