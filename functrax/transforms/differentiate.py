@@ -2,12 +2,13 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
+from functrax.core.jaxpr import Jaxpr
 from functrax.core.trace import Array, Value, as_value, describe
 from functrax.core.types import ShapedArray
 from functrax.primitives.convert import convert
@@ -152,14 +153,18 @@ def check_like(call: str, what: Callable[[], str], given: Any, aval: ShapedArray
 
 
 def check_tangents(
-    call: str, given: Any, values: Sequence[Value], in_tree: Any, names: Callable[[], Sequence[str]]
+    call: str,
+    given: Any,
+    avals: Sequence[ShapedArray],
+    in_tree: Any,
+    names: Callable[[], Sequence[str]],
 ) -> list[Value | None]:
     """Check tangents given by the user against the primals; None for float0.
 
     Args:
         call: the user's transform.
         given: the tuple of tangents.
-        values: the leaves of the primals.
+        avals: the types of the leaves of the primals.
         in_tree: their structure.
         names: gives what the user calls each of them.
 
@@ -168,8 +173,8 @@ def check_tangents(
     """
     leaves = leaves_like(call, "tangents", given, in_tree)
     return [
-        check_like(call, lambda i=i: f"the tangent of {names()[i]!r}", tangent, value.aval)
-        for i, (value, tangent) in enumerate(zip(values, leaves, strict=True))
+        check_like(call, lambda i=i: f"the tangent of {names()[i]!r}", tangent, aval)
+        for i, (aval, tangent) in enumerate(zip(avals, leaves, strict=True))
     ]
 
 
@@ -210,6 +215,43 @@ def dense_tangent(result: Value, tangent: Value | None) -> Any:
     return as_array(zeros(result.aval) if tangent is None else tangent)
 
 
+class LinearPart(NamedTuple):
+    """The derivative of a function at a point, without the numbers that it depends on.
+
+    Attributes:
+        call: the user's transform, for messages.
+        jaxpr: the program from tangents of arguments to tangents of results; its constvars are the
+            residuals.
+        nonzero: for each result whether the program returns a tangent of it.
+        active: for each argument whether the program takes a tangent of it.
+        avals: the types of the arguments.
+    """
+
+    call: str
+    jaxpr: Jaxpr
+    nonzero: Sequence[bool]
+    active: Sequence[bool]
+    avals: Sequence[ShapedArray]
+
+    def pull(
+        self, residuals: Sequence[Value], cotangents: Sequence[Value | None]
+    ) -> list[Value | None]:
+        """Return one cotangent per argument leaf from one per output leaf."""
+        given = [c for c, has in zip(cotangents, self.nonzero, strict=False) if has]
+        given += [None] * (self.nonzero.count(True) - len(given))
+        pulled = iter(backward_pass(self.jaxpr, residuals, given, self.call))
+        return [next(pulled) if is_active else None for is_active in self.active]
+
+    def dense(self, cotangents: Sequence[Value | None]) -> list[Any]:
+        """Replace zero cotangents of arguments by arrays."""
+        return [
+            as_array(zeros(aval) if c is None else like_primal(c, aval))
+            if is_active
+            else float0_zeros(aval)
+            for aval, c, is_active in zip(self.avals, cotangents, self.active, strict=True)
+        ]
+
+
 class Pullback:
     """The result of differentiating a function once: maps cotangents of its output to cotangents
     of its arguments.
@@ -232,30 +274,18 @@ class Pullback:
             in_tree: the structure of ``(args, kwargs)``.
             has_aux: whether it returns (output, aux).
         """
-        self.call = call
         self.values = values
-        self.active = [has_tangent(x.aval) for x in self.values]
+        avals = [x.aval for x in values]
+        active = [has_tangent(aval) for aval in avals]
         self.flat = WithAux(fun, in_tree, call, has_aux)
-        results, self.jaxpr, self.residuals, self.nonzero = linearize_flat(
-            self.flat, self.values, self.active, name=call
+        self.results, jaxpr, self.residuals, nonzero = linearize_flat(
+            self.flat, values, active, name=call
         )
-        self.results = results
+        self.linear = LinearPart(call, jaxpr, nonzero, active, avals)
 
-    def pull(self, cotangents: Sequence[Value | None]) -> list[Any]:
+    def pull(self, cotangents: Sequence[Value | None]) -> list[Value | None]:
         """Return one cotangent per argument leaf from one per output leaf."""
-        given = [c for c, has in zip(cotangents, self.nonzero, strict=False) if has]
-        given += [None] * (self.nonzero.count(True) - len(given))
-        pulled = iter(backward_pass(self.jaxpr, self.residuals, given, self.call))
-        return [next(pulled) if is_active else None for is_active in self.active]
-
-    def dense(self, cotangents: Sequence[Value | None]) -> list[Any]:
-        """Replace zero cotangents of arguments by arrays."""
-        return [
-            as_array(zeros(x.aval) if c is None else like_primal(c, x.aval))
-            if is_active
-            else float0_zeros(x.aval)
-            for x, c, is_active in zip(self.values, cotangents, self.active, strict=True)
-        ]
+        return self.linear.pull(self.residuals, cotangents)
 
 
 def argument_numbers(call: str, argnums: int | Sequence[int]) -> tuple[int, ...]:

@@ -208,6 +208,11 @@ class FlatFunction:
             leaves, self.out_tree = _without_float0(leaves, self.out_tree)
         return [x if isinstance(x, Array) else self.converted(x, result) for x in leaves]
 
+    def run(self, values: Sequence[Value]) -> Any:
+        """Call with flat values and return the result as the user's tree, of arrays."""
+        results = self(*values)
+        return self.out_tree.unflatten(map(as_array, results))
+
     def converted(self, leaf: Any, result: Any) -> Value:
         """Return a part of the result that is not an array yet as a value.
 

@@ -6,9 +6,11 @@ from typing import Any
 from functrax import errors
 from functrax.core import tree
 from functrax.core.jaxpr import eval_jaxpr
-from functrax.core.trace import describe
+from functrax.core.trace import Value, describe
+from functrax.core.types import ShapedArray
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
+    LinearPart,
     WithAux,
     call_tree,
     check_tangents,
@@ -20,6 +22,7 @@ from functrax.transforms.flat import (
     argument_values,
     as_array,
     check_callable,
+    function_name,
 )
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.partial import linearize_flat
@@ -60,7 +63,8 @@ def jvp(
     whole = call_tree(in_tree)
     names = lambda: argument_names(fun, whole)  # noqa: E731
     values = argument_values("jvp", leaves, names)
-    given = check_tangents("jvp", tuple(tangents), values, in_tree, names)
+    avals = [x.aval for x in values]
+    given = check_tangents("jvp", tuple(tangents), avals, in_tree, names)
     flat = WithAux(fun, whole, "jvp", has_aux)
     results, tangents_out = jvp_flat(flat, values, given)
     dense = [
@@ -81,7 +85,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
     Returns:
         ``(output, f_jvp)`` (and aux): ``f_jvp(*tangents)`` gives the tangent of the output, without
-        recomputing `fun`.
+        recomputing `fun`. `f_jvp` is a pytree (`tree_util.Partial`) of what it remembers.
 
     Example:
         >>> import functrax
@@ -94,23 +98,51 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     whole = call_tree(in_tree)
     names = lambda: argument_names(fun, whole)  # noqa: E731
     values = argument_values("linearize", leaves, names)
-    active = [has_tangent(x.aval) for x in values]
+    avals = [x.aval for x in values]
+    active = [has_tangent(aval) for aval in avals]
     flat = WithAux(fun, whole, "linearize", has_aux)
     results, jaxpr, residuals, nonzero = linearize_flat(flat, values, active, name="linearize")
+    linear = LinearPart("linearize", jaxpr, nonzero, active, avals)
     out_avals = [r.aval for r in results[: flat.count]]
+    push = _Push(function_name(fun), linear, in_tree, flat.flat.out_tree, out_avals, names)
+    out = flat.out_of(results), tree.Partial(push, residuals)
+    return (*out, flat.aux_of(results)) if has_aux else out
 
-    def f_jvp(*tangents: Any) -> Any:
-        given = check_tangents("linearize", tangents, values, in_tree, names)
-        pushed = iter(eval_jaxpr(jaxpr, residuals, *(t for t in given if t is not None)))
+
+class _Push:
+    """The linear function that `linearize` returns, as a function of its residuals too; compare
+    `grad._Pull`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        linear: LinearPart,
+        in_tree: Any,
+        out_tree: Any,
+        out_avals: Sequence[ShapedArray],
+        names: Callable[[], Sequence[str]],
+    ) -> None:
+        self.name = name
+        self.linear = linear
+        self.in_tree = in_tree
+        self.out_tree = out_tree
+        self.out_avals = out_avals
+        self.names = names
+
+    def __repr__(self) -> str:
+        return f"<linear part of {self.name}>"
+
+    def __call__(self, residuals: Sequence[Value], *tangents: Any) -> Any:
+        linear = self.linear
+        given = check_tangents("linearize", tangents, linear.avals, self.in_tree, self.names)
+        pushed = iter(eval_jaxpr(linear.jaxpr, residuals, *(t for t in given if t is not None)))
         dense = [
             as_array(next(pushed))
             if has
             else float0_zeros(aval)
             if not has_tangent(aval)
             else as_array(zeros(aval))
-            for has, aval in zip(nonzero, out_avals, strict=False)
+            for has, aval in zip(linear.nonzero, self.out_avals, strict=False)
         ]
-        return flat.flat.out_tree.unflatten(dense)
-
-    out = flat.out_of(results), f_jvp
-    return (*out, flat.aux_of(results)) if has_aux else out
+        return self.out_tree.unflatten(dense)

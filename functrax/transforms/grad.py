@@ -7,9 +7,10 @@ from typing import Any, ParamSpec
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Value
-from functrax.core.types import Literal
+from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
+    LinearPart,
     Pullback,
     argument_numbers,
     call_tree,
@@ -46,7 +47,7 @@ def vjp(
 
     Returns:
         ``(output, vjpfun)`` (and aux): ``vjpfun(cotangent of the output)`` gives the tuple of
-        cotangents of `primals`.
+        cotangents of `primals`. `vjpfun` is a pytree (`tree_util.Partial`) of what it remembers.
 
     Raises:
         TreeError, ShapeError, DtypeError: when `vjpfun` gets a cotangent that does not fit the
@@ -69,12 +70,37 @@ def vjp(
     out_tree = flat.flat.out_tree
     out_avals = [r.aval for r in pullback.results[: flat.count]]
 
-    def vjpfun(*cotangent: Any) -> Any:
-        checked = check_cotangents("vjp", cotangent, out_tree, out_avals)
-        return in_tree.unflatten(pullback.dense(pullback.pull(checked)))
-
-    out = flat.out_of(pullback.results), vjpfun
+    pull = _Pull(function_name(fun), pullback.linear, in_tree, out_tree, out_avals)
+    out = flat.out_of(pullback.results), tree.Partial(pull, pullback.residuals)
     return (*out, flat.aux_of(pullback.results)) if has_aux else out
+
+
+class _Pull:
+    """The pullback that `vjp` returns, as a function of its residuals too.
+
+    Bound to them by a `Partial` it is a pytree, which can go into other transformations and out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        linear: LinearPart,
+        in_tree: Any,
+        out_tree: Any,
+        out_avals: Sequence[ShapedArray],
+    ) -> None:
+        self.name = name
+        self.linear = linear
+        self.in_tree = in_tree
+        self.out_tree = out_tree
+        self.out_avals = out_avals
+
+    def __repr__(self) -> str:
+        return f"<pullback of {self.name}>"
+
+    def __call__(self, residuals: Sequence[Value], *cotangent: Any) -> Any:
+        checked = check_cotangents("vjp", cotangent, self.out_tree, self.out_avals)
+        return self.in_tree.unflatten(self.linear.dense(self.linear.pull(residuals, checked)))
 
 
 def linear_transpose(
@@ -221,7 +247,7 @@ def _gradient(
             )
             pullback = Pullback(call, rest, values, in_tree, has_aux)
             one = _seed(call, fun, pullback, holomorphic)
-            cotangents = pullback.dense(pullback.pull([one]))
+            cotangents = pullback.linear.dense(pullback.pull([one]))
         except Exception as error:
             raise errors.filter_traceback(error) from error.__cause__
         gradients = in_tree.unflatten(cotangents)[0]

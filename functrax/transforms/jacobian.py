@@ -24,6 +24,7 @@ from functrax.transforms.differentiate import (
     argument_numbers,
     check_inputs,
     leaf_names,
+    like_primal,
     select_arguments,
 )
 from functrax.transforms.flat import (
@@ -117,21 +118,22 @@ def _by_columns(
         for result, has in zip(results[: flat.count], nonzero, strict=False):
             tangent, dim = next(columns) if has else (zeros(result.aval), None)
             dense = move_batch_axis(BatchAxis(total), tangent, dim, result.aval.ndim)
-            parts.append(_split_last(dense, result.aval.shape, avals))
+            parts.append(_split_last(dense, result.aval, avals))
         jacobians = _assemble(flat, in_tree, parts, not isinstance(argnums, Sequence))
         return (jacobians, flat.aux_of(results)) if has_aux else jacobians
 
     return jacobian
 
 
-def _split_last(x: Value, outer: tuple[int, ...], avals: Sequence[ShapedArray]) -> list[Value]:
-    """Cut the last axis into the arrays it is made of."""
+def _split_last(x: Value, output: ShapedArray, avals: Sequence[ShapedArray]) -> list[Value]:
+    """Cut the last axis into the arrays it is made of; they are weak if the output is."""
+    outer = output.shape
     parts: list[Value] = []
     offset = 0
     for aval in avals:
         start = (*(0 for _ in outer), offset)
         part = x if len(avals) == 1 else slice(x, start, (*outer, offset + aval.size))
-        parts.append(as_array(reshape(part, (*outer, *aval.shape))))
+        parts.append(as_array(like_primal(reshape(part, (*outer, *aval.shape)), output)))
         offset += aval.size
     return parts
 
@@ -230,17 +232,18 @@ def _rows(
     offset = sum(aval.size for aval in outputs[:index])
     shape = outputs[index].shape
     parts: list[Any] = []
-    for stack, value, is_active in zip(dense, pullback.values, pullback.active, strict=True):
+    for stack, value, is_active in zip(dense, pullback.values, pullback.linear.active, strict=True):
         whole = (*shape, *value.aval.shape)
         if not is_active:
             parts.append(np.zeros(whole, dtypes.float0))
         elif stack is None:
-            parts.append(as_array(full(whole, 0, value.aval.dtype)))
+            zero = full(whole, 0, value.aval.dtype)
+            parts.append(as_array(like_primal(zero, value.aval)))
         else:
             start = (offset, *(0 for _ in value.aval.shape))
             limit = (offset + outputs[index].size, *value.aval.shape)
             part = stack if len(outputs) == 1 else slice(stack, start, limit)
-            parts.append(as_array(reshape(part, whole)))
+            parts.append(as_array(like_primal(reshape(part, whole), value.aval)))
     return parts
 
 

@@ -186,8 +186,6 @@ def linear_call(
     """
     check_callable(fun, "linear_call")
     check_callable(fun_transpose, "linear_call")
-    if state.trace is None:
-        return called(fun, (residual_args, linear_args), {}, "linear_call")
     leaves, in_tree = tree.flatten(((residual_args, linear_args), {}))
     linear_tree = tree.structure(linear_args)
     start = len(leaves) - linear_tree.num_leaves
@@ -202,6 +200,8 @@ def linear_call(
     values: list[Array] = [
         as_array(x) for x in converted_arguments("linear_call", leaves, names, as_value)
     ]
+    if state.trace is None:
+        return FlatFunction(fun, in_tree, "linear_call").run(values)
     avals = [x.aval for x in values]
     active = [i >= start and has_tangent(aval) for i, aval in enumerate(avals)]
     flat = FlatFunction(fun, in_tree, "linear_call")

@@ -112,8 +112,8 @@ def _vmap(
     kwargs: Any,
 ) -> Any:
     leaves, in_tree = tree.flatten((args, kwargs))
-    values = argument_values("vmap", leaves, lambda: argument_names(fun, in_tree))
-    dims = _in_dims(fun, in_axes, args, kwargs, in_tree, values)
+    prefix = _in_axes(fun, in_axes, args, kwargs)
+    values, dims = _mapped(fun, leaves, prefix, in_tree)
     size = _size(fun, in_tree, values, dims, None if named.size < 0 else named.size)
     exact = named.exact and named.name is not None
     axis = named._replace(size=size, exact=exact)
@@ -129,15 +129,8 @@ def _vmap(
     return flat.out_tree.unflatten(placed)
 
 
-def _in_dims(
-    fun: Callable[..., Any],
-    in_axes: Any,
-    args: Any,
-    kwargs: Any,
-    in_tree: Any,
-    values: Sequence[Value],
-) -> list[Dim]:
-    """Return the mapped axis of each argument leaf, checked and non-negative."""
+def _in_axes(fun: Callable[..., Any], in_axes: Any, args: Any, kwargs: Any) -> list[Dim]:
+    """Return the entry of in_axes that holds for each argument leaf."""
     if isinstance(in_axes, dict) and not (
         len(args) == 1 and not kwargs and isinstance(args[0], dict)
     ):
@@ -155,26 +148,38 @@ def _in_dims(
         axes_args, axes_kwargs = (in_axes,) * len(args), dict.fromkeys(kwargs, 0)
     prefix = (tuple(axes_args), axes_kwargs)
     try:
-        dims = tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=tree.is_none)
+        return tree.broadcast_prefix(prefix, (args, kwargs), is_leaf=tree.is_none)
     except (ValueError, errors.TreeError) as error:
         raise errors.AxesError(
             "vmap",
             "in_axes to be a prefix of the arguments' trees",
             f"{in_axes}{_reason(error, 'prefix_tree[0]', 'in_axes')}",
         ) from None
-    found: list[Dim] = []
-    for index, (value, dim) in enumerate(zip(values, dims, strict=True)):
+
+
+def _mapped(
+    fun: Callable[..., Any], leaves: Sequence[Any], axes: Sequence[Dim], in_tree: Any
+) -> tuple[list[Any], list[Dim]]:
+    """Return the leaves, those that are mapped as arrays, and the mapped axis of each, checked and
+    non-negative. The others reach the function as they are.
+    """
+    names = lambda: argument_names(fun, in_tree)  # noqa: E731
+    places = [(i, operator.index(dim)) for i, dim in enumerate(axes) if dim is not None]
+    mapped = argument_values(
+        "vmap", [leaves[i] for i, _ in places], lambda: [names()[i] for i, _ in places]
+    )
+    values, dims = list(leaves), list(axes)
+    for (i, dim), value in zip(places, mapped, strict=True):
         rank = value.aval.ndim
-        if dim is not None and not -rank <= dim < rank:
-            name = argument_names(fun, in_tree)[index]
+        if not -rank <= dim < rank:
             raise errors.AxesError(
                 "vmap",
-                f"an axis of {name!r} to map",
+                f"an axis of {names()[i]!r} to map",
                 f"axis {dim} of {value.aval!r}",
                 fix="Give it `None` in in_axes if it is not to be mapped.",
             )
-        found.append(None if dim is None else operator.index(dim) % rank)
-    return found
+        values[i], dims[i] = value, dim % rank
+    return values, dims
 
 
 def _axes_by_name(

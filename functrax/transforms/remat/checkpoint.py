@@ -22,8 +22,8 @@ from functrax.lowering.base import physical_type
 from functrax.primitives.rules import Dim, Tangent, is_linear
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.flat import (
+    FlatFunction,
     argument_names,
-    called,
     check_callable,
     converted_arguments,
     shown,
@@ -246,12 +246,12 @@ def checkpoint(
 
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        if state.trace is None:
-            return called(fun, args, kwargs, "checkpoint")
         dynamic, _, rebuild = options.split(fun, args, kwargs)
         leaves, in_tree = tree.flatten(dynamic)
         names = lambda: argument_names(fun, in_tree, options.static_nums)  # noqa: E731
         values = converted_arguments("checkpoint", leaves, names, as_value)
+        if state.trace is None:
+            return FlatFunction(fun, in_tree, "checkpoint", rebuild).run(values)
         traced = trace_function(
             fun, in_tree, [x.aval for x in values], call="checkpoint", rebuild=rebuild
         )
