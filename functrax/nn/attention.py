@@ -5,13 +5,23 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.arguments import integers
 from functrax.core.trace import Array, Value
 from functrax.core.types import short_types
 from functrax.nn.normalization import softmax
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.einsum import einsum
 from functrax.numpy.logic import to_bool
-from functrax.numpy.operands import align, array_operand, cast, number, operand, promote
+from functrax.numpy.manipulation import one_or_several
+from functrax.numpy.operands import (
+    align,
+    array_operand,
+    cast,
+    known_real,
+    number,
+    operand,
+    promote,
+)
 from functrax.numpy.ranges import iota
 from functrax.primitives import elementwise as lax
 from functrax.primitives.rules import reshape
@@ -46,7 +56,7 @@ def dot_product_attention(
 
     Raises:
         ShapeError: if the shapes do not fit together.
-        ArgumentError: for another implementation.
+        ArgumentError: for another implementation, or a scale or window that is no number.
 
     Source: Vaswani et al., Attention Is All You Need (2017), section 3.2.1.
     """
@@ -62,18 +72,26 @@ def dot_product_attention(
     batched = q.aval.ndim == 4
     if not batched:
         q, k, v = (reshape(x, (1, *x.aval.shape)) for x in (q, k, v))
-    if isinstance(local_window_size, int):
-        local_window_size = (local_window_size, local_window_size)
     extras = [
         None if x is None else operand(x, call)
         for x in (bias, query_seq_lengths, key_value_seq_lengths)
     ]
+    factor = 1 / math.sqrt(q.aval.shape[-1]) if scale is None else known_real(call, "scale", scale)
     out = _attention(
         q, k, v, extras[0], None if mask is None else to_bool(mask, call), *extras[1:],
-        scale=1 / math.sqrt(q.aval.shape[-1]) if scale is None else scale, causal=bool(is_causal),
-        window=None if local_window_size is None else tuple(local_window_size),
+        scale=factor, causal=bool(is_causal), window=_window(call, local_window_size),
     )  # fmt: skip
     return out if batched else reshape(out, out.aval.shape[1:])
+
+
+def _window(call: str, size: Any) -> tuple[int, int] | None:
+    """Return how far a query sees before and behind its own position; None for everywhere."""
+    if size is None:
+        return None
+    several = integers(call, "local_window_size", one_or_several(size))
+    if len(several) not in (1, 2):
+        raise errors.ArgumentError(call, "local_window_size as an int or a pair", repr(size))
+    return several[0], several[-1]
 
 
 def _check_shapes(call: str, q: Value, k: Value, v: Value) -> None:

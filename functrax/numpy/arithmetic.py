@@ -14,10 +14,12 @@ from functrax.numpy.operands import (
     broadcast_shapes,
     cast,
     inexact,
+    is_python_scalar,
     mixes,
     number,
     operand,
     promote,
+    strong,
     to_array,
 )
 from functrax.numpy.ufunc import INEXACT, NUMBERS, Operation, unary
@@ -29,6 +31,21 @@ from functrax.runtime.array import DeviceArray
 from functrax.transforms.fuse import fuse
 
 # ---- the four operations
+
+
+def promote_strictly(call: str, x1: Any, x2: Any, to_float: bool = False) -> list[Value]:
+    """Promote two operands so that the result is weak only if both are: what a Python float makes
+    of an array of integers is not.
+    """
+    values = promote(call, x1, x2, to_float=to_float)
+    if all(x.aval.weak_type for x in values) and not (is_weak(x1, call) and is_weak(x2, call)):
+        values[0] = strong(values[0])
+    return values
+
+
+def is_weak(x: Any, call: str) -> bool:
+    """Tell whether an operand, as a user gave it, yields in promotion."""
+    return is_python_scalar(x) or operand(x, call).aval.weak_type
 
 
 def _bool_as(primitive: Any) -> Any:
@@ -305,7 +322,12 @@ def power(x1: Any, x2: Any, /) -> Array:
     """
     if isinstance(x2, int | np.integer) and not isinstance(x2, bool):
         return _integer_power(x1, operator.index(x2))
-    x1, x2 = align("power", *promote("power", x1, x2))
+    kind = dtypes.float32 if is_python_scalar(x2) else operand(x2, "power").aval.dtype
+    # As in JAX, an array of integers as the exponent makes the result strong.
+    whole = dtypes.is_integer(kind)
+    x1, x2 = align("power", *(promote_strictly if whole else promote)("power", x1, x2))
+    if not (dtypes.is_inexact(kind) or dtypes.is_inexact(x1.aval.dtype)):
+        x1 = strong(x1)
     if dtypes.is_bool(x1.aval.dtype):
         x1, x2 = (cast(x, dtypes.int_dtype()) for x in (x1, x2))
     if not x2.aval.shape and dtypes.is_integer(x2.aval.dtype):

@@ -6,14 +6,19 @@ from typing import Any
 import numpy as np
 
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.trace import Array, Tracer, Value, as_value
 from functrax.core.types import exact
 from functrax.numpy.index_plan import Mode
 from functrax.numpy.index_update import mode_name, update
 from functrax.numpy.indexing import Promises, getitem
 from functrax.primitives.convert import convert
-from functrax.primitives.rules import full
+from functrax.primitives.elementwise import gt, sub
+from functrax.primitives.keys import random_unwrap, random_wrap
+from functrax.primitives.reduce import reduce_or
+from functrax.primitives.rules import full, scalar
 from functrax.primitives.select import select_n
+from functrax.transforms.control.while_loop import while_loop
 
 
 class IndexUpdateHelper:
@@ -97,8 +102,16 @@ class IndexUpdate:
             Array([ 1, -1], dtype=int32)
         """
         how = Mode(mode_name(mode, "at[].get"), wrap_negative_indices)
-        promises = Promises(indices_are_sorted, unique_indices, _plain(fill_value))
-        return getitem(self.array, self.index, how, promises, "at[].get")
+        filler = plain(fill_value)
+        promises = Promises(bool(indices_are_sorted), bool(unique_indices), filler)
+        keys = self.array.aval.dtype
+        if filler is None or not dtypes.is_extended(keys):
+            return getitem(self.array, self.index, how, promises, "at[].get")
+        # Keys outside are those whose words are all the fill value.
+        index = self.index if isinstance(self.index, tuple) else (self.index,)
+        index += (slice(None),) * any(part is Ellipsis for part in index)
+        words = getitem(random_unwrap(self.array), index, how, promises, "at[].get")
+        return random_wrap(words, keys)
 
     def set(self, values: Any, **options: Any) -> Value:
         """Return x with values put in: ``x[index] = values``.
@@ -219,17 +232,14 @@ class IndexUpdate:
         Args:
             func: an elementwise function of one array.
             indices_are_sorted: see `IndexUpdate`.
-            unique_indices: see `IndexUpdate`; needed for a derivative and under `jit`, if there are
-                index arrays.
+            unique_indices: see `IndexUpdate`; without, traced index arrays need a loop, as long as
+                the most times that a place is repeated.
             mode: see `IndexUpdate`.
             out_sharding: not used.
             wrap_negative_indices: see `IndexUpdate`.
 
         Returns:
             An array of the shape of x.
-
-        Raises:
-            ArgumentError: for traced index arrays without `unique_indices`.
         """
         options: dict[str, Any] = {
             "indices_are_sorted": indices_are_sorted,
@@ -237,20 +247,15 @@ class IndexUpdate:
             "wrap_negative_indices": wrap_negative_indices,
         }
         x, index = self.array, self.index
-        if unique_indices or not _may_repeat(index):
+        if x.aval.size and (unique_indices or not may_repeat(index)):
             read = IndexUpdate(x, index).get(**options)
             return self._write("set", func(read), unique_indices=True, **options)
         times = IndexUpdate(full(x.aval.shape, 0, "int32"), index)._write("add", 1, **options)
         if isinstance(times, Tracer):
-            raise errors.ArgumentError(
-                "at[].apply",
-                "unique_indices=True where index arrays are traced",
-                "unique_indices=False",
-                fix="Pass `unique_indices=True` if no index repeats.",
-            )
+            return _applied(func, x, times)
         counts = np.asarray(times)
         for done in range(int(counts.max(initial=0))):
-            x = select_n(as_value(counts > done, "at"), x, convert(func(x), x.aval.dtype))
+            x = select_n(as_value(counts > done, "at"), x, _call(func, x))
         return x
 
     def _write(
@@ -270,18 +275,36 @@ class IndexUpdate:
         )
 
 
-def _may_repeat(index: Any) -> bool:
+def _applied(func: Callable[[Any], Any], x: Value, times: Value) -> Value:
+    """Apply a function to each element as often as a traced count says."""
+
+    def more(carry: tuple[Value, Value]) -> Value:
+        return reduce_or(gt(carry[1], scalar(0, "int32")), tuple(range(times.aval.ndim)))
+
+    def step(carry: tuple[Value, Value]) -> tuple[Value, Value]:
+        y, left = carry
+        chosen = gt(left, scalar(0, "int32"))
+        return select_n(chosen, y, _call(func, y)), sub(left, convert(chosen, "int32"))
+
+    return while_loop(more, step, (x, times))[0]
+
+
+def _call(func: Callable[[Any], Any], x: Value) -> Value:
+    return convert(func(x), x.aval.dtype)
+
+
+def may_repeat(index: Any) -> bool:
     """Tell whether an index has integer arrays, whose places may be the same."""
     items = index if isinstance(index, tuple) else (index,)
     arrays = [x for x in items if isinstance(x, Array | np.ndarray) and x.ndim and x.dtype != bool]
-    return bool(arrays) or any(isinstance(x, list) for x in items)
+    return bool(arrays) or any(isinstance(x, list | tuple) for x in items)
 
 
-def _plain(fill_value: Any) -> Any:
+def plain(fill_value: Any) -> Any:
     """Return a scalar as a Python number, which is hashable."""
     if fill_value is None or isinstance(fill_value, bool | int | float | complex):
         return exact(fill_value)
-    array = np.asarray(fill_value)
+    array = np.asarray(as_value(fill_value, "at[].get"))
     if array.shape:
         raise errors.ShapeError("at[].get", "a scalar fill_value", f"one of shape {array.shape}")
     return exact(array.item())

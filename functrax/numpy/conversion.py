@@ -3,7 +3,8 @@
 from typing import Any
 
 from functrax.core.trace import Array
-from functrax.numpy.creation import array, converted, dtype_or_default, from_array, placed
+from functrax.numpy.creation import array, converted, from_array, placed
+from functrax.numpy.operands import dtype_or_default
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:

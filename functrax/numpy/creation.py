@@ -1,5 +1,6 @@
 """Making arrays: from values, and filled with one number."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +10,13 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.arguments import integer
 from functrax.core.primitive import registry
-from functrax.core.trace import VALUES, Array, Value, describe, state
+from functrax.core.trace import VALUES, Array, Value, bind, describe, state
 from functrax.core.types import Literal, ShapedArray
 from functrax.numpy.operands import (
     as_kind,
     broadcast_shapes,
     cast,
+    dtype_or_default,
     is_python_scalar,
     literal,
     operand,
@@ -31,20 +33,13 @@ from functrax.runtime.partitioned import put_parts
 from functrax.sharding import NamedSharding
 from functrax.transforms.placement import as_device, device_put
 
-_broadcast_p = registry["broadcast_in_dim"]
-
 # ---- from values
 
 
 def asarray(
-    a: Any,
-    dtype: Any = None,
-    order: str | None = None,
-    *,
-    copy: bool | None = None,
-    device: Any = None,
-    out_sharding: None = None,
-) -> Array:
+    a: Any, dtype: Any = None, order: str | None = None, *, copy: bool | None = None,
+    device: Any = None, out_sharding: None = None,
+) -> Array:  # fmt: skip
     """Return anything array-like as an array; an array of that dtype is returned as it is.
 
     Args:
@@ -72,15 +67,9 @@ def asarray(
 
 
 def array(
-    object: Any,
-    dtype: Any = None,
-    copy: bool = True,
-    order: str | None = "K",
-    ndmin: int = 0,
-    *,
-    device: Any = None,
-    out_sharding: None = None,
-) -> Array:
+    object: Any, dtype: Any = None, copy: bool = True, order: str | None = "K", ndmin: int = 0, *,
+    device: Any = None, out_sharding: None = None,
+) -> Array:  # fmt: skip
     """Make an array from anything array-like.
 
     Args:
@@ -112,9 +101,8 @@ def array(
     if out_sharding is not None:
         raise errors.ArgumentError("array", "out_sharding=None", repr(out_sharding))
     dtype = None if dtype is None else dtypes.canonicalize(dtype, "array")
-    made = (
-        from_array(object, dtype, copy) if isinstance(object, Array) else _from_other(object, dtype)
-    )
+    own = isinstance(object, Array)
+    made = from_array(object, dtype, copy) if own else _from_other(object, dtype)
     while made.aval.ndim < integer("array", "ndmin", ndmin):
         made = expand_axis(made, 0)
     return made if device is None else placed("array", made, device)
@@ -161,14 +149,20 @@ def _from_other(x: Any, dtype: Any) -> Array:
 
 
 def _literal_of(x: Any, dtype: Any) -> Literal:
-    """Return a Python number as a literal of a dtype asked for; floats lose their fraction to
-    integers.
-    """
-    if isinstance(x, complex) and not dtypes.is_complex(dtype):
+    """Return a Python number as a literal of a dtype that was asked for."""
+    if isinstance(x, complex) and not (dtypes.is_complex(dtype) or dtypes.is_bool(dtype)):
         raise errors.DtypeError("array", "a complex dtype for a complex number", str(dtype))
     if isinstance(x, float) and dtypes.is_integer(dtype):
-        x = int(x)
+        x = _whole(x, dtype)
     return Literal(as_kind(x, dtype, "array"), ShapedArray((), dtype))
+
+
+def _whole(x: float, dtype: Any) -> int:
+    """Return a Python number without its fraction, for a dtype of integers."""
+    if math.isfinite(x):
+        return int(x)
+    kind = errors.ArgumentError if math.isnan(x) else errors.IntegerOverflowError
+    raise kind("array", f"numbers that {dtype.name} holds", str(x))
 
 
 def _from_numpy(x: np.ndarray[Any, Any], dtype: Any) -> Array:
@@ -188,9 +182,8 @@ def _from_sequence(x: Sequence[Any], dtype: Any) -> Array:
     try:
         values = np.array(x) if kinds else np.zeros(np.shape(x), dtypes.float_dtype())
     except ValueError:
-        raise errors.ShapeError(
-            "array", "nested sequences of equal lengths", f"lengths that differ, in {_short(x)}"
-        ) from None
+        expected, got = "nested sequences of equal lengths", f"lengths that differ, in {_short(x)}"
+        raise errors.ShapeError("array", expected, got) from None
     except OverflowError:
         values = np.array(x, object)
     if values.dtype == object:
@@ -199,17 +192,24 @@ def _from_sequence(x: Sequence[Any], dtype: Any) -> Array:
         dtype = _common_dtype(kinds)
     if dtype is None and kinds <= dtypes.PYTHON_SCALARS:
         dtype = _python_dtype(values, kinds)
+    elif dtype is not None and kinds & {float, complex}:
+        _check_kept(values, dtype)
     return _from_numpy(values, dtype)
 
 
+def _check_kept(values: np.ndarray[Any, Any], dtype: Any) -> None:
+    """Refuse Python numbers that a dtype cannot hold; NumPy's own arrays are cast, as by NumPy."""
+    if dtypes.is_complex(values.dtype) and values.size:
+        _literal_of(1j, dtype)
+    if dtypes.is_floating(values.dtype) and dtypes.is_integer(dtype) and values.size:
+        for extreme in (values.min(), values.max()):
+            dtypes.check_fits(_whole(float(extreme), dtype), dtype, "array")
+
+
 def _python_dtype(values: np.ndarray[Any, Any], kinds: set[type]) -> Any:
-    """Return the default dtype for Python numbers; the widths of NumPy are not what was asked
-    for.
-    """
-    found = dtypes.default_of(values.dtype)
-    if dtypes.is_integer(values.dtype):
-        found = dtypes.int_dtype()
-    return found
+    """Return the default dtype for Python numbers; NumPy's widths were not asked for."""
+    known = dtypes.is_integer(values.dtype)
+    return dtypes.int_dtype() if known else dtypes.default_of(values.dtype)
 
 
 def _common_dtype(kinds: set[type]) -> Any:
@@ -219,9 +219,7 @@ def _common_dtype(kinds: set[type]) -> Any:
 
 
 def _collect_kinds(x: Sequence[Any], kinds: set[type]) -> None:
-    """Add the types of the leaves of nested sequences; arrays of NumPy count by their scalar
-    type.
-    """
+    """Add the types of the leaves of nested sequences; of NumPy's arrays those of its scalars."""
     own = set(map(type, x))
     if own <= dtypes.PYTHON_SCALARS:
         kinds |= own
@@ -250,14 +248,14 @@ def _short(x: Any) -> str:
 
 def _stacked(x: Sequence[Any], dtype: Any) -> Array:
     """Make an array of nested sequences that hold arrays or traced values."""
-    rows = [array(item, copy=False) for item in x]
+    rows = [array(item, dtype if is_python_scalar(item) else None, False) for item in x]
     if any(row.aval.shape != rows[0].aval.shape for row in rows):
         shapes = ", ".join(str(row.aval.shape) for row in rows)
         raise errors.ShapeError("array", "elements of one shape", shapes)
     if dtype is None:
         weak = tuple(row.aval.weak_type for row in rows)
         dtype, _ = dtypes.promote(tuple(row.aval.dtype for row in rows), weak, "array")
-    same = [convert(row, dtype) for row in rows]
+    same = [converted(row, dtype) for row in rows]
     return concatenate([expand_axis(row, 0) for row in same], 0)
 
 
@@ -284,6 +282,10 @@ def _spread(call: str, x: Value, shape: tuple[int, ...], device: Any) -> Array:
 def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array:
     """Broadcast a number of a canonical dtype to a shape."""
     shape = shape_of(call, shape)
+    if dtypes.is_extended(dtype):  # keys, each of whose words is the number
+        words = _filled(call, (*shape, *dtype.key_shape), value, dtypes.uint32, None)
+        keys = bind(registry["random_wrap"], words, dtype=dtype)[0]
+        return keys if device is None else placed(call, keys, device)
     key = (value, type(value), dtype)
     number = _numbers.get(key)
     if number is None:
@@ -295,11 +297,6 @@ def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array
 
 # Only zero and one of each dtype: `full` makes its own.
 _numbers: dict[Any, Literal] = {}
-
-
-def dtype_or_default(call: str, dtype: Any) -> Any:
-    """Return the dtype asked for, or the default float."""
-    return dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, call)
 
 
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, out_sharding: None = None) -> Array:
@@ -386,6 +383,8 @@ def _full(call: str, shape: tuple[int, ...], value: Any, dtype: Any, device: Any
     if dtype is not None:
         dtype = dtypes.canonicalize(dtype, call)
     if is_python_scalar(value):
+        if dtype is not None and dtypes.is_extended(dtype):
+            return _filled(call, shape, value, dtype, device)
         value = python_literal(value, call) if dtype is None else _literal_of(value, dtype)
     elif dtype is None:
         value = array(value, copy=False)

@@ -1,19 +1,82 @@
 """Odds and ends: copying, files, printing, casting rules."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from functrax import dlpack
+from functrax import dlpack, errors
+from functrax import dtypes as public_dtypes
 from functrax.core import dtypes
-from functrax.core.trace import Array
+from functrax.core.trace import Array, describe
 from functrax.numpy.creation import array
 from functrax.numpy.operands import array_operand
 
-can_cast = np.can_cast
 get_printoptions = np.get_printoptions
 printoptions = np.printoptions
 set_printoptions = np.set_printoptions
+
+
+def _by_numpy(call: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function of NumPy's; what it says of its arguments is an error of ours.
+
+    Raises:
+        ArgumentError: with NumPy's reason.
+    """
+    try:
+        return function(*args, **kwargs)
+    except errors.FunctraxError:
+        raise
+    except (TypeError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        expected = f"what `numpy.{call}` takes"
+        raise errors.ArgumentError(call, expected, f"others: {reason}") from error
+
+
+def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
+    """Tell whether values of a dtype can be converted to another by NumPy's rules.
+
+    Args:
+        from_: a dtype, or an array, whose dtype counts.
+        to: a dtype.
+        casting: "no", "equiv", "safe", "same_kind" or "unsafe".
+
+    Returns:
+        bool.
+
+    Raises:
+        ArgumentError: for something else, Python numbers too.
+
+    Example:
+        >>> jnp.can_cast("int8", "int32"), jnp.can_cast("float32", "int32")
+        (True, False)
+    """
+    source, target = (x.dtype if isinstance(x, Array) else x for x in (from_, to))
+    return bool(_by_numpy("can_cast", np.can_cast, source, target, casting))
+
+
+def issubdtype(a: Any, b: Any) -> bool:
+    """Tell whether a dtype is another, or belongs to its family; see `functrax.dtypes.issubdtype`.
+
+    Args:
+        a: a dtype or scalar type.
+        b: a dtype, or an abstract type such as ``jnp.floating``.
+
+    Returns:
+        bool.
+
+    Raises:
+        DtypeError: if one is neither.
+
+    Example:
+        >>> jnp.issubdtype("bfloat16", jnp.floating), jnp.issubdtype("bfloat16", jnp.integer)
+        (True, False)
+    """
+    try:
+        return public_dtypes.issubdtype(a, b)
+    except (TypeError, ValueError) as error:
+        got = f"{describe(a)} and {describe(b)}"
+        raise errors.DtypeError("issubdtype", "dtypes, or types of numbers", got) from error
 
 
 def copy(a: Any, order: str | None = None) -> Array:
@@ -44,7 +107,8 @@ def array_repr(
     Returns:
         str.
     """
-    return np.array_repr(np.asarray(arr), max_line_width, precision, suppress_small)
+    known = (np.asarray(arr), max_line_width, precision, suppress_small)
+    return _by_numpy("array_repr", np.array_repr, *known)
 
 
 def array_str(
@@ -62,7 +126,8 @@ def array_str(
     Returns:
         str.
     """
-    return np.array_str(np.asarray(a), max_line_width, precision, suppress_small)
+    known = (np.asarray(a), max_line_width, precision, suppress_small)
+    return _by_numpy("array_str", np.array_str, *known)
 
 
 def iterable(y: Any) -> bool:
@@ -104,7 +169,7 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
         A vector.
     """
     found = dtypes.canonicalize(dtype, "frombuffer")
-    return array(np.frombuffer(buffer, found, count, offset), found)
+    return array(_by_numpy("frombuffer", np.frombuffer, buffer, found, count, offset), found)
 
 
 def fromiter(*args: Any, **kwargs: Any) -> Array:
@@ -117,7 +182,7 @@ def fromiter(*args: Any, **kwargs: Any) -> Array:
     Returns:
         A vector.
     """
-    return array(np.fromiter(*args, **kwargs))
+    return array(_by_numpy("fromiter", np.fromiter, *args, **kwargs))
 
 
 def fromstring(string: str, dtype: Any = float, count: int = -1, *, sep: str) -> Array:
@@ -133,7 +198,7 @@ def fromstring(string: str, dtype: Any = float, count: int = -1, *, sep: str) ->
         A vector.
     """
     found = dtypes.canonicalize(dtype, "fromstring")
-    return array(np.fromstring(string, found, count, sep=sep), found)
+    return array(_by_numpy("fromstring", np.fromstring, string, found, count, sep=sep), found)
 
 
 def load(file: Any, *args: Any, **kwargs: Any) -> Any:
@@ -147,7 +212,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     Returns:
         An array, or NumPy's mapping of names to arrays.
     """
-    found = np.load(file, *args, **kwargs)
+    found = _by_numpy("load", np.load, file, *args, **kwargs)
     return array(found) if isinstance(found, np.ndarray) else found
 
 
@@ -159,7 +224,8 @@ def save(file: Any, arr: Any, allow_pickle: bool = True) -> None:
         arr: array.
         allow_pickle: has no effect: arrays hold numbers.
     """
-    np.save(file, np.asarray(array_operand(arr, "save")), allow_pickle=False)
+    value = np.asarray(array_operand(arr, "save"))
+    _by_numpy("save", np.save, file, value, allow_pickle=False)
 
 
 def savez(file: Any, *args: Any, allow_pickle: bool = True, **kwds: Any) -> None:
@@ -171,8 +237,5 @@ def savez(file: Any, *args: Any, allow_pickle: bool = True, **kwds: Any) -> None
         allow_pickle: has no effect: arrays hold numbers.
         **kwds: arrays, saved under their names.
     """
-    np.savez(
-        file,
-        *(np.asarray(x) for x in args),
-        **{name: np.asarray(x) for name, x in kwds.items()},  # pyright: ignore[reportArgumentType]
-    )
+    named = {name: np.asarray(x) for name, x in kwds.items()}
+    _by_numpy("savez", np.savez, file, *(np.asarray(x) for x in args), **named)

@@ -3,12 +3,16 @@
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.trace import Array, Value, bind
+from functrax.core.arguments import integers, listed
+from functrax.core.trace import Array, Value, bind, describe
 from functrax.numpy.linear import contract
 from functrax.numpy.operands import cast, operand, promote, strong, to_array
 from functrax.primitives import elementwise as lax
+from functrax.primitives.precision import canonical_precision
 from functrax.primitives.reduce import reduce_sum
 from functrax.primitives.rules import full, reshape, transpose_axes
 from functrax.primitives.select import select_n
@@ -65,6 +69,7 @@ def einsum(
         a, b = values[::-1] if swapped else values
         result = contract(a, b, numbers, precision, preferred, "einsum")
         return result if order is None else transpose_axes(result, order)
+    precision = canonical_precision(precision, "einsum")
     return _fused(*values, plan=plan, precision=precision, preferred=preferred)
 
 
@@ -137,7 +142,16 @@ def pairing(left: str, right: str, kept: set[str], output: str | None) -> tuple[
 
 
 def _hashable(optimize: Any) -> Any:
-    return tuple(map(tuple, optimize)) if isinstance(optimize, list) else optimize
+    """Return a word, a bool, or the steps of a path as a tuple.
+
+    Raises:
+        ArgumentError: if it is none of these.
+    """
+    if isinstance(optimize, bool | str):
+        return optimize
+    call, name = "einsum", "optimize"
+    steps = [step for step in listed(call, name, optimize) if step != "einsum_path"]
+    return tuple([integers(call, name, step) for step in steps])
 
 
 def _from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -145,11 +159,19 @@ def _from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     pairs, rest = divmod(len(arguments), 2)
 
     def letters(axes: Any) -> str:
-        return "".join("..." if axis is Ellipsis else _LETTERS[axis] for axis in axes)
+        found = listed("einsum", "subscripts", axes)
+        if all(axis is Ellipsis or _is_letter(axis) for axis in found):
+            return "".join("..." if axis is Ellipsis else _LETTERS[axis] for axis in found)
+        expected = f"a string, or arrays and lists of axes from 0 to {len(_LETTERS) - 1} in turn"
+        raise errors.ArgumentError("einsum", expected, describe(axes))
 
     inputs = ",".join(letters(arguments[2 * i + 1]) for i in range(pairs))
     text = f"{inputs}->{letters(arguments[-1])}" if rest else inputs
     return text, tuple(arguments[2 * i] for i in range(pairs))
+
+
+def _is_letter(axis: Any) -> bool:
+    return isinstance(axis, int | np.integer) and 0 <= int(axis) < len(_LETTERS)
 
 
 def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
@@ -211,15 +233,48 @@ def _path(
     if optimize is False:
         return ((0, 1), *((0, count - 2 - i) for i in range(count - 2)))
     if isinstance(optimize, tuple):
-        return tuple(step for step in optimize if step != "einsum_path")
+        _check_path(optimize, count)
+        return optimize
+    large = optimize == "auto" and count > 5
+    kind = optimize if large else _SEARCHES.get(optimize, optimize)
+    path, _ = _found_path(",".join(inputs) + "->" + output, shapes, kind)
+    return tuple(map(tuple, path))
+
+
+#: How the order of products is found, by what users ask for; other words are opt_einsum's own.
+_SEARCHES: dict[Any, str] = {True: "optimal", "auto": "optimal"}
+
+
+def _check_path(path: tuple[tuple[int, ...], ...], count: int) -> None:
+    """Raise unless the steps of a path multiply all arrays, each once.
+
+    Raises:
+        ArgumentError: showing the path.
+    """
+    left = count
+    for step in path:
+        if not step or len({*step}) < len(step) or not all(0 <= i < left for i in step):
+            left = 0
+            break
+        left -= len(step) - 1
+    if left != 1:
+        expected = f"a path that multiplies {count} arrays, each once, as optimize"
+        raise errors.ArgumentError("einsum", expected, repr([*path]))
+
+
+def _found_path(equation: str, shapes: tuple[Any, ...], kind: Any) -> tuple[Any, Any]:
+    """Search the order of products.
+
+    Raises:
+        ArgumentError: if opt_einsum does not know this kind of search.
+    """
     import opt_einsum
 
-    kind: Any = {True: "optimal", "auto": "optimal" if count <= 5 else "auto"}.get(
-        optimize, optimize
-    )
-    equation = ",".join(inputs) + "->" + output
-    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=kind)
-    return tuple(map(tuple, path))
+    try:
+        return opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=kind)
+    except KeyError:
+        words = "True, False, 'auto', 'optimal', 'greedy' or a path as optimize"
+        raise errors.ArgumentError("einsum", words, repr(kind)) from None
 
 
 @fuse
@@ -304,7 +359,7 @@ def _without_units(x: Value, left: str, y: Value, right: str) -> tuple[Value, st
     return reshape(x, shape), "".join(c for i, c in enumerate(left) if i not in gone)
 
 
-def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "auto") -> tuple[Any, str]:
+def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> tuple[Any, str]:
     """Return the order of products that `einsum` would take, and a description.
 
     Args:
@@ -314,10 +369,19 @@ def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "auto") -> t
 
     Returns:
         ``(path, description)``.
-    """
-    import opt_einsum
 
-    shapes = [operand(x, "einsum_path").aval.shape for x in operands]
-    kind: Any = {True: "optimal", "auto": "optimal"}.get(optimize, optimize)
-    path, information = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=kind)
-    return ["einsum_path", *path], str(information)
+    Raises:
+        ArgumentError, ShapeError: as `einsum`.
+    """
+    if not isinstance(subscripts, str):
+        subscripts, operands = _from_lists((subscripts, *operands))
+    shapes = tuple(operand(x, "einsum_path").aval.shape for x in operands)
+    inputs, output = _parse(subscripts, tuple(map(len, shapes)))
+    _check_sizes(subscripts, inputs, shapes)
+    wanted = _hashable(optimize)
+    if isinstance(wanted, tuple):
+        _check_path(wanted, len(shapes))
+    if wanted is False:
+        wanted = _path(inputs, output, shapes, False)
+    path, information = _found_path(subscripts, shapes, _SEARCHES.get(wanted, wanted))
+    return [*map(tuple, path)], str(information)

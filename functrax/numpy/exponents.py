@@ -5,8 +5,15 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
-from functrax.numpy.arithmetic import choose
-from functrax.numpy.operands import align, array_operand, cast, inexact, number, promote, to_array
+from functrax.numpy.arithmetic import choose, promote_strictly
+from functrax.numpy.operands import (
+    align,
+    cast,
+    inexact,
+    number,
+    numeric,
+    to_array,
+)
 from functrax.numpy.reductions import any as any_of
 from functrax.primitives import elementwise as lax
 from functrax.primitives.clamp import clamp
@@ -58,7 +65,7 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
         >>> jnp.ldexp(jnp.array([0.5, -0.75]), jnp.array([1, 3]))
         Array([ 1., -6.], dtype=float32)
     """
-    x, power = inexact(x1, "ldexp"), array_operand(x2, "ldexp")
+    x, power = inexact(x1, "ldexp"), numeric(x2, "ldexp")
     _check_real("ldexp", x)
     if dtypes.is_inexact(power.aval.dtype):
         raise errors.DtypeError("ldexp", "integers as x2", repr(power.aval))
@@ -196,7 +203,7 @@ def lcm(x1: Any, x2: Any) -> Array:
 
 
 def _integers(call: str, x1: Any, x2: Any) -> list[Value]:
-    values = promote(call, x1, x2)
+    values = promote_strictly(call, x1, x2)
     for x in values:
         if not dtypes.is_integer(x.aval.dtype):
             raise errors.DtypeError(call, "integers", repr(x.aval))

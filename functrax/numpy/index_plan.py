@@ -224,11 +224,15 @@ class _Reader:
     def _scalar(self, part: Part, kind: str) -> None:
         size = self.shape[len(self.axes)]
         if part[0] == "scalar":
+            if kind == "scalar":
+                self._check_not_empty(len(self.axes), size)
             axis = Axis(size, kind, 1, 1, True, self.mode.wraps, True)
             self.places.append(None)
         else:
             place, guarded = self._fixed(part[1], size)
-            axis = Axis(size, kind, 1, 1, size != 1 or guarded, False, guarded)
+            # The only place of an axis needs no operand, except as a column of the block.
+            placed = size != 1 or guarded or kind == "point"
+            axis = Axis(size, kind, 1, 1, placed, False, guarded)
             if axis.placed:
                 self.places.append(place)
         self.axes.append(axis)
@@ -239,7 +243,9 @@ class _Reader:
         wrapped = place + size if place < 0 and self.mode.wraps else place
         if 0 <= wrapped < size:
             return wrapped, False
-        if name is None or not size:
+        if not size and name is not None:
+            self._check_not_empty(number, size)
+        if name is None:
             raise errors.BoundsError(
                 self.call,
                 f"an index from {-size} to {size - 1} into axis {number} of an array of shape "
@@ -253,6 +259,17 @@ class _Reader:
             limit = 2**31 - 1
             return min(max(wrapped, -limit), limit), True
         return min(max(wrapped, 0), size - 1), False
+
+    def _check_not_empty(self, number: int, size: int) -> None:
+        """Refuse places in an axis without any: nothing is there to read, but writes are dropped.
+
+        Raises:
+            BoundsError: for a read that does not say what stands outside.
+        """
+        if not size and not self.mode.writes and self.mode.name != "fill":
+            raise errors.BoundsError(
+                self.call, f"no index into axis {number}, which is empty, of shape {self.shape}"
+            )
 
     def _point(self, part: Part) -> None:
         """Add an entry that belongs to the block of index arrays."""
@@ -305,11 +322,10 @@ class _Reader:
             raise errors.ShapeError(
                 self.call, "index arrays of one shape (after broadcasting)", f"shapes {shapes}"
             ) from None
-        empty = [n for n, axis in enumerate(self.axes) if axis.kind == "point" and not axis.size]
-        if empty and 0 not in block:
-            raise errors.BoundsError(
-                self.call, f"no index into axis {empty[0]}, which is empty, of shape {self.shape}"
-            )
+        if 0 not in block:
+            for number, axis in enumerate(self.axes):
+                if axis.kind == "point":
+                    self._check_not_empty(number, axis.size)
         layout = self.layout
         if not self.joined:
             layout = [BLOCK, *(entry for entry in layout if entry != BLOCK)]

@@ -79,7 +79,7 @@ def _read_slice(item: slice, call: str) -> Part:
 def _read_other(item: Any, call: str) -> tuple[Part, list[Any]]:
     if isinstance(item, Literal):
         item = item.value
-    if isinstance(item, list):
+    if isinstance(item, list | tuple):
         item = _array_of_list(item, call)
     if isinstance(item, bool | np.bool_):
         return ("flag", bool(item)), []
@@ -105,7 +105,7 @@ def _read_other(item: Any, call: str) -> tuple[Part, list[Any]]:
     return ("array", item.shape, True), [item]
 
 
-def _array_of_list(item: list[Any], call: str) -> Any:
+def _array_of_list(item: list[Any] | tuple[Any, ...], call: str) -> Any:
     if any(isinstance(entry, Array) for entry in item):
         raise errors.ArgumentError(
             call,

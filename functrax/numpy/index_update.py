@@ -4,6 +4,7 @@ Integers and slices are written by one dynamic_update_slice, masks by one select
 one scatter. Repeated places combine all their updates; of those of `set` one stays.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ from functrax.numpy.indexing import (
 from functrax.primitives import elementwise as ew
 from functrax.primitives import extreme
 from functrax.primitives.convert import convert
-from functrax.primitives.gather import GatherScatterMode, ScatterDimensionNumbers
+from functrax.primitives.gather import GatherScatterMode, ScatterDimensionNumbers, gather
 from functrax.primitives.join import pad
 from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.scatter import (
@@ -108,6 +109,8 @@ def update(
     how = Mode(mode_name(mode, call), wraps, True)
     parts, found = read_index(index, call)
     plan, fixed = plan_for(parts, x.aval.shape, how, call)
+    if y.aval.ndim > len(plan.shape) and not plan.size:
+        y = _without_leading(y, len(plan.shape))
     if not _fits(y.aval.shape, plan.shape):
         raise errors.ShapeError(
             call,
@@ -123,6 +126,14 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return start >= 0 and all(
         size in (1, wanted) for size, wanted in zip(shape, target[start:], strict=True)
     )
+
+
+def _without_leading(y: Value, rank: int) -> Value:
+    """Drop leading axes of size 1 beyond a rank: NumPy takes them, and JAX where nothing is there
+    to write.
+    """
+    extra = y.aval.ndim - rank
+    return reshape(y, y.aval.shape[extra:]) if set(y.aval.shape[:extra]) == {1} else y
 
 
 def mode_name(mode: Any, call: str) -> str | None:
@@ -242,7 +253,7 @@ def _write(
     x: Value, y: Value, *places: Any, plan: Plan, operation: str, mode: Mode, promises: Promises
 ) -> Value:
     """Combine values into the places of a plan."""
-    if plan.size == 0:
+    if plan.size == 0 or x.aval.size == 0:
         return x
     starts = starts_of(plan, places)
     check_places(f"at[].{operation}", plan, places, starts, mode)
@@ -314,6 +325,8 @@ def _write_block(
     promises: Promises,
 ) -> Value:
     """Write where index arrays point, by one scatter."""
+    if operation in ("max", "min") and dtypes.is_complex(x.aval.dtype):
+        return _write_extreme(x, y, starts, plan, operation, mode, promises)
     indices, numbers, _ = gather_parts(plan, starts)
     window, inserted, counted, *_ = numbers
     return _SCATTER[operation](
@@ -325,6 +338,36 @@ def _write_block(
         unique_indices=plan.unique or promises.unique,
         mode=_scatter_mode(plan, mode),
     )
+
+
+def _write_extreme(
+    x: Value,
+    y: Value,
+    starts: list[Any],
+    plan: Plan,
+    operation: str,
+    mode: Mode,
+    promises: Promises,
+) -> Value:
+    """Write the extremes of complex numbers: of the real parts, then of the imaginary parts of
+    those numbers that have the extreme real part.
+    """
+
+    def written(old: Value, new: Value) -> Value:
+        return _write_block(old, new, starts, plan, operation, mode, promises)
+
+    def among(chosen: Value, part: Value) -> Value:
+        worst = full(part.aval.shape, -math.inf if operation == "max" else math.inf, dtype)
+        return select_n(chosen, worst, part)
+
+    dtype = dtypes.to_real(x.aval.dtype)
+    real = written(ew.real(x), ew.real(y))
+    # What each update finds at its place: the extreme, read back by the gather of the same plan.
+    indices, numbers, sizes = gather_parts(plan, starts)
+    found = gather(real, indices, numbers, sizes, mode=GatherScatterMode.CLIP)
+    here = ew.eq(reshape(found, plan.shape), ew.real(y))
+    imaginary = written(among(ew.eq(real, ew.real(x)), ew.imag(x)), among(here, ew.imag(y)))
+    return ew.complex(real, select_n(ew.ne(real, real), imaginary, real))
 
 
 def _scatter_mode(plan: Plan, mode: Mode) -> GatherScatterMode:

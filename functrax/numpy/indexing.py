@@ -28,8 +28,13 @@ from functrax.numpy.index_reading import read_index
 from functrax.primitives.check import check_bounds
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, mul
-from functrax.primitives.gather import GatherDimensionNumbers, GatherScatterMode, gather
-from functrax.primitives.rules import broadcast_to, reshape, scalar
+from functrax.primitives.gather import (
+    GatherDimensionNumbers,
+    GatherScatterMode,
+    fill_for,
+    gather,
+)
+from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
 from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
 from functrax.runtime.array import DeviceArray, put_numpy, row_on_one_device
@@ -138,6 +143,9 @@ def _take(
     """Read what a plan says at the places."""
     if plan.size == 0:
         return _empty(x, plan.shape)
+    if 0 in x.aval.shape:  # all places lie outside
+        filler = fill_for(x.aval.dtype, promises.fill_value)
+        return full(plan.shape, filler, x.aval.dtype)
     starts = starts_of(plan, places)
     check_places("getitem", plan, places, starts, mode)
     if plan.block is None:

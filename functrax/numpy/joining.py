@@ -199,10 +199,15 @@ def block(arrays: Any) -> Array:
 
     Returns:
         An array.
+
+    Raises:
+        ArgumentError: if a list is empty.
     """
     rank = 0
 
     def depth(x: Any) -> int:
+        if isinstance(x, list) and not x:
+            raise errors.ArgumentError("block", "lists of at least one block", "[]")
         return 1 + max(map(depth, x)) if isinstance(x, list) else 0
 
     def joined(x: Any, level: int) -> Array:

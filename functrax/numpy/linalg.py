@@ -14,7 +14,7 @@ from functrax.numpy.manipulation import axes_of, broadcast_to, matrix_transpose
 from functrax.numpy.matrices import diagonal as _diagonal
 from functrax.numpy.matrices import eye
 from functrax.numpy.matrices import trace as _trace
-from functrax.numpy.operands import array_operand, cast, inexact, number
+from functrax.numpy.operands import array_operand, cast, inexact, known_real, number
 from functrax.primitives import elementwise as lax
 from functrax.transforms.fuse import fuse
 
@@ -118,7 +118,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     elif hasattr(axis, "__index__"):
         axes = axes_of("norm", axis, rank)
     else:
-        axes = tuple(axes_of("norm", a, rank)[0] for a in axis)
+        axes = tuple(axes_of("norm", a, rank)[0] for a in listed("norm", "axis", axis))
     if len(axes) == 1:
         return vector_norm(x, ord=2 if ord is None else ord, axis=axes, keepdims=keepdims)
     if len(axes) != 2:
@@ -145,7 +145,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     if isinstance(ord, str) or ord is None:
         raise errors.ArgumentError("vector_norm", f"ord={_VECTOR}", repr(ord))
     axes = reductions.axes_or_all("vector_norm", axis, x.aval.ndim)
-    return _vector_norm(x, order=float(ord), axes=axes, keepdims=bool(keepdims))
+    order = known_real("vector_norm", "ord", ord)
+    return _vector_norm(x, order=order, axes=axes, keepdims=bool(keepdims))
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:

@@ -5,12 +5,12 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.arguments import listed
+from functrax.core.arguments import integer, listed
 from functrax.core.config import config
 from functrax.core.trace import Array, Value, bind, state
 from functrax.core.types import short_types
 from functrax.numpy.joining import stack, unstack
-from functrax.numpy.manipulation import moveaxis, ravel
+from functrax.numpy.manipulation import moveaxis, one_or_several, ravel
 from functrax.numpy.operands import broadcast_shapes, cast, mixes, promote, to_array
 from functrax.primitives import elementwise as lax
 from functrax.primitives.convert import convert
@@ -289,8 +289,14 @@ def matvec(x1: Any, x2: Any, /) -> Array:
 
     Returns:
         An array of shape (..., m).
+
+    Raises:
+        ShapeError: if they are not matrices and vectors, or do not fit.
     """
     a, b, _ = _operands("matvec", x1, x2, None)
+    if a.aval.ndim < 2 or not b.aval.shape:
+        expected = "matrices as x1 and vectors as x2"
+        raise errors.ShapeError("matvec", expected, short_types((a.aval, b.aval)))
     product = matmul(a, reshape(b, (*b.aval.shape, 1)))
     return reshape(product, product.aval.shape[:-1])
 
@@ -304,8 +310,15 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
 
     Returns:
         An array of shape (..., m).
+
+    Raises:
+        ShapeError: if they are not vectors and matrices, or do not fit.
     """
     a, b, _ = _operands("vecmat", x1, x2, None)
+    if not a.aval.shape:
+        raise errors.ShapeError("vecmat", "an array of vectors as x1", repr(a.aval))
+    if b.aval.ndim < 2:
+        raise errors.ShapeError("vecmat", "an array of matrices as x2", repr(b.aval))
     product = matmul(reshape(lax.conj(a), (*a.aval.shape[:-1], 1, a.aval.shape[-1])), b)
     return reshape(product, (*product.aval.shape[:-2], product.aval.shape[-1]))
 
@@ -382,8 +395,8 @@ def tensordot(
     """
     a, b, preferred = _operands("tensordot", a, b, preferred_element_type)
     rank_a, rank_b = a.aval.ndim, b.aval.ndim
-    if hasattr(axes, "__index__"):
-        count = axes.__index__()
+    if hasattr(axes, "__index__") and not getattr(axes, "ndim", 0):
+        count = integer("tensordot", "axes", axes)
         if count > min(rank_a, rank_b):
             raise errors.ShapeError(
                 "tensordot", f"arrays of {count} or more axes", short_types((a.aval, b.aval))
@@ -394,7 +407,7 @@ def tensordot(
         if len(axes) != 2:
             raise errors.ArgumentError("tensordot", "axes as an int or a pair", repr(axes))
         left, right = (
-            tuple(canonical_axis("tensordot", i, rank) for i in _tuple(part))
+            tuple(canonical_axis("tensordot", i, rank) for i in one_or_several(part))
             for part, rank in zip(axes, (rank_a, rank_b), strict=True)
         )
     sizes = [tuple(x.aval.shape[i] for i in part) for x, part in ((a, left), (b, right))]
@@ -406,10 +419,6 @@ def tensordot(
         )
     numbers = ((left, right), ((), ()))
     return _finished(contract(a, b, numbers, precision, preferred, "tensordot"), a, b)
-
-
-def _tuple(part: Any) -> tuple[Any, ...]:
-    return (part,) if hasattr(part, "__index__") else tuple(part)
 
 
 def kron(a: Any, b: Any) -> Array:

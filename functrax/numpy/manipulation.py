@@ -327,7 +327,10 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """
     m = array_operand(m, "rot90")
     k = integer("rot90", "k", k)
-    first, second = in_order("rot90", axes, m.aval.ndim)
+    plane = in_order("rot90", axes, m.aval.ndim)
+    if len(plane) != 2:
+        raise errors.ArgumentError("rot90", "a pair of axes", repr(axes))
+    first, second = plane
     if k % 4 == 0:
         return m
     if k % 4 == 2:

@@ -9,7 +9,7 @@ from functrax import errors
 from functrax.core.arguments import integers, listed
 from functrax.core.trace import Array
 from functrax.numpy.creation import array
-from functrax.numpy.manipulation import expand_dims
+from functrax.numpy.manipulation import expand_dims, one_or_several
 from functrax.numpy.operands import array_operand, broadcast_shapes
 from functrax.numpy.ranges import indices
 from functrax.numpy.selection import select
@@ -42,7 +42,8 @@ def vectorize(
         >>> jnp.vectorize(jnp.dot, signature="(n),(n)->()")(jnp.ones((2, 3)), jnp.ones(3))
         Array([3., 3.], dtype=float32)
     """
-    skip = frozenset(excluded)
+    check_callable(pyfunc, "vectorize")
+    skip = frozenset(listed("vectorize", "excluded", excluded))
     cores = None if signature is None else _parse(signature)
 
     @functools.wraps(pyfunc)
@@ -116,6 +117,7 @@ def apply_along_axis(
     Returns:
         An array with the axes of the function's result in place of the axis.
     """
+    check_callable(func1d, "apply_along_axis")
     x = array_operand(arr, "apply_along_axis")
     axis = canonical_axis("apply_along_axis", axis, x.aval.ndim)
 
@@ -143,28 +145,35 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Array:
     """
     x = array_operand(a, "apply_over_axes")
     check_callable(func, "apply_over_axes")
-    alone = hasattr(axes, "__index__")
-    for axis in (axes,) if alone else integers("apply_over_axes", "axes", axes):
+    for axis in integers("apply_over_axes", "axes", one_or_several(axes)):
         made = func(x, axis)
         x = made if made.ndim == x.ndim else expand_dims(made, axis)
     return x
 
 
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Array:
-    """Evaluate elementwise the function of the first condition that is true.
+    """Evaluate on each element the function of the last condition that is true.
 
     Args:
         x: array.
         condlist: sequence of boolean arrays.
-        funclist: sequence of functions or numbers, one per condition, and one more for the rest.
+        funclist: sequence of functions of a number, or numbers, one per condition, and one more for
+            the rest.
         *args: further arguments of the functions.
         **kw: further arguments of the functions.
 
     Returns:
-        An array of x's shape and dtype. All functions are evaluated on all elements.
+        An array of x's shape and dtype. Each function is called once, under `vmap`, and its value
+        on all elements is computed.
 
     Raises:
         ArgumentError: if the numbers do not fit.
+        ShapeError: if a function does not return a number for a number.
+
+    Example:
+        >>> x = jnp.arange(-1.0, 2.0)
+        >>> jnp.piecewise(x, [x < 0, x > 0], [lambda v: -v, lambda v: 10 * v, 5])
+        Array([ 1.,  5., 10.], dtype=float32)
     """
     x = array_operand(x, "piecewise")
     conditions = [array_operand(c, "piecewise") for c in listed("piecewise", "condlist", condlist)]
@@ -173,10 +182,26 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         raise errors.ArgumentError(
             "piecewise", f"{len(conditions)} or {len(conditions) + 1} functions", str(len(funclist))
         )
-    values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
-    values = [broadcast_to(array(v).astype(x.dtype), x.shape) for v in values]
+    values = [
+        _on_elements(functools.partial(f, **kw), x, args) if callable(f) else array(f)
+        for f in funclist
+    ]
+    values = [broadcast_to(v.astype(x.dtype), x.shape) for v in values]
     default = values.pop() if len(values) > len(conditions) else array(0).astype(x.dtype)
-    return select(conditions, values, default)
+    return select(conditions[::-1], values[::-1], default)
+
+
+def _on_elements(function: Callable[..., Any], x: Array, args: tuple[Any, ...]) -> Array:
+    """Apply a function of numbers to the elements of an array.
+
+    Raises:
+        ShapeError: if it returns something else than a number.
+    """
+    made = array(vmap(lambda v: function(v, *args))(x.reshape(-1)))
+    if made.ndim != 1:
+        expected = "functions that return a number for a number"
+        raise errors.ShapeError("piecewise", expected, f"one that returns shape {made.shape[1:]}")
+    return made.reshape(x.shape)
 
 
 def fromfunction(

@@ -148,6 +148,11 @@ def number_dtype(dtype: Any, call: str) -> Any:
     return found
 
 
+def dtype_or_default(call: str, dtype: Any) -> Any:
+    """Return the dtype asked for, or the default float."""
+    return dtypes.float_dtype() if dtype is None else dtypes.canonicalize(dtype, call)
+
+
 def real_number(call: str, name: str, value: Any) -> float:
     """Return an argument that must be a known real number.
 
@@ -157,6 +162,21 @@ def real_number(call: str, name: str, value: Any) -> float:
     if not isinstance(value, int | float | np.integer | np.floating):
         raise errors.ArgumentError(call, f"a number for {name!r}", describe(value))
     return value  # pyright: ignore[reportReturnType]
+
+
+def known_real(call: str, name: str, value: Any) -> float:
+    """Return an argument that must be a known real number, or an array of one, as a float.
+
+    Raises:
+        ArgumentError: naming the argument; TracerArrayError: if it is traced.
+    """
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, errors.TracerError):
+            raise
+    raise errors.ArgumentError(call, f"a number for {name!r}", describe(value))
 
 
 def _numpy_scalar(x: np.generic, call: str) -> Value:
@@ -404,7 +424,7 @@ def shape_of(call: str, shape: Any) -> tuple[int, ...]:
     try:
         found = (
             (shape.__index__(),)  # pyright: ignore[reportAttributeAccessIssue]
-            if hasattr(shape, "__index__")
+            if hasattr(shape, "__index__") and not getattr(shape, "ndim", 0)
             else tuple(s.__index__() for s in shape)
         )
     except AttributeError:

@@ -7,10 +7,11 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.trace import Array, Value
+from functrax.core.trace import Array, Value, describe
 from functrax.numpy import quantiles, reductions, statistics
 from functrax.numpy.functions import round as round_to
-from functrax.numpy.manipulation import axes_of
+from functrax.numpy.manipulation import axes_of, one_or_several
+from functrax.numpy.mapping import apply_along_axis
 from functrax.numpy.operands import array_operand, cast, operand, strong
 from functrax.numpy.ranges import linspace
 from functrax.primitives import elementwise as lax
@@ -38,10 +39,11 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
             axis, or a dict of axis to int or pair.
         mode: "constant", "edge" (the last element repeats), "reflect" and "symmetric" (mirrored at
             the last element, or behind it), "wrap", "linear_ramp", "maximum", "minimum", "mean",
-            "median", "empty" (zeros), or a function as in NumPy, of rows as NumPy arrays.
+            "median", "empty" (zeros); or a function ``(row, widths, axis, kwargs) -> row`` of each
+            row along an axis, with zeros at its ends, and the pair of widths.
         **kwargs: `constant_values` or `end_values`: number, pair, or pair for each axis;
             `stat_length`: the same with ints, None for the whole axis; `reflect_type`: "even" or
-            "odd".
+            "odd"; for a function, what it takes as `kwargs`.
 
     Returns:
         An array.
@@ -59,7 +61,9 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
     x = array_operand(array, "pad")
     rank = x.aval.ndim
     widths = _widths(pad_width, rank)
-    option = _OPTIONS.get(mode) if isinstance(mode, str) else ""
+    if callable(mode):
+        return _pad_by(x, widths, mode, kwargs)
+    option = _OPTIONS.get(mode) if isinstance(mode, str) else None
     unknown = [key for key in kwargs if key != option]
     if option is None or unknown:
         raise errors.ArgumentError(
@@ -97,7 +101,9 @@ def _widths(pad_width: Any, rank: int) -> Pairs:
             np.broadcast_to(np.asarray(pad_width), (rank, 2)) if rank else np.zeros((0, 2), int)
         )
         found = tuple((int(low), int(high)) for low, high in values)
-    except ValueError:
+    except (TypeError, ValueError) as error:
+        if isinstance(error, errors.FunctraxError):
+            raise
         raise errors.ArgumentError(
             "pad", f"widths: an int, a pair, or {rank} pairs", repr(pad_width)
         ) from None
@@ -130,6 +136,24 @@ def _pad_constant(x: Array, widths: Pairs, values: Any) -> Array:
             width = widths[axis][side]
             config[axis] = (width, 0, 0) if side == 0 else (0, width, 0)
             x = join.pad(x, filler, config) if width else x
+    return x
+
+
+def _pad_by(x: Array, widths: Pairs, function: Callable[..., Any], options: Any) -> Array:
+    """Put zeros around an array and call a user's function with each row, axis by axis."""
+    x = _pad_constant(x, widths, 0)
+    for axis, pair in enumerate(widths):
+        size = x.aval.shape[axis]
+
+        def checked(row: Any, pair: Any = pair, axis: int = axis, size: int = size) -> Any:
+            made = function(row, pair, axis, options)
+            if np.shape(made) != (size,):
+                expected = f"a function that returns {size} elements for a row of them as mode"
+                fix = "Arrays are immutable: return the changed row."
+                raise errors.ShapeError("pad", expected, describe(made), fix=fix)
+            return made
+
+        x = apply_along_axis(checked, axis, x)
     return x
 
 
@@ -248,15 +272,17 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
     x = array_operand(a, "roll")
     if axis is None:
         return roll(x.reshape(-1), shift, 0).reshape(x.aval.shape)
-    axes = (axis,) if hasattr(axis, "__index__") else tuple(axis)
-    axes = [axes_of("roll", item, x.aval.ndim)[0] for item in axes]
+    axes = [axes_of("roll", item, x.aval.ndim)[0] for item in one_or_several(axis)]
     shifts = (
         list(shift) if isinstance(shift, list | tuple) or getattr(shift, "shape", ()) else [shift]
     )
-    count = max(len(axes), len(shifts))
-    if len({len(axes), len(shifts)} - {1, count}):
+    if 1 not in (len(axes), len(shifts)) and len(axes) != len(shifts):
         raise errors.ArgumentError("roll", "one shift per axis", f"{shift!r} for axis {axis!r}")
-    axes, shifts = axes * (count // len(axes)), shifts * (count // len(shifts))
+    count = len(shifts) if len(axes) == 1 else len(axes)
+    axes = axes * count if len(axes) == 1 else axes
+    shifts = shifts * count if len(shifts) == 1 else shifts
+    if not count:
+        return x
     if all(isinstance(s, int | np.integer) for s in shifts):
         return _roll_by(x, shifts=tuple(map(int, shifts)), axes=tuple(axes))
     return _roll_traced(x, *(operand(s, "roll") for s in shifts), axes=tuple(axes))

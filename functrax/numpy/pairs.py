@@ -7,10 +7,10 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
-from functrax.numpy.arithmetic import choose, is_zero, remainder_of
+from functrax.numpy.arithmetic import choose, is_weak, is_zero, promote_strictly, remainder_of
 from functrax.numpy.derivatives import with_derivatives
 from functrax.numpy.logic import greater, less, sign_bit
-from functrax.numpy.operands import align, number, promote
+from functrax.numpy.operands import align, number, promote, strong
 from functrax.primitives import elementwise as lax
 from functrax.primitives import extreme
 from functrax.transforms.fuse import fuse
@@ -86,7 +86,10 @@ def logaddexp2(x1: Any, x2: Any, /) -> Array:
 
 
 def _log_of_sum(call: str, x1: Any, x2: Any, base: float) -> Array:
-    x1, x2 = align(call, *promote(call, x1, x2, to_float=True))
+    values = promote_strictly(call, x1, x2, to_float=True)
+    if base == 1.0 and not dtypes.is_complex(values[0].aval.dtype):
+        values = promote(call, x1, x2, to_float=True)
+    x1, x2 = align(call, *values)
     return _logaddexp(x1, x2, base=base)
 
 
@@ -118,9 +121,9 @@ def hypot(x1: Any, x2: Any, /) -> Array:
     return _hypot(*_real_pair("hypot", x1, x2))
 
 
-def _real_pair(call: str, x1: Any, x2: Any) -> list[Value]:
+def _real_pair(call: str, x1: Any, x2: Any, rule: Any = promote_strictly) -> list[Value]:
     """Promote two operands to a real floating dtype."""
-    x1, x2 = align(call, *promote(call, x1, x2, to_float=True))
+    x1, x2 = align(call, *rule(call, x1, x2, to_float=True))
     if dtypes.is_complex(x1.aval.dtype):
         raise errors.DtypeError(call, "real numbers", f"{x1.aval!r} and {x2.aval!r}")
     return [x1, x2]
@@ -176,7 +179,9 @@ def heaviside(x1: Any, x2: Any, /) -> Array:
     Returns:
         A floating array of the common shape.
     """
-    return _heaviside(*_real_pair("heaviside", x1, x2))
+    known = is_weak(x1, "heaviside")
+    x1, x2 = _real_pair("heaviside", x1, x2, promote)
+    return _heaviside(x1 if known else strong(x1), x2)
 
 
 def copysign(x1: Any, x2: Any, /) -> Array:
@@ -190,7 +195,7 @@ def copysign(x1: Any, x2: Any, /) -> Array:
         A floating array of the common shape.
     """
     x1, x2 = align("copysign", *promote("copysign", x1, x2, to_float=True))
-    return _copysign(x1, x2)
+    return _copysign(x1 if x2.aval.weak_type else strong(x1), x2)
 
 
 @fuse

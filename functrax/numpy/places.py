@@ -7,13 +7,20 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.arguments import integer
+from functrax.core.arguments import integer, listed
 from functrax.core.trace import Array, Tracer, describe
 from functrax.numpy.at import IndexUpdateHelper
-from functrax.numpy.creation import array
+from functrax.numpy.creation import array, zeros_like
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import moveaxis, ravel
-from functrax.numpy.operands import array_operand
+from functrax.numpy.operands import (
+    array_operand,
+    broadcast_shapes,
+    promote,
+    shape_of,
+    strong,
+    to_array,
+)
 from functrax.numpy.search import nonzero
 from functrax.numpy.selection import select
 from functrax.numpy.taking import take
@@ -180,11 +187,27 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
 
 
 def _known_places(call: str, obj: Any, size: int) -> np.ndarray[Any, Any]:
+    if isinstance(obj, list | tuple):
+        obj = array(obj)
     if isinstance(obj, Tracer) and obj.concrete() is None:
         raise errors.TracerArrayError(call, "known places", describe(obj))
     if isinstance(obj, slice):
         return np.arange(size)[obj]
     return np.asarray(obj)
+
+
+def _integer_places(call: str, obj: Any, size: int) -> np.ndarray[Any, Any]:
+    """Return places that must be known integers, one or an array of them.
+
+    Raises:
+        DtypeError: if they are something else.
+    """
+    places = _known_places(call, obj, size)
+    if not places.size:
+        return places.astype(int)
+    if places.dtype.kind not in "iu":
+        raise errors.DtypeError(call, "places that are integers", describe(obj))
+    return places
 
 
 def delete(
@@ -203,14 +226,18 @@ def delete(
 
     Raises:
         BoundsError: if a place is out of range.
+        ShapeError: if booleans are not as many as there are places.
     """
     x = array_operand(arr, "delete")
     if axis is None:
         x, axis = ravel(x), 0
     axis = canonical_axis("delete", axis, x.aval.ndim)
     size = x.aval.shape[axis]
+    places = _known_places("delete", obj, size)
+    if places.dtype.kind == "b" and places.shape not in ((), (size,)):
+        raise errors.ShapeError("delete", f"a vector of {size} booleans", f"shape {places.shape}")
     try:
-        kept = np.delete(np.arange(size), _known_places("delete", obj, size))
+        kept = np.delete(np.arange(size), places)
     except IndexError as error:
         raise errors.BoundsError(
             "delete", f"places along an axis of size {size}", str(error)
@@ -232,26 +259,35 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
 
     Raises:
         BoundsError: if a place is out of range.
+        DtypeError: if the places are not integers.
+        ShapeError: if the places are not a vector, or the values do not fit them.
+
+    Example:
+        >>> jnp.insert(jnp.arange(3), 1, jnp.array([7, 8]))
+        Array([0, 7, 8, 1, 2], dtype=int32)
     """
     x = array_operand(arr, "insert")
     if axis is None:
         x, axis = ravel(x), 0
     axis = canonical_axis("insert", axis, x.aval.ndim)
     size = x.aval.shape[axis]
-    places = _known_places("insert", obj, size)
-    scalar = places.ndim == 0
-    places = places.reshape(-1)
+    places = _integer_places("insert", obj, size)
+    if places.ndim > 1:
+        raise errors.ShapeError("insert", "a place, or a vector of them", f"shape {places.shape}")
     if ((places < -size) | (places > size)).any():
         raise errors.BoundsError("insert", f"places from {-size} to {size}", str(places))
     new = array(values, copy=False).astype(x.dtype)
-    if scalar and new.ndim:
-        new = moveaxis(new.reshape((1,) * (x.ndim - new.ndim) + new.shape), 0, axis)
-    count = new.shape[axis] if scalar and new.ndim else len(places)
+    new = new.reshape((1,) * (x.ndim - new.ndim) + new.shape)
+    if not places.ndim and new.ndim == x.ndim:
+        new = moveaxis(new, 0, axis)
+    alone = places.size == 1  # any number of values goes before it
+    count = new.shape[axis] if alone else len(places)
     shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    new = broadcast_to(new.reshape((1,) * (x.ndim - new.ndim) + new.shape), shape)
+    if broadcast_shapes("insert", [new.shape, shape]) != shape:
+        raise errors.ShapeError("insert", f"values that broadcast to {shape}", repr(new.aval))
+    new = broadcast_to(new, shape)
     places = np.where(places < 0, places + size, places)
-    if len(places) == 1 and count > 1:
-        places = np.repeat(places, count)
+    places = np.repeat(places, count) if alone else places
     order = np.argsort(places, kind="stable")
     targets = np.empty(len(places), int)
     targets[order] = places[order] + np.arange(len(places))
@@ -279,14 +315,18 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
     """
     if out is not None or mode not in ("raise", "wrap", "clip"):
         raise errors.ArgumentError("choose", "out=None and a known mode", f"mode={mode!r}")
-    x = array_operand(a, "choose")
+    x, choices = array_operand(a, "choose"), listed("choose", "choices", choices)
     count = len(choices)
     if mode == "raise":
         known = _known_places("choose", x, 0)
         if known.size and (known.min() < 0 or known.max() >= count):
             raise errors.ArgumentError("choose", f"numbers from 0 to {count - 1}", str(known))
     x = x % count if mode == "wrap" else x.clip(0, count - 1)
-    return select([x == i for i in range(count)], [*choices])
+    places = [x == i for i in range(count)]
+    if not choices:
+        return select(places, choices)
+    values = [to_array(strong(v)) for v in promote("choose", *choices)]
+    return select(places, values, zeros_like(values[0], shape=()))
 
 
 def put_along_axis(
@@ -331,11 +371,12 @@ def resize(a: Any, new_shape: Any) -> Array:
 
     Returns:
         An array of that shape.
+
+    Raises:
+        ArgumentError: if the shape is not of non-negative integers.
     """
     x = ravel(array_operand(a, "resize"))
-    shape = (new_shape,) if hasattr(new_shape, "__index__") else tuple(new_shape)
-    if any(size < 0 for size in shape):
-        raise errors.ArgumentError("resize", "a shape of non-negative integers", repr(new_shape))
+    shape = shape_of("resize", new_shape)
     size = int(np.prod(shape, dtype=np.int64))
     if not x.size:
         return array(np.zeros(shape), x.dtype)
@@ -356,13 +397,17 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: int | Sequence[int] | None = N
 
     Raises:
         TracerArrayError: for a traced array.
+        ArgumentError: for another `trim`.
 
     Example:
         >>> jnp.trim_zeros(jnp.array([0, 1, 0, 2, 0]))
         Array([1, 0, 2], dtype=int32)
     """
     x = array_operand(filt, "trim_zeros")
-    where, ends = np.atleast_1d(_known_places("trim_zeros", x, 0)).nonzero(), trim.lower()
+    ends = trim.lower() if isinstance(trim, str) else ""
+    if ends not in ("f", "b", "fb", "bf"):
+        raise errors.ArgumentError("trim_zeros", "trim='f', 'b' or 'fb'", describe(trim))
+    where = np.atleast_1d(_known_places("trim_zeros", x, 0)).nonzero()
     found = where[0].size > 0
     kept, ndim = [slice(None)] * x.aval.ndim, x.aval.ndim
     axes = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)

@@ -8,8 +8,9 @@ from functrax.core.trace import Array
 from functrax.numpy.creation import array, zeros_like
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import atleast_1d
-from functrax.numpy.operands import array_operand, promote, to_array
+from functrax.numpy.operands import array_operand, inexact, operand, promote, strong, to_array
 from functrax.numpy.padding import pad
+from functrax.numpy.places import trim_zeros
 from functrax.numpy.ranges import arange
 from functrax.numpy.signals import convolve
 
@@ -29,8 +30,10 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
         >>> jnp.polyval(jnp.array([1, 0, 2]), 3)
         Array(11, dtype=int32)
     """
+    known = operand(p, "polyval").aval.weak_type
     p, x = (to_array(v) for v in promote("polyval", p, x))
-    value = zeros_like(x) + (p[0] * 0 if p.aval.size else 0)
+    x = x if known else to_array(strong(x))
+    value = zeros_like(x) + zeros_like(p[0]) if p.aval.size else zeros_like(x)
     for coefficient in p:
         value = value * x + coefficient
     return value
@@ -75,29 +78,32 @@ def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Array:
     Args:
         a1: vector of coefficients.
         a2: vector of coefficients.
-        trim_leading_zeros: must be False.
+        trim_leading_zeros: bool, whether to leave out leading zeros of both, which must be known.
 
     Returns:
         A vector of coefficients.
+
+    Raises:
+        TracerArrayError: with `trim_leading_zeros`, if a coefficient is traced.
     """
+    factors: list[Any] = [atleast_1d(array_operand(x, "polymul")) for x in (a1, a2)]
     if trim_leading_zeros:
-        raise errors.ArgumentError("polymul", "trim_leading_zeros=False", "True")
-    return convolve(
-        atleast_1d(array_operand(a1, "polymul")), atleast_1d(array_operand(a2, "polymul"))
-    )
+        # Of zeros alone one is left.
+        factors = [concatenate([trim_zeros(x[:-1], "f"), x[-1:]]) for x in factors]
+    return convolve(*factors)
 
 
 def polyder(p: Any, m: int = 1) -> Array:
     """Return the derivative of a polynomial.
 
     Args:
-        p: vector of coefficients.
+        p: vector of coefficients; integers become floats.
         m: int, how often it is taken.
 
     Returns:
         A vector of coefficients.
     """
-    p = array_operand(p, "polyder")
+    p = to_array(inexact(p, "polyder"))
     m = integer("polyder", "m", m)
     if m < 0:
         raise errors.ArgumentError("polyder", "m >= 0", str(m))

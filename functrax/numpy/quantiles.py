@@ -28,11 +28,21 @@ from functrax.numpy.selection import clip
 from functrax.numpy.taking import take_along_axis
 from functrax.primitives import elementwise as lax
 from functrax.primitives import extreme
-from functrax.primitives.rules import broadcast_to, reshape, scalar
+from functrax.primitives.cumulative import cumsum
+from functrax.primitives.rules import broadcast_to, expand_axis, reshape, scalar
 from functrax.primitives.sort import sort
 from functrax.transforms.fuse import fuse
 
-_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+# How places are counted: alpha and beta of Hyndman and Fan, by method.
+_SHIFTS = {
+    "interpolated_inverted_cdf": (0.0, 1.0),
+    "hazen": (0.5, 0.5),
+    "weibull": (0.0, 0.0),
+    "median_unbiased": (1 / 3, 1 / 3),
+    "normal_unbiased": (3 / 8, 3 / 8),
+}
+_STEPS = ("inverted_cdf", "averaged_inverted_cdf", "closest_observation")
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest", *_STEPS, *_SHIFTS)
 
 
 def _quantile(
@@ -45,6 +55,7 @@ def _quantile(
     keepdims: bool,
     skip: bool,
     scale: float = 1.0,
+    weights: Any = None,
 ) -> Array:
     refuse_out(call, out)
     if method not in _METHODS:
@@ -55,15 +66,37 @@ def _quantile(
     if q.aval.ndim > 1:
         raise errors.ShapeError(call, "a number or vector of quantiles", repr(q.aval))
     axes = axes_or_all(call, axis, x.aval.ndim)
+    w = None
+    if weights is not None:
+        if method != "inverted_cdf":
+            raise errors.ArgumentError(
+                call, 'method="inverted_cdf", the one that takes weights', repr(method)
+            )
+        x, w = (to_array(v) for v in promote(call, x, inexact(weights, call)))
+        w = _stretched(call, w, x.aval.shape, axes)
     return _quantile_of(
-        x, q, axes=axes, method=method, keepdims=bool(keepdims), skip=skip, scale=scale
+        x, q, w, axes=axes, method=method, keepdims=bool(keepdims), skip=skip, scale=scale
     )
+
+
+def _stretched(call: str, w: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> Value:
+    """Return weights in the shape of the array; they may have that of the axes alone."""
+    if dtypes.is_complex(w.aval.dtype):
+        raise errors.DtypeError(call, "real weights", repr(w.aval))
+    if w.aval.shape == shape:
+        return w
+    over = tuple(shape[axis] for axis in axes)
+    if w.aval.shape != over:
+        expected = f"weights of shape {shape}, or {over} for the axes alone"
+        raise errors.ShapeError(call, expected, repr(w.aval))
+    return statistics.broadcast_along(w, shape, axes)
 
 
 @fuse
 def _quantile_of(
     x: Value,
     q: Value,
+    w: Value | None,
     *,
     axes: tuple[int, ...],
     method: str,
@@ -81,27 +114,32 @@ def _quantile_of(
     q = cast(q, dtype)
     rest = tuple(i for i in range(x.aval.ndim) if i not in axes)
     outer = tuple(x.aval.shape[i] for i in rest)
-    rows = _rows(x, rest, axes, outer)
-    rows: Any = sort(rows, len(outer))
+    rows: Any = _rows(x, rest, axes, outer)
+    if w is None:
+        rows = sort(rows, len(outer))
+    else:
+        rows, w = sort((rows, cast(_rows(w, rest, axes, outer), dtype)), len(outer), True, 1)
     size = rows.aval.shape[-1]
     missing = lax.ne(rows, rows)
     if skip:
         valid = reductions.sum(lax.bitwise_not(missing), -1, dtype=dtype)
         last = lax.sub(valid, number(1, dtype))
+        spoiled = lax.lt(last, number(0, dtype))
     else:
         spoiled = reductions.any(missing, -1)
         last = broadcast_to(scalar(size - 1, dtype), outer)
     if scale != 1.0:
         q = lax.div(q, scalar(scale, dtype))
-    flat = reshape(q, (q.aval.size,) + (1,) * len(outer))
-    place = lax.mul(flat, reshape(last, (1, *outer)))
-    values = _interpolate(rows, place, reshape(last, (1, *outer)), method)
-    if skip:
-        empty = lax.lt(reshape(last, (1, *outer)), number(0, dtype))
-        values = choose(broadcast_to(empty, values.aval.shape), scalar(float("nan"), dtype), values)
+    flat, last = reshape(q, (q.aval.size,) + (1,) * len(outer)), reshape(last, (1, *outer))
+    if w is None:
+        values = _interpolate(rows, flat, last, method)
     else:
-        nan = scalar(float("nan"), dtype)
-        values = choose(broadcast_to(reshape(spoiled, (1, *outer)), values.aval.shape), nan, values)  # pyright: ignore[reportPossiblyUnboundVariable]
+        bad = lax.bitwise_not(lax.ge(w, number(0, dtype)))
+        spoiled = lax.bitwise_or(spoiled, reductions.any(bad, -1))
+        counted = choose(lax.bitwise_or(bad, missing), number(0, dtype), w)
+        values = _element(rows, _place_of_share(counted, flat), last, dtype)
+    nan = scalar(float("nan"), dtype)
+    values = choose(broadcast_to(reshape(spoiled, (1, *outer)), values.aval.shape), nan, values)
     values = values if q.aval.ndim else reshape(values, outer)
     if keepdims:
         shift = q.aval.ndim
@@ -118,37 +156,70 @@ def _rows(x: Value, rest: tuple[int, ...], axes: tuple[int, ...], outer: tuple[i
     return reshape(moved, (*outer, size))
 
 
-def _interpolate(rows: Value, place: Value, last: Value, method: str) -> Value:
+def _element(rows: Value, place: Value, last: Value, dtype: Any) -> Value:
+    """Read sorted rows at whole places, the nearest ones inside."""
+    zero = number(0, place.aval.dtype)
+    place = clip(place, zero, extreme.max(last, zero))
+    outer = rows.aval.ndim - 1
+    places = moveaxis(to_array(cast(place, dtypes.int_dtype())), 0, -1)
+    found = cast(take_along_axis(to_array(rows), places, -1, mode="clip"), dtype)
+    return moveaxis(found, -1, 0) if outer else found
+
+
+def _snapped(x: Value) -> Value:
+    """Bring numbers that lie beside a half or a whole one to it.
+
+    30 percent of 20 are 6, but XLA multiplies by 0.2 rounded, and steps are at whole numbers.
+    """
+    dtype = x.aval.dtype
+    half = lax.mul(lax.round(lax.add(x, x), 1), number(0.5, dtype))
+    slack = lax.mul(lax.abs(x), number(2 * float(dtypes.finfo(dtype).eps), dtype))
+    return choose(lax.le(lax.abs(lax.sub(x, half)), slack), half, x)
+
+
+def _place_of_share(w: Value, q: Value) -> Value:
+    """Return the first place up to which the weights add up to a share of them all."""
+    total = cumsum(w, w.aval.ndim - 1)
+    wanted = lax.mul(q, expand_axis(reductions.sum(w, -1), 0))
+    below = lax.lt(expand_axis(total, 0), expand_axis(wanted, wanted.aval.ndim))
+    return reductions.sum(below, -1, dtype=w.aval.dtype)
+
+
+def _interpolate(rows: Value, q: Value, last: Value, method: str) -> Value:
     """Read sorted rows at places between their elements."""
-    dtype, index = place.aval.dtype, dtypes.int_dtype()
+    dtype = q.aval.dtype
+    one, half = number(1, dtype), number(0.5, dtype)
+    if method in _STEPS:
+        rank = _snapped(lax.mul(q, lax.add(last, one)))
+        if method == "closest_observation":
+            return _element(rows, lax.sub(lax.round(rank, 1), one), last, dtype)
+        low, high = lax.sub(lax.ceil(rank), one), lax.floor(rank)
+        below = _element(rows, low, last, dtype)
+        if method == "inverted_cdf":
+            return below
+        return lax.mul(lax.add(below, _element(rows, high, last, dtype)), half)
+    place = lax.mul(q, last)
+    if method in _SHIFTS:
+        alpha, beta = _SHIFTS[method]
+        shift = lax.add(lax.mul(q, number(2 - alpha - beta, dtype)), number(alpha - 1, dtype))
+        place = lax.add(place, shift)
     low, high = lax.floor(place), lax.ceil(place)
     weight = lax.sub(place, low)
-    zero = number(0, dtype)
-
-    def read(where: Value) -> Value:
-        where = clip(where, zero, extreme.max(last, zero))
-        outer = rows.aval.ndim - 1
-        places = moveaxis(to_array(cast(where, index)), 0, -1)
-        found = cast(take_along_axis(to_array(rows), places, -1, mode="clip"), dtype)
-        return moveaxis(found, -1, 0) if outer else found
-
-    below, above = read(low), read(high)
+    below, above = (_element(rows, where, last, dtype) for where in (low, high))
     if method == "lower":
         return below
     if method == "higher":
         return above
-    half = number(0.5, dtype)
     if method == "nearest":
         return choose(lax.le(weight, half), below, above)
     if method == "midpoint":
         return lax.mul(lax.add(below, above), half)
-    share = lax.sub(number(1, dtype), weight)
-    return lax.add(lax.mul(below, share), lax.mul(above, weight))
+    return lax.add(lax.mul(below, lax.sub(one, weight)), lax.mul(above, weight))
 
 
 def quantile(
     a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
-    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+    method: str = "linear", keepdims: bool = False, *, weights: Any = None,
 ) -> Array:  # fmt: skip
     """Return the elements below which given shares of all elements lie.
 
@@ -158,29 +229,37 @@ def quantile(
         axis: int or sequence of ints; all axes if None.
         out: must be None.
         overwrite_input: has no effect.
-        method: how to interpolate: "linear", "lower", "higher", "midpoint", "nearest".
+        method: how to interpolate: "linear", "lower", "higher", "midpoint", "nearest"; or one of
+            Hyndman and Fan's: "inverted_cdf", "averaged_inverted_cdf", "closest_observation",
+            "interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased", "normal_unbiased".
         keepdims: bool, whether the axes stay, of size 1.
-        weights: must be None.
+        weights: how much each element counts, an array of a's shape or of that of the axes; with
+            "inverted_cdf" only.
 
     Returns:
-        An array without the axes, with the axis of q in front; NaN where there is one.
+        An array without the axes, with the axis of q in front; NaN where there is one, or a weight
+        below 0.
+
+    Raises:
+        ArgumentError: for an unknown method, or weights with another one than "inverted_cdf".
+        DtypeError: for complex numbers.
+        ShapeError: for q of several axes, or weights of another shape.
 
     Example:
         >>> jnp.quantile(jnp.arange(5), 0.25)
         Array(1., dtype=float32)
+        >>> jnp.quantile(jnp.arange(5), 0.3, method="hazen")
+        Array(1., dtype=float32)
+
+    Source: Hyndman and Fan, "Sample quantiles in statistical packages", The American Statistician
+    50(4), 1996.
     """
-    _refuse_weights("quantile", weights)
-    return _quantile("quantile", a, q, axis, out, method, keepdims, False)
-
-
-def _refuse_weights(call: str, weights: Any) -> None:
-    if weights is not None:
-        raise errors.ArgumentError(call, "weights=None", type(weights).__name__)
+    return _quantile("quantile", a, q, axis, out, method, keepdims, False, 1.0, weights)
 
 
 def nanquantile(
     a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
-    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+    method: str = "linear", keepdims: bool = False, *, weights: Any = None,
 ) -> Array:  # fmt: skip
     """Return the elements below which given shares of what is not NaN lie; see `quantile`.
 
@@ -192,18 +271,17 @@ def nanquantile(
         overwrite_input: has no effect.
         method: how to interpolate.
         keepdims: bool, whether the axes stay, of size 1.
-        weights: must be None.
+        weights: how much each element counts.
 
     Returns:
         An array without the axes, with the axis of q in front.
     """
-    _refuse_weights("nanquantile", weights)
-    return _quantile("nanquantile", a, q, axis, out, method, keepdims, True)
+    return _quantile("nanquantile", a, q, axis, out, method, keepdims, True, 1.0, weights)
 
 
 def percentile(
     a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
-    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+    method: str = "linear", keepdims: bool = False, *, weights: Any = None,
 ) -> Array:  # fmt: skip
     """Return the elements below which given percentages of all elements lie; see `quantile`.
 
@@ -215,18 +293,17 @@ def percentile(
         overwrite_input: has no effect.
         method: how to interpolate.
         keepdims: bool, whether the axes stay, of size 1.
-        weights: must be None.
+        weights: how much each element counts.
 
     Returns:
         An array without the axes, with the axis of q in front.
     """
-    _refuse_weights("percentile", weights)
-    return _quantile("percentile", a, q, axis, out, method, keepdims, False, 100.0)
+    return _quantile("percentile", a, q, axis, out, method, keepdims, False, 100.0, weights)
 
 
 def nanpercentile(
     a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
-    method: str = "linear", keepdims: bool = False, *, weights: None = None,
+    method: str = "linear", keepdims: bool = False, *, weights: Any = None,
 ) -> Array:  # fmt: skip
     """Return the elements below which given percentages of what is not NaN lie; see `quantile`.
 
@@ -238,13 +315,12 @@ def nanpercentile(
         overwrite_input: has no effect.
         method: how to interpolate.
         keepdims: bool, whether the axes stay, of size 1.
-        weights: must be None.
+        weights: how much each element counts.
 
     Returns:
         An array without the axes, with the axis of q in front.
     """
-    _refuse_weights("nanpercentile", weights)
-    return _quantile("nanpercentile", a, q, axis, out, method, keepdims, True, 100.0)
+    return _quantile("nanpercentile", a, q, axis, out, method, keepdims, True, 100.0, weights)
 
 
 def median(

@@ -17,6 +17,7 @@ from functrax.numpy.manipulation import moveaxis
 from functrax.numpy.operands import (
     align,
     array_operand,
+    broadcast_shapes,
     cast,
     is_python_scalar,
     number,
@@ -58,7 +59,7 @@ def arange(
 
     Raises:
         TracerArrayError: if a number is traced: the shape would depend on it.
-        ArgumentError: if an argument is not a number, or the step is 0.
+        ArgumentError: if an argument is not a number, or not a finite one, or the step is 0.
         IntegerOverflowError: if the dtype does not hold a number of the result.
 
     Example:
@@ -73,7 +74,10 @@ def arange(
         found = dtypes.int_dtype() if dtype is None else dtype
         if start < 2**31 and not dtypes.is_bool(found):
             return _counted(found, max(start, 0), device)
-    numbers = [_number(x, name) for x, name in ((start, "start"), (stop, "stop"), (step, "step"))]
+    first = "stop" if stop is None else "start"
+    if start is None:
+        raise errors.ArgumentError("arange", f"a number for {first!r}", describe(start))
+    numbers = [_number(x, name) for x, name in ((start, first), (stop, "stop"), (step, "step"))]
     if dtype is None:
         pairs = [dtypes.dtype_and_weak(x, "arange") for x in numbers if x is not None]
         weak = tuple(is_weak for _, is_weak in pairs)
@@ -84,18 +88,31 @@ def arange(
         raise errors.ArgumentError("arange", "a step that is not 0", "0")
     if begin == 0 and by == 1 and isinstance(end, int):
         return _counted(dtype, max(end, 0), device)
-    # NumPy's own arithmetic: the values are constants, and equal to its.
-    try:
-        values = np.arange(begin, end, by)
-    except MemoryError as error:
-        raise errors.OutOfMemoryError("arange", "enough memory", str(error).rstrip(".")) from None
+    values = _spaced(begin, end, by)
     if dtypes.is_integer(dtype) and values.dtype.kind in "iu":
         dtypes.check_fits(values, dtype, "arange")
     made = array(values.astype(dtype), dtype)
     return made if device is None else placed("arange", made, device)
 
 
+def _spaced(begin: Any, end: Any, by: Any) -> np.ndarray[Any, Any]:
+    """Count by NumPy's own arithmetic: the values are constants, and equal to its."""
+    numbers = f"from {begin} to {end} in steps of {by}"
+    if any(isinstance(x, complex | np.complexfloating) for x in (begin, end, by)):
+        raise errors.ArgumentError("arange", "real numbers", numbers)
+    try:
+        return np.arange(begin, end, by)
+    except MemoryError as error:
+        raise errors.OutOfMemoryError("arange", "enough memory", str(error).rstrip(".")) from None
+    except (ValueError, OverflowError):
+        if not all(abs(x) < math.inf for x in (begin, end, by)):
+            raise errors.ArgumentError("arange", "finite numbers", numbers) from None
+        raise errors.OutOfMemoryError("arange", "enough memory", f"numbers {numbers}") from None
+
+
 def _counted(dtype: Any, size: int, device: Any) -> Array:
+    if dtypes.is_bool(dtype):
+        raise errors.DtypeError("arange", "a dtype to count in", "bool")
     if size > 128 and dtypes.is_integer(dtype):
         dtypes.check_fits(size - 1, dtype, "arange")
     made = iota(dtype, (size,))
@@ -124,7 +141,7 @@ def _linspace(
     start: Value, stop: Value, *, num: int, endpoint: bool, dtype: Any, whole: bool
 ) -> Any:
     """Interpolate: start (1 - t) + stop t, with the last point exact."""
-    shape = np.broadcast_shapes(start.aval.shape, stop.aval.shape)
+    shape = broadcast_shapes("linspace", [start.aval.shape, stop.aval.shape])
     start, stop = broadcast_to(start, shape), broadcast_to(stop, shape)
     compute = start.aval.dtype
     parts = num - 1 if endpoint else num
@@ -184,6 +201,8 @@ def linspace(
     made, step = _linspace(
         start, stop, num=num, endpoint=bool(endpoint), dtype=asked or compute, whole=whole
     )
+    if asked is not None and dtypes.is_inexact(asked):
+        step = to_array(cast(step, asked))
     made = moveaxis(made, 0, axis) if axis else made
     made = made if device is None else placed("linspace", made, device)
     return (made, step) if retstep else made
@@ -222,7 +241,13 @@ def _geomspace(start: Value, stop: Value, *, num: int, endpoint: bool) -> Value:
         num,
         endpoint,
     )
+    # Through 0, or from one sign to the other, no ratio leads.
+    leads = lax.bitwise_and(
+        lax.eq(sign, lax.sign(stop)), lax.ne(start, number(0, start.aval.dtype))
+    )
+    sign = choose(leads, sign, scalar(math.nan, start.aval.dtype))
     made = lax.mul(made, broadcast_to(sign, made.aval.shape))
+    start, stop = (choose(leads, end, sign) for end in (start, stop))
     # The ends are exact.
     place = iota(dtypes.int32, (num,) + (1,) * start.aval.ndim, 0)
     if endpoint:
@@ -244,14 +269,20 @@ def geomspace(
         axis: where the new axis goes.
 
     Returns:
-        An array of `num` numbers along the axis.
+        An array of `num` numbers along the axis; NaN if an end is 0, or the signs differ.
 
     Raises:
         DtypeError: for complex numbers.
+
+    Example:
+        >>> jnp.geomspace(1, 16, 3).round()
+        Array([ 1.,  4., 16.], dtype=float32)
     """
-    start, stop = align("geomspace", *promote("geomspace", start, stop, to_float=True))
+    start, stop = promote("geomspace", start, stop, to_float=True)
     if dtypes.is_complex(start.aval.dtype):
         raise errors.DtypeError("geomspace", "real numbers", repr(start.aval))
+    shape = broadcast_shapes("geomspace", [start.aval.shape, stop.aval.shape])
+    start, stop = (broadcast_to(x, shape) for x in (start, stop))
     num = integer("geomspace", "num", num)
     if dtype is not None and dtypes.is_integer(dtypes.canonicalize(dtype, "geomspace")):
         start, stop = cast(start, dtypes.float64), cast(stop, dtypes.float64)

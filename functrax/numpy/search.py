@@ -1,5 +1,6 @@
 """Where elements are: nonzero and its kin, whose results' shapes depend on values."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ from functrax.core.trace import Array, Tracer, Value, describe
 from functrax.numpy.at import IndexUpdateHelper
 from functrax.numpy.creation import array, full
 from functrax.numpy.logic import to_bool
-from functrax.numpy.operands import array_operand, broadcast_shapes, number, shape_of
+from functrax.numpy.operands import (
+    array_operand,
+    broadcast_shapes,
+    known_real,
+    number,
+    shape_of,
+)
 from functrax.numpy.ranges import iota
 from functrax.primitives import elementwise as lax
 from functrax.primitives import extreme
@@ -69,10 +76,18 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     fills = fill_value if isinstance(fill_value, tuple) else (fill_value,) * rank
     if len(fills) != rank:
         raise errors.ArgumentError("nonzero", f"a fill value, or {rank}", repr(fill_value))
-    filled = tuple(0 if fill is None else int(fill) for fill in fills)
+    filled = tuple(0 if fill is None else _filler(fill) for fill in fills)
     return tuple(
         _nonzero(to_bool(x, "nonzero"), size=integer("nonzero", "size", size), fills=filled)
     )
+
+
+def _filler(value: Any) -> int:
+    """Return what fills up indices; floats lose their fraction."""
+    found = known_real("nonzero", "fill_value", value)
+    if not math.isfinite(found):
+        raise errors.ArgumentError("nonzero", "a finite fill_value", repr(found))
+    return value if isinstance(value, int) else int(found)
 
 
 @fuse

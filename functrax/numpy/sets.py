@@ -9,11 +9,11 @@ from functrax.core import dtypes
 from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.at import IndexUpdateHelper
+from functrax.numpy.at import IndexUpdateHelper, plain
 from functrax.numpy.creation import array, full, zeros
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import ravel
-from functrax.numpy.operands import array_operand, cast, number, promote, to_array
+from functrax.numpy.operands import array_operand, cast, number, promote, shape_of, to_array
 from functrax.numpy.ranges import iota
 from functrax.numpy.reductions import any as any_of
 from functrax.numpy.search import host_value
@@ -100,17 +100,16 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
         "Give `size`, so that the shape is known." if axis is None else "`axis` needs known values."
     )
     axis = None if axis is None else canonical_axis("unique", axis, x.aval.ndim)
-    values, *places = np.unique(
-        _comparable(host_value("unique", x, why)), True, True, True, axis=axis, equal_nan=equal_nan
-    )
+    known = _comparable(host_value("unique", x, why))
+    values, *places = np.unique(known, True, True, True, axis=axis, equal_nan=bool(equal_nan))
     if size is not None:
         values, places[0], places[2] = _resized(
             values,
             places[0],
             places[2],
             axis,  # pyright: ignore[reportArgumentType]
-            size,
-            fill_value,
+            _checked_size("unique", size),
+            plain(fill_value),
         )
     index = dtypes.int_dtype()
     return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]
@@ -251,12 +250,24 @@ def isin(
     return lax.bitwise_not(found) if invert else found
 
 
+def _checked_size(call: str, size: Any) -> int:
+    """Return a size argument.
+
+    Raises:
+        ArgumentError: if it is not an integer, or negative.
+    """
+    return shape_of(call, integer(call, "size", size))[0]
+
+
 def _chosen(
     values: np.ndarray[Any, Any], dtype: np.dtype[Any], size: int | None, fill_value: Any
 ) -> Array:
     """Return known values, cut to a size or filled up."""
     if size is not None:
-        filler = (values[0] if len(values) else 0) if fill_value is None else fill_value
+        size = _checked_size("set", size)
+        filler = plain(fill_value)
+        if filler is None:
+            filler = values[0] if len(values) else 0
         values = np.concatenate(
             [values, np.full(max(size - len(values), 0), filler, values.dtype)]
         )[:size]
@@ -298,20 +309,20 @@ def intersect1d(
         ar2: array.
         assume_unique: bool, a promise that no element comes twice in one array.
         return_indices: bool, whether to return where each comes first in either array.
-        size: int, how many values to return; not with `return_indices`.
-        fill_value: number that fills up; the least element by default.
+        size: int, how many values to return.
+        fill_value: number that fills up; the least element by default. Indices are filled up with
+            the number of elements of the array.
 
     Returns:
         A vector, or a tuple of it and two vectors of indices.
     """
     x, y, dtype = _known_pair("intersect1d", ar1, ar2)
     if return_indices:
-        if size is not None:
-            raise errors.ArgumentError("intersect1d", "size=None with return_indices", str(size))
-        values, *places = np.intersect1d(x, y, assume_unique, True)
+        values, *places = np.intersect1d(x, y, bool(assume_unique), True)
         index = dtypes.int_dtype()
-        return (array(values, dtype), *(array(p.astype(index)) for p in places))
-    return _chosen(np.intersect1d(x, y, assume_unique), dtype, size, fill_value)
+        found = [_chosen(p, index, size, a.size) for p, a in zip(places, (x, y), strict=True)]
+        return (_chosen(values, dtype, size, fill_value), *found)
+    return _chosen(np.intersect1d(x, y, bool(assume_unique)), dtype, size, fill_value)
 
 
 def setdiff1d(
@@ -332,7 +343,7 @@ def setdiff1d(
     """
     x, y, _ = _known_pair("setdiff1d", ar1, ar2)
     dtype = array_operand(ar1, "setdiff1d").aval.dtype
-    return _chosen(np.setdiff1d(x, y, assume_unique), dtype, size, fill_value)
+    return _chosen(np.setdiff1d(x, y, bool(assume_unique)), dtype, size, fill_value)
 
 
 def setxor1d(
@@ -352,7 +363,7 @@ def setxor1d(
         A vector.
     """
     x, y, dtype = _known_pair("setxor1d", ar1, ar2)
-    return _chosen(np.setxor1d(x, y, assume_unique), dtype, size, fill_value)
+    return _chosen(np.setxor1d(x, y, bool(assume_unique)), dtype, size, fill_value)
 
 
 # ---- counting
@@ -383,7 +394,8 @@ def bincount(
         raise errors.DtypeError("bincount", "a vector of integers", repr(x.aval))
     if length is None:
         known = host_value("bincount", x, "Give `length`, so that the shape is known.")
-        length = max(int(known.max()) + 1 if known.size else 0, minlength)
+        least = integer("bincount", "minlength", minlength)
+        length = max(int(known.max()) + 1 if known.size else 0, least)
     each = None if weights is None else array_operand(weights, "bincount")
     return _bincount(x, each, length=integer("bincount", "length", length))
 

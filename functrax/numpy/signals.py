@@ -14,13 +14,23 @@ from functrax.numpy.creation import array, full
 from functrax.numpy.cumulative import cumsum
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import moveaxis, ravel
-from functrax.numpy.operands import array_operand, cast, number, promote, strong, to_array
+from functrax.numpy.operands import (
+    array_operand,
+    cast,
+    is_python_scalar,
+    number,
+    promote,
+    refuse_keys,
+    strong,
+    to_array,
+)
 from functrax.numpy.ranges import linspace
 from functrax.numpy.sets import bincount
 from functrax.numpy.sorting import searchsorted
 from functrax.numpy.taking import diff, take
 from functrax.primitives import elementwise as lax
 from functrax.primitives.convolution import conv_general_dilated
+from functrax.primitives.precision import canonical_precision
 from functrax.primitives.rules import reshape
 from functrax.primitives.shape import canonical_axis, rev
 from functrax.primitives.slice_along import slice_in_dim
@@ -38,36 +48,32 @@ def interp(
     Args:
         x: array of places.
         xp: vector of the points' places, ascending.
-        fp: vector of the points' values.
+        fp: vector of the points' values, which may be complex.
         left: value below the first place; the first value by default; or "extrapolate".
         right: value above the last place; the last value by default; or "extrapolate".
         period: number, if places repeat.
 
     Returns:
-        A floating array of x's shape.
+        A floating or complex array of x's shape.
 
     Raises:
         ShapeError: if xp and fp are not vectors of one length.
+        DtypeError: if places are complex.
 
     Example:
         >>> jnp.interp(1.5, jnp.array([1.0, 2.0]), jnp.array([10.0, 20.0]))
         Array(15., dtype=float32)
     """
-    x, xp, fp = (to_array(v) for v in promote("interp", x, xp, fp, to_float=True))
+    ends = [None if end is None or isinstance(end, str) else end for end in (left, right)]
+    x, xp, fp, *known = _of_places(x, xp, fp, *[end for end in ends if end is not None])
+    ends = [None if end is None else known.pop(0) for end in ends]
     if xp.aval.ndim != 1 or fp.aval.shape != xp.aval.shape or not xp.aval.size:
         raise errors.ShapeError(
             "interp", "vectors of points of one length", f"{xp.aval!r} and {fp.aval!r}"
         )
-    ends: list[Any] = []
     for end in (left, right):
-        extrapolate = isinstance(end, str)
-        if extrapolate and end != "extrapolate":
+        if isinstance(end, str) and end != "extrapolate":
             raise errors.ArgumentError("interp", "a number or 'extrapolate'", repr(end))
-        ends.append(
-            None
-            if end is None or extrapolate
-            else cast(array_operand(end, "interp"), fp.aval.dtype)
-        )
     if period is not None:
         if left is not None or right is not None:
             raise errors.ArgumentError("interp", "left=None and right=None with a period", "an end")
@@ -75,6 +81,16 @@ def interp(
         x, xp, fp = _periodic(x, xp, fp, period)
     flags = tuple(isinstance(end, str) for end in (left, right))
     return _interp(x, xp, fp, *ends, extrapolate=flags)
+
+
+def _of_places(x: Any, xp: Any, *values: Any) -> list[Array]:
+    """Return places and values in their common dtype, the places in its real one."""
+    places = promote("interp", x, xp, to_float=True)
+    if dtypes.is_complex(places[0].aval.dtype):
+        raise errors.DtypeError("interp", "real places", repr(places[0].aval))
+    found = promote("interp", *places, *values, to_float=True)
+    real = dtypes.to_real(found[0].aval.dtype)
+    return [to_array(v) for v in (*[cast(p, real) for p in places], *found[2:])]
 
 
 @fuse
@@ -107,6 +123,7 @@ def _interp(
         number(float(np.spacing(dtypes.finfo(width.aval.dtype).eps)), width.aval.dtype),
     )
     share = lax.div(lax.sub(x, x0), choose(flat, number(1, width.aval.dtype), width))
+    share = cast(share, fp.aval.dtype)
     found = choose(flat, y0, lax.add(y0, lax.mul(share, lax.sub(y1, y0))))
     if not extrapolate[0]:
         found = choose(lax.lt(x, xp[0]), fp[0] if left is None else left, found)
@@ -172,11 +189,17 @@ def _derivative(x: Array, step: Any, axis: int) -> Array:
     size = x.aval.shape[axis]
     if size < 2:
         raise errors.ShapeError("gradient", f"two or more elements along axis {axis}", repr(x.aval))
+    if not is_python_scalar(step):
+        step = array(step, copy=False)
+        refuse_keys("gradient", step)
+    if np.shape(step) not in ((), (size,)):
+        expected = f"a number or a vector of {size} places as the distance along axis {axis}"
+        raise errors.ShapeError("gradient", expected, f"shape {step.shape}")
 
     def part(low: int, high: int) -> Array:
         return slice_in_dim(x, low, high, axis=axis)
 
-    if getattr(step, "ndim", 0) == 0:
+    if not np.shape(step):
         inner = (part(2, size) - part(0, size - 2)) * 0.5
         ends = part(1, 2) - part(0, 1), part(size - 1, size) - part(size - 2, size - 1)
         return concatenate([ends[0], inner, ends[1]], axis) / step
@@ -256,8 +279,9 @@ def _slide(call: str, a: Any, v: Any, mode: str, precision: Any, preferred: Any)
         raise errors.ShapeError(call, "two vectors with elements", f"{a.aval!r} and {v.aval!r}")
     preferred = None if preferred is None else dtypes.canonicalize(preferred, call)
     return _slid(
-        a, v, mode=mode, correlates=call == "correlate", precision=precision, preferred=preferred
-    )
+        a, v, mode=mode, correlates=call == "correlate",
+        precision=canonical_precision(precision, call), preferred=preferred,
+    )  # fmt: skip
 
 
 @fuse
@@ -299,15 +323,15 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
         weights: has no effect.
 
     Returns:
-        A vector of limits.
+        A vector of limits, of the array's dtype; integers become floats.
     """
     x = ravel(array_operand(a, "histogram_bin_edges"))
     if isinstance(bins, str):
         raise errors.ArgumentError("histogram", "a number of bins, or limits", repr(bins))
-    if getattr(bins, "ndim", 0) == 1 or isinstance(bins, list | tuple):
-        return array(bins, copy=False)
-    count = integer("histogram", "bins", bins)
     x = x if dtypes.is_inexact(x.aval.dtype) else x.astype(float)
+    if getattr(bins, "ndim", 0) == 1 or isinstance(bins, list | tuple):
+        return array(bins, x.aval.dtype, copy=False)
+    count = integer("histogram", "bins", bins)
     if range is None and x.aval.size:
         low, high = reductions.min(x), reductions.max(x)
     else:
@@ -363,6 +387,9 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
         An array of the same shape.
     """
     x = array_operand(p, "unwrap")
+    period = _difference("period", period)
+    if discont is not None:
+        discont = _difference("discont", discont)
     if not dtypes.is_inexact(x.aval.dtype) and isinstance(period, float):
         x = x.astype(float)
     axis = canonical_axis("unwrap", axis, x.aval.ndim)
@@ -378,3 +405,18 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
     change = choose(abs(step) < limit, number(0, change.dtype), change)
     rest = slice_in_dim(x, 1, x.aval.shape[axis], axis=axis) + cumsum(change, axis)
     return concatenate([slice_in_dim(x, 0, 1, axis=axis), rest.astype(x.dtype)], axis)
+
+
+def _difference(name: str, value: Any) -> Any:
+    """Return a difference of `unwrap`: a Python number as it is, anything else as an array.
+
+    Raises:
+        ArgumentError: if it is neither.
+    """
+    if isinstance(value, int | float):
+        return value
+    try:
+        return array_operand(value, "unwrap")
+    except errors.ArgumentError as error:
+        expected = f"a number or an array for {name!r}"
+        raise errors.ArgumentError("unwrap", expected, error.got, fix=error.fix) from error

@@ -8,6 +8,7 @@ from functrax.core.arguments import listed
 from functrax.core.trace import Array, Value
 from functrax.core.types import short_types
 from functrax.numpy import reductions
+from functrax.numpy.logic import greater, less, less_equal
 from functrax.numpy.manipulation import ravel
 from functrax.numpy.operands import array_operand, cast, number, promote, to_array
 from functrax.numpy.ranges import iota
@@ -97,7 +98,8 @@ def argsort(
     """
     x, axis = _prepared("argsort", a, axis, kind, order)
     found = _argsort(x, axis=axis, stable=bool(stable), descending=bool(descending))
-    return found if dtype is None else cast(found, dtypes.canonicalize(dtype, "argsort"))
+    wanted = dtypes.int_dtype() if dtype is None else dtypes.canonicalize(dtype, "argsort")
+    return to_array(cast(found, wanted))
 
 
 def lexsort(keys: Any, axis: int = -1) -> Array:
@@ -121,6 +123,8 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
         raise errors.ShapeError(
             "lexsort", "keys of one shape", short_types([x.aval for x in values])
         )
+    if not first.ndim:
+        return to_array(scalar(0, dtypes.int_dtype()))
     axis = canonical_axis("lexsort", axis, first.ndim)
     places = iota(dtypes.int_dtype(), first.shape, axis)
     return sorts.sort((*values[::-1], places), axis, True, len(values))[-1]
@@ -153,12 +157,12 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
         axis: int.
 
     Returns:
-        An array of integers of the same shape.
+        An array of the same shape, of dtype int32.
     """
     x = array_operand(a, "argpartition")
     axis = canonical_axis("argpartition", axis, x.aval.ndim)
     canonical_axis("argpartition", kth, x.aval.shape[axis])
-    return argsort(x, axis)
+    return argsort(x, axis, dtype="int32")
 
 
 def sort_complex(a: Any) -> Array:
@@ -191,7 +195,7 @@ def searchsorted(
             element with each.
 
     Returns:
-        An array of integers of v's shape.
+        An array of v's shape, of dtype int32.
 
     Raises:
         ShapeError: if `a` is not a vector.
@@ -221,19 +225,22 @@ def searchsorted(
 
 
 def _before(a: Value, v: Value, left: bool) -> Value:
-    """Tell where elements of the array stand before the searched ones; NaN is the greatest."""
+    """Tell where elements of the array stand before the searched ones; NaN is the greatest, and
+    complex numbers are ordered by their real parts first.
+    """
+    before = less(a, v) if left else less_equal(a, v)
     if not dtypes.is_inexact(a.aval.dtype):
-        return lax.lt(a, v) if left else lax.le(a, v)
+        return before
     missing = lax.ne(v, v)
     if left:
-        return lax.bitwise_or(lax.lt(a, v), lax.bitwise_and(missing, lax.eq(a, a)))
-    return lax.bitwise_or(lax.le(a, v), missing)
+        missing = lax.bitwise_and(missing, lax.eq(a, a))
+    return lax.bitwise_or(before, missing)
 
 
 @fuse
 def _search(a: Value, v: Value, *, left: bool, compare_all: bool) -> Value:
-    index = dtypes.int_dtype()
     size, shape = a.aval.size, v.aval.shape
+    index = dtypes.int32 if size < 2**31 else dtypes.int64
     if compare_all:
         row = reshape(a, (size,) + (1,) * len(shape))
         return reductions.sum(_before(row, expand_axis(v, 0), left), 0, dtype=index)
@@ -258,7 +265,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
         method: as in `searchsorted`.
 
     Returns:
-        An array of integers of x's shape: 0 below the first limit, n above the last.
+        An array of x's shape, of dtype int32: 0 below the first limit, n above the last.
     """
     bins, x = (to_array(v) for v in promote("digitize", bins, x))
     if bins.aval.ndim != 1:
@@ -268,7 +275,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     ascending = searchsorted(bins, x, side, method=chosen)
     if bins.aval.size < 2:
         return ascending
-    count = number(bins.aval.size, dtypes.int_dtype())
+    count = number(bins.aval.size, ascending.aval.dtype)
     descending = lax.sub(count, searchsorted(rev(bins, (0,)), x, side, method=chosen))
-    falls = broadcast_to(lax.gt(bins[0], bins[-1]), x.aval.shape)
+    falls = broadcast_to(greater(bins[0], bins[-1]), x.aval.shape)
     return select_n(falls, ascending, descending)

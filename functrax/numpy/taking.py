@@ -10,7 +10,7 @@ from functrax.core.arguments import integer
 from functrax.core.config import config
 from functrax.core.trace import Array, Value, describe
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.at import IndexUpdateHelper
+from functrax.numpy.at import IndexUpdateHelper, plain
 from functrax.numpy.creation import zeros
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import ravel
@@ -139,7 +139,7 @@ def take_along_axis(
             f"{places.aval!r} for {x.aval!r}",
         )
     axis = canonical_axis("take_along_axis", axis, rank)
-    filler = fill_value if fill_value is None else np.asarray(fill_value).item()
+    filler = plain(fill_value)
     wraps = wrap_negative_indices is None or bool(wrap_negative_indices)
     if mode is None:
         _check_places("take_along_axis", places, axis, x.aval.shape[axis], wraps)

@@ -8,6 +8,7 @@ from functrax.core import dtypes
 from functrax.core.arguments import integer
 from functrax.core.trace import Array
 from functrax.numpy.creation import array
+from functrax.numpy.operands import known_real
 
 
 def _window(function: Callable[[int], np.ndarray], M: int) -> Array:  # type: ignore[type-arg]
@@ -74,4 +75,5 @@ def kaiser(M: int, beta: float) -> Array:
     Returns:
         A floating vector of that length.
     """
-    return _window(lambda size: np.kaiser(size, float(beta)), M)
+    shape = known_real("kaiser", "beta", beta)
+    return _window(lambda size: np.kaiser(size, shape), M)

@@ -33,7 +33,10 @@ def select_n(which: Any, *cases: Any) -> Value:
 
     Raises:
         ShapeError, DtypeError: if the cases differ or `which` does not fit.
+        ArgumentError: if there are no cases.
     """
+    if not cases:
+        raise errors.ArgumentError("select_n", "at least one case", "none")
     return bind(select_n_p, *matched("select_n", which)[:1], *matched("select_n", *cases))[0]
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from functrax import errors
+from functrax.core.arguments import listed
 from functrax.core.primitive import Primitive, registry
-from functrax.core.trace import Tracer, Value, as_value, bind
+from functrax.core.trace import Tracer, Value, as_value, bind, describe
 from functrax.core.types import Literal
 from functrax.primitives.convolution_numbers import count_windows, dilated
 from functrax.primitives.probe import known_operation
@@ -45,7 +46,8 @@ def reduce_window(
         An array with an element for each window, of the operand's dtype; or a tuple or list.
 
     Raises:
-        ArgumentError: if an argument does not have a proper entry for each axis.
+        ArgumentError: if an argument does not have a proper entry for each axis, or there is no
+            operand, or no function.
         ShapeError: if an initial value is not a scalar, or the operands differ in shape.
 
     Example:
@@ -58,10 +60,17 @@ def reduce_window(
     """
     several = isinstance(operand, tuple | list)
     call = "reduce_window"
+    if several and not operand:
+        raise errors.ArgumentError(call, "at least one operand", repr(operand))
+    if not callable(computation):
+        raise errors.ArgumentError(call, "a function as computation", describe(computation))
     operands = [as_value(x, call) for x in (operand if several else (operand,))]
+    starts = listed(call, "init_value", init_value) if several else [init_value]
+    if len(starts) != len(operands):
+        raise errors.ArgumentError(call, f"{len(operands)} initial values", repr(init_value))
     initial = [
         initial_value(call, "init_value", x, value)
-        for x, value in zip(init_value if several else (init_value,), operands, strict=True)
+        for x, value in zip(starts, operands, strict=True)
     ]
     shape = operands[0].aval.shape
     if any(x.aval.shape != shape for x in operands):

@@ -1,5 +1,6 @@
 """What samplers check and convert before they draw: keys, shapes, dtypes, parameters."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -122,6 +123,7 @@ def shape_of(call: str, shape: Any) -> tuple[int, ...]:
 
     Raises:
         ShapeError: if it is not a sequence of integers of at least 0.
+        OutOfMemoryError: if no memory could hold so many words.
     """
     try:
         whole = hasattr(shape, "__index__") and not np.shape(shape)
@@ -132,16 +134,28 @@ def shape_of(call: str, shape: Any) -> tuple[int, ...]:
         sizes = (-1,)
     if any(size < 0 for size in sizes):
         raise errors.ShapeError(call, "a shape, as a tuple of integers >= 0", repr(shape))
+    if math.prod(size or 1 for size in sizes) >= 2**61:
+        fix = "Use smaller sizes: no device holds so much."
+        expected = "an array of fewer than 2**63 bytes"
+        raise errors.OutOfMemoryError(call, expected, f"shape {sizes}", fix=fix)
     return sizes
 
 
-def common_shape(call: str, shape: Any, *parameters: Any) -> tuple[int, ...]:
+def common_shape(
+    call: str, shape: Any, *parameters: Any, stretches: bool = False
+) -> tuple[int, ...]:
     """Return the shape to draw: what was asked for, or else the parameters' common one.
+
+    Args:
+        call: the user's function.
+        shape: what was asked for, or None.
+        *parameters: the parameters, as `given` returns them.
+        stretches: whether parameters may have more or longer axes than the shape asked for.
 
     Raises:
         ShapeError: if a parameter does not broadcast to it.
     """
-    shapes = [np.shape(x) for x in parameters if not isinstance(x, PYTHON_NUMBERS)]
+    shapes = [np.shape(x) for x in parameters if not isinstance(x, (*PYTHON_NUMBERS, Literal))]
     wanted = None if shape is None else shape_of(call, shape)
     if not shapes:
         return wanted or ()
@@ -149,7 +163,7 @@ def common_shape(call: str, shape: Any, *parameters: Any) -> tuple[int, ...]:
         found = np.broadcast_shapes(*shapes, *(() if wanted is None else (wanted,)))
     except ValueError:
         found = None
-    if found is None or (wanted is not None and found != wanted):
+    if found is None or not (wanted is None or stretches or found == wanted):
         target = "one shape" if wanted is None else f"shape {wanted}"
         got = "shapes " + ", ".join(map(str, shapes))
         raise errors.ShapeError(call, f"parameters that broadcast to {target}", got)
@@ -203,6 +217,51 @@ def check_narrow(call: str, dtype: Any, *parameters: Any) -> None:
 
 
 # Parameters ---------------------------------------------------------------------------------------
+
+
+def given(call: str, dtype: Any, **parameters: Any) -> list[Any]:
+    """Return parameters that must be numbers, or arrays of them, as operands.
+
+    Args:
+        call: the user's function.
+        dtype: what is drawn in; complex numbers are for complex dtypes alone. None for any floats.
+        **parameters: what was given, by name.
+
+    Returns:
+        Arrays as they are, Python numbers as constants of the dtype (as they are if it is None).
+
+    Raises:
+        ArgumentError, KeyTypeError: if one is not a number or an array of numbers.
+        DtypeError: if one is complex, and the dtype is not.
+        IntegerOverflowError: if an integer is beyond the dtype.
+    """
+    found = []
+    for name, x in parameters.items():
+        value = _operand(call, name, x)
+        known = isinstance(value, PYTHON_NUMBERS)
+        of_pairs = isinstance(value, complex) if known else dtypes.is_complex(value.aval.dtype)
+        if of_pairs and (dtype is None or not dtypes.is_complex(dtype)):
+            fix = "Take the real part, `.real`."
+            raise errors.DtypeError(call, f"real numbers for {name!r}", shown(x), fix=fix)
+        found.append(value if dtype is None else exact(call, value, dtype))
+    return found
+
+
+def _operand(call: str, name: str, x: Any) -> Any:
+    """Return a Python number as it is, and an array as a value."""
+    if isinstance(x, PYTHON_NUMBERS):
+        return x
+    expected = f"a number, or an array of numbers, for {name!r}"
+    try:
+        value = as_value(x, call)
+    except errors.IntegerOverflowError:
+        raise
+    except errors.FunctraxError as error:
+        fix = "Pass a number, or convert what you have with `jnp.asarray`."
+        raise errors.ArgumentError(call, expected, shown(x), fix=fix) from error
+    if dtypes.is_extended(value.aval.dtype):
+        raise errors.KeyTypeError(call, expected, f"the PRNG key {value.aval!r}")
+    return value
 
 
 def exact(call: str, x: Any, dtype: Any) -> Any:

@@ -32,8 +32,8 @@ from functrax.random.arguments import (
     bits_of,
     common_shape,
     constant,
-    exact,
     float_dtype,
+    given,
     int_dtype,
     parameter,
     shape_of,
@@ -121,12 +121,13 @@ def uniform(
     """
     key = single_key("uniform", key)
     dtype = float_dtype("uniform", dtype)
-    shape = common_shape("uniform", shape_of("uniform", shape), minval, maxval)
+    shape = shape_of("uniform", shape)
     check_uniform(dtype)
     ends = (minval, maxval)
     if all(isinstance(x, PYTHON_NUMBERS) for x in ends) and ends == (0, 1):
         return _standard_uniform(key, shape=shape, dtype=dtype)
-    low, high = (exact("uniform", x, dtype) for x in ends)
+    low, high = given("uniform", dtype, minval=minval, maxval=maxval)
+    shape = common_shape("uniform", shape, low, high)
     return _uniform(key, low, high, shape=shape, dtype=dtype)
 
 
@@ -219,7 +220,9 @@ def randint(
     """
     key = single_key("randint", key)
     dtype = int_dtype("randint", dtype)
-    shape = common_shape("randint", shape_of("randint", shape), minval, maxval)
+    shape = shape_of("randint", shape)
+    minval, maxval = given("randint", None, minval=minval, maxval=maxval)
+    shape = common_shape("randint", shape, minval, maxval)
     if isinstance(minval, bool | int | float) and isinstance(maxval, bool | int | float):
         low, span = _host_range(_integer(minval, dtype), _integer(maxval, dtype), dtype)
         return _randint(key, low, span, shape=shape, dtype=dtype)
@@ -352,6 +355,7 @@ def bernoulli(
     if mode not in ("high", "low"):
         raise errors.ArgumentError("bernoulli", "'high' or 'low' as the mode", repr(mode))
     key = single_key("bernoulli", key)
+    (p,) = given("bernoulli", None, p=p)
     p = as_value(p, "bernoulli")
     if not dtypes.is_floating(p.aval.dtype):
         raise errors.DtypeError("bernoulli", "a floating dtype for p", repr(p.aval))

@@ -27,7 +27,7 @@ from functrax.random.arguments import (
     where,
 )
 from functrax.random.sampling_basic import randint, uniform
-from functrax.random.sampling_gumbel import gumbel
+from functrax.random.sampling_gumbel import gumbel, known_mode
 from functrax.transforms.fuse import fuse
 
 # permutation --------------------------------------------------------------------------------------
@@ -87,6 +87,8 @@ def _range(size: int) -> Value:
 
 @fuse
 def _permutation(key: Value, x: Value, *, axis: int, independent: bool) -> Value:
+    if not x.aval.size:
+        return x
     if independent or x.aval.ndim == 1:
         return _shuffled(key, x, axis)
     return _take(x, _shuffled(key, _range(x.aval.shape[axis]), 0), axis)
@@ -153,7 +155,7 @@ def choice(
     """
     key = single_key("choice", key)
     x = as_value(a, "choice")
-    shape = shape_of("choice", shape)
+    shape, mode = shape_of("choice", shape), known_mode("choice", mode)
     draws = math.prod(shape)
     axis = canonical_axis("choice", axis, x.aval.ndim) if x.aval.shape else 0
     size = x.aval.shape[axis] if x.aval.shape else _count("choice", x)
@@ -283,6 +285,7 @@ def categorical(
         expected = f"a shape to which {batch}, that of the logits without axis {axis}, broadcasts"
         raise errors.ShapeError("categorical", expected, str(whole))
     draw = _categorical if replace else _distinct
+    mode = known_mode("categorical", mode)
     return draw(key, logits, axis=axis, shape=whole, mode=mode)
 
 

@@ -72,10 +72,21 @@ def gumbel(
     """
     key = single_key("gumbel", key)
     dtype = float_dtype("gumbel", dtype)
-    mode = "low" if mode is None else mode
-    if mode not in ("low", "high", "highest"):
-        raise errors.ArgumentError("gumbel", "'low', 'high' or 'highest' as the mode", repr(mode))
+    mode = known_mode("gumbel", mode)
     return _gumbel(key, shape=shape_of("gumbel", shape), dtype=dtype, mode=mode)
+
+
+def known_mode(call: str, mode: Any) -> str:
+    """Return the mode that a user asked for.
+
+    Raises:
+        ArgumentError: if it is another word.
+    """
+    if mode is None:
+        return "low"
+    if not isinstance(mode, str) or mode not in ("low", "high", "highest"):
+        raise errors.ArgumentError(call, "'low', 'high' or 'highest' as the mode", repr(mode))
+    return mode
 
 
 @fuse

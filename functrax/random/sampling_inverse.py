@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, as_value
 from functrax.primitives.convert import convert
@@ -31,8 +29,8 @@ from functrax.random.arguments import (
     check_narrow,
     common_shape,
     constant,
-    exact,
     float_dtype,
+    given,
     int_dtype,
     parameter,
     shape_of,
@@ -226,9 +224,10 @@ def pareto(
     """
     key = single_key("pareto", key)
     dtype = float_dtype("pareto", dtype)
-    shape = common_shape("pareto", shape, b)
+    (exponent,) = given("pareto", dtype, b=b)
     check_narrow("pareto", dtype, b)
-    return _pareto(key, exact("pareto", b, dtype), shape=shape, dtype=dtype)
+    shape = common_shape("pareto", shape, exponent)
+    return _pareto(key, exponent, shape=shape, dtype=dtype)
 
 
 @fuse
@@ -268,8 +267,9 @@ def weibull_min(
     key = single_key("weibull_min", key)
     dtype = float_dtype("weibull_min", dtype)
     shape = shape_of("weibull_min", shape)
-    whole = np.broadcast_shapes(shape, common_shape("weibull_min", None, scale, concentration))
-    scale, concentration = (exact("weibull_min", x, dtype) for x in (scale, concentration))
+    parameters = given("weibull_min", dtype, scale=scale, concentration=concentration)
+    scale, concentration = parameters
+    whole = common_shape("weibull_min", shape, *parameters, stretches=True)
     return _weibull_min(key, scale, concentration, shape=shape, whole=whole, dtype=dtype)
 
 
@@ -328,9 +328,9 @@ def triangular(
     """
     key = single_key("triangular", key)
     dtype = float_dtype("triangular", dtype)
-    shape = common_shape("triangular", shape, left, mode, right)
+    corners = given("triangular", dtype, left=left, mode=mode, right=right)
     check_narrow("triangular", dtype, left, mode, right)
-    corners = [exact("triangular", x, dtype) for x in (left, mode, right)]
+    shape = common_shape("triangular", shape, *corners)
     return _triangular(key, *corners, shape=shape, dtype=dtype)
 
 
@@ -376,6 +376,7 @@ def geometric(
     """
     key = single_key("geometric", key)
     dtype = int_dtype("geometric", dtype)
+    (p,) = given("geometric", None, p=p)
     shape = common_shape("geometric", shape, p)
     return _geometric(key, p, shape=shape, dtype=dtype)
 

@@ -31,8 +31,8 @@ from functrax.random.arguments import (
     check_narrow,
     common_shape,
     constant,
-    exact,
     float_dtype,
+    given,
     parameter,
     shape_of,
     single_key,
@@ -122,9 +122,10 @@ def lognormal(
     """
     key = single_key("lognormal", key)
     dtype = float_dtype("lognormal", dtype, complex_too=True)
-    shape = common_shape("lognormal", shape, sigma)
+    (deviation,) = given("lognormal", dtype, sigma=sigma)
     check_narrow("lognormal", dtype, sigma)
-    return _lognormal(key, exact("lognormal", sigma, dtype), shape=shape, dtype=dtype)
+    shape = common_shape("lognormal", shape, deviation)
+    return _lognormal(key, deviation, shape=shape, dtype=dtype)
 
 
 @fuse
@@ -166,8 +167,8 @@ def truncated_normal(
     """
     key = single_key("truncated_normal", key)
     dtype = check_uniform(float_dtype("truncated_normal", dtype), "truncated_normal")
-    shape = common_shape("truncated_normal", shape, lower, upper)
-    ends = (exact("truncated_normal", x, dtype) for x in (lower, upper))
+    ends = given("truncated_normal", dtype, lower=lower, upper=upper)
+    shape = common_shape("truncated_normal", shape, *ends)
     return _truncated_normal(key, *ends, shape=shape, dtype=dtype)
 
 
@@ -250,9 +251,9 @@ def double_sided_maxwell(
     """
     key = single_key("double_sided_maxwell", key)
     dtype = float_dtype("double_sided_maxwell", dtype)
+    loc, scale = given("double_sided_maxwell", dtype, loc=loc, scale=scale)
     inner = common_shape("double_sided_maxwell", None, loc, scale)
     outer = shape_of("double_sided_maxwell", shape) or inner
-    loc, scale = (exact("double_sided_maxwell", x, dtype) for x in (loc, scale))
     return _double_sided_maxwell(key, loc, scale, shape=(*outer, *inner), dtype=dtype)
 
 
@@ -294,9 +295,10 @@ def rayleigh(
     """
     key = single_key("rayleigh", key)
     dtype = float_dtype("rayleigh", dtype)
-    shape = common_shape("rayleigh", shape, scale)
+    (factor,) = given("rayleigh", dtype, scale=scale)
     check_narrow("rayleigh", dtype, scale)
-    return _rayleigh(key, exact("rayleigh", scale, dtype), shape=shape, dtype=dtype)
+    shape = common_shape("rayleigh", shape, factor)
+    return _rayleigh(key, factor, shape=shape, dtype=dtype)
 
 
 @fuse
@@ -335,9 +337,10 @@ def wald(
     """
     key = single_key("wald", key)
     dtype = float_dtype("wald", dtype)
-    shape = common_shape("wald", shape, mean)
+    (centre,) = given("wald", dtype, mean=mean)
     check_narrow("wald", dtype, mean)
-    return _wald(key, exact("wald", mean, dtype), shape=shape, dtype=dtype)
+    shape = common_shape("wald", shape, centre)
+    return _wald(key, centre, shape=shape, dtype=dtype)
 
 
 @fuse

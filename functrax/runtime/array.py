@@ -131,8 +131,30 @@ class DeviceArray(Array):
         return value.copy() if copy else value
 
     def item(self, *args: int) -> Any:
-        """Return one element as a Python scalar."""
-        return self.numpy().item(*args) if args else self._element("item")
+        """Return one element as a Python scalar.
+
+        Args:
+            *args: its place: an int along each axis, or one int that counts row by row. Needed
+                unless it is the only one.
+
+        Raises:
+            BoundsError: if the place lies outside.
+            ArgumentError: if it is no place.
+            ShapeError: without a place, if there are more elements.
+        """
+        if not args:
+            return self._element("item")
+        value = self.numpy()
+        try:
+            return value.item(*args)
+        except IndexError:
+            expected = f"a place in an array of shape {self.aval.shape}"
+            raise errors.BoundsError("item", expected, ", ".join(map(repr, args))) from None
+        except (TypeError, ValueError) as error:
+            if isinstance(error, errors.FunctraxError):
+                raise
+            expected = f"no argument, an integer, or one for each of {self.aval.ndim} axes"
+            raise errors.ArgumentError("item", expected, ", ".join(map(repr, args))) from None
 
     def tolist(self) -> Any:
         """Return the elements as nested Python lists."""
@@ -141,6 +163,10 @@ class DeviceArray(Array):
     def tobytes(self, order: Any = "C") -> bytes:
         """Return the elements as bytes."""
         return self.numpy().tobytes(order)
+
+    def __bytes__(self) -> bytes:
+        """Return the elements as bytes."""
+        return self.tobytes()
 
     def _element(self, kind: str) -> Any:
         """Return the only element as a Python scalar."""
@@ -187,9 +213,9 @@ class DeviceArray(Array):
 
     def __format__(self, spec: str) -> str:
         """Format a 0-d array like the Python scalar it holds."""
-        return (
-            format(self.item(), spec) if not self.aval.shape and spec else format(str(self), spec)
-        )
+        if spec and self.aval.shape:
+            raise errors.ShapeError("format", f"a 0-d array for {spec!r}", f"{self.aval!r}")
+        return format(self.item() if spec else str(self), spec)
 
     def __repr__(self) -> str:
         """Print the values and the dtype."""
@@ -333,19 +359,6 @@ class DeviceArray(Array):
         parts = self.addressable_shards
         copies = [device_copy(one.data, one.device) for one in parts if one.data is not None]
         return joined(self.aval, self.device, [one.buffer for one in copies])
-
-    def to_device(self, device: Device, *, stream: int | None = None) -> "DeviceArray":
-        """Return the array on a device (the Python array API's name for `device_put`).
-
-        Args:
-            device: where to.
-            stream: not supported; None.
-        """
-        if stream is not None:
-            raise errors.ArgumentError("to_device", "no stream", repr(stream))
-        if device is not self.device:
-            return device_copy(self._alone("to_device"), device)
-        return DeviceArray(self.aval, self.live_buffer("placing it"), device, True)
 
     def __deepcopy__(self, memo: Any) -> "DeviceArray":
         """Copy: a new buffer of the same value."""

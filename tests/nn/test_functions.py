@@ -172,6 +172,11 @@ def test_attention_errors() -> None:
     assert "query ([B,] T, N, H), key and value ([B,] S, K, H)" in str(raised.value)
     with pytest.raises(functrax.errors.ArgumentError):
         nn.dot_product_attention(q, q, q, implementation="cudnn")
+    for name in ("scale", "local_window_size"):
+        for bad in ("a", object(), [1, "a"], {}, (1, 2, 3), functrax.random.key(0)):
+            with pytest.raises(functrax.errors.FunctraxError) as raised:
+                nn.dot_product_attention(q, q, q, **{name: bad})
+            assert raised.value.call == "dot_product_attention"
 
 
 def test_glu_needs_an_even_size() -> None:

@@ -81,6 +81,28 @@ def test_constants():
          "[variance_scaling] expected a shape of at least two axes, or in_axis and out_axis; got "
          "(3,) "
          "(HERE). Use `normal` for vectors, or say which axes are inputs and outputs."),
+        (lambda: initializers.variance_scaling(1, ["fan_in"], "normal"), errors.ArgumentError,
+         "[variance_scaling] expected mode 'fan_in' or 'fan_out' or 'fan_avg' or 'fan_geo_avg'; "
+         "got "
+         "['fan_in'] (HERE)."),
+        (lambda: initializers.variance_scaling("a", "fan_in", "normal")(random.key(0), (3, 3)),
+         errors.ArgumentError,
+         "[variance_scaling] expected a number, or an array of numbers, for 'scale'; got 'a' of type "
+         "str (HERE). Pass a number, or convert what you have with `jnp.asarray`."),
+        (lambda: initializers.he_normal(in_axis="a")(random.key(0), (3, 3)), errors.ArgumentError,
+         "[variance_scaling] expected a sequence of integers for 'in_axis'; got ('a',) of type tuple "
+         "(HERE)."),
+        (lambda: initializers.he_normal(out_axis=7)(random.key(0), (3, 3)), errors.BoundsError,
+         "[variance_scaling] expected an axis of an array of 2 axes; got axis 7 (HERE)."),
+        (lambda: initializers.uniform("a")(random.key(0), (3,)), errors.ArgumentError,
+         "[uniform] expected a number, or an array of numbers, for 'scale'; got 'a' of type str "
+         "(HERE). Pass a number, or convert what you have with `jnp.asarray`."),
+        (lambda: initializers.normal(1j)(random.key(0), (3,)), errors.DtypeError,
+         "[normal] expected real numbers for 'stddev'; got 1j of type complex (HERE). Take the real "
+         "part, `.real`."),
+        (lambda: initializers.truncated_normal(upper=[1])(random.key(0), (3,)), errors.ArgumentError,
+         "[truncated_normal] expected a number, or an array of numbers, for 'upper'; got [1] of type "
+         "list (HERE). Pass a number, or convert what you have with `jnp.asarray`."),
         (lambda: initializers.normal()(random.key(0), (3,), int), errors.DtypeError,
          "[normal] expected a floating or complex dtype; got i32 (HERE)."),
     ],

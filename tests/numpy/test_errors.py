@@ -1,5 +1,6 @@
 """What users see when arguments do not fit: the whole message, without the place in the file."""
 
+import contextlib
 import inspect
 import re
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax import errors
+from tests.numpy.compare import rows
 
 x, y = np.ones((3, 4), np.float32), np.ones((5, 4), np.float32)
 
@@ -233,7 +235,7 @@ CASES: list[tuple[str, type[Exception], str]] = [
     (
         "functrax.jit(lambda v: jnp.arange(v))(3)",
         errors.TracerArrayError,
-        "[arange] expected a concrete 'start'; got a traced ~i32[] made at the call of <lambda>, argument v. "
+        "[arange] expected a concrete 'stop'; got a traced ~i32[] made at the call of <lambda>, argument v. "
         "The shape would depend on a traced value.",
     ),
     (
@@ -411,6 +413,164 @@ CASES: list[tuple[str, type[Exception], str]] = [
         "[std] expected an axis of an array of 2 axes; got axis 7.",
     ),
     (
+        "functrax.lax.reduce_window((), (), functrax.lax.add, (2,))",
+        errors.ArgumentError,
+        "[reduce_window] expected at least one operand; got ().",
+    ),
+    (
+        "functrax.lax.reduce_window((a, a), (0.0,), functrax.lax.add, (2, 2))",
+        errors.ArgumentError,
+        "[reduce_window] expected 2 initial values; got (0.0,).",
+    ),
+    (
+        "functrax.lax.reduce_window(a, 0.0, None, (2, 2))",
+        errors.ArgumentError,
+        "[reduce_window] expected a function as computation; got None of type NoneType.",
+    ),
+    (
+        "functrax.lax.select_n(True)",
+        errors.ArgumentError,
+        "[select_n] expected at least one case; got none.",
+    ),
+    (
+        "functrax.lax.select_n(1.5, a, a)",
+        errors.DtypeError,
+        "[select_n] expected a boolean predicate, or int32 with more than two cases; got ~f32[].",
+    ),
+    (
+        "jnp.arange(None)",
+        errors.ArgumentError,
+        "[arange] expected a number for 'stop'; got None of type NoneType.",
+    ),
+    (
+        "functrax.jit(lambda v: jnp.arange(v, 5))(3)",
+        errors.TracerArrayError,
+        "[arange] expected a concrete 'start'; got a traced ~i32[] made at the call of <lambda>, argument v. "
+        "The shape would depend on a traced value.",
+    ),
+    *(
+        (
+            f"jnp.{name}(jnp.ones(2), jnp.ones(3))",
+            errors.ShapeError,
+            f"[{name}] expected shapes that broadcast together; got (2,), (3,). "
+            "Sizes of trailing axes must be equal, or 1.",
+        )
+        for name in ("linspace", "logspace", "geomspace")
+    ),
+    (
+        "jnp.insert(a, [True, False], 1.0)",
+        errors.DtypeError,
+        "[insert] expected places that are integers; got [True, False] of type list.",
+    ),
+    (
+        "jnp.insert(a, [[1], [1, 2]], 1.0)",
+        errors.ShapeError,
+        "[insert] expected nested sequences of equal lengths; got lengths that differ, in [[1], [1, 2]].",
+    ),
+    (
+        "jnp.trim_zeros(a[0], 'x')",
+        errors.ArgumentError,
+        "[trim_zeros] expected trim='f', 'b' or 'fb'; got 'x' of type str.",
+    ),
+    (
+        "jnp.einsum(None, a)",
+        errors.ArgumentError,
+        "[einsum] expected a string, or arrays and lists of axes from 0 to 51 in turn; got f32[3,4].",
+    ),
+    (
+        "jnp.einsum('ij,ij,ij->i', a, a, a, optimize=[(0, 7)])",
+        errors.ArgumentError,
+        "[einsum] expected a path that multiplies 3 arrays, each once, as optimize; got [(0, 7)].",
+    ),
+    (
+        "jnp.einsum_path('ij,ij,ij->i', a, a, a, optimize='best')",
+        errors.ArgumentError,
+        "[einsum_path] expected True, False, 'auto', 'optimal', 'greedy' or a path as optimize; got 'best'.",
+    ),
+    (
+        "jnp.rot90(a, axes=())",
+        errors.ArgumentError,
+        "[rot90] expected a pair of axes; got ().",
+    ),
+    (
+        "jnp.vecmat(1.0, a)",
+        errors.ShapeError,
+        "[vecmat] expected an array of vectors as x1; got ~f32[].",
+    ),
+    (
+        "jnp.unwrap(a, discont='a')",
+        errors.ArgumentError,
+        "[unwrap] expected a number or an array for 'discont'; got 'a' of type str. "
+        "Convert it with `jnp.asarray`.",
+    ),
+    (
+        "jnp.ldexp(a, key)",
+        errors.KeyTypeError,
+        "[ldexp] expected an array of numbers; got the PRNG key key<fry>[]. "
+        "Use `random.key_data(key)` for its bits, or a sampler of functrax.random for numbers.",
+    ),
+    (
+        "jnp.can_cast(1.5, 'int8')",
+        errors.ArgumentError,
+        "[can_cast] expected what `numpy.can_cast` takes; got others: can_cast() does not support Python ints, "
+        "floats, and complex because the result used to depend on the value.",
+    ),
+    (
+        "jnp.issubdtype(7, 'int8')",
+        errors.DtypeError,
+        "[issubdtype] expected dtypes, or types of numbers; got 7 of type int and 'int8' of type str.",
+    ),
+    (
+        "jnp.frombuffer('a')",
+        errors.ArgumentError,
+        "[frombuffer] expected what `numpy.frombuffer` takes; got others: a bytes-like object is required, not 'str'.",
+    ),
+    (
+        "jnp.piecewise(a, [a > 1], [lambda v: jnp.stack([v, v])])",
+        errors.ShapeError,
+        "[piecewise] expected functions that return a number for a number; got one that returns shape (2,).",
+    ),
+    (
+        "jnp.gradient(a, jnp.ones(2), axis=0)",
+        errors.ShapeError,
+        "[gradient] expected a number or a vector of 3 places as the distance along axis 0; got shape (2,).",
+    ),
+    (
+        "jnp.linalg.norm(a[0], 'a')",
+        errors.ArgumentError,
+        "[norm] expected ord=2, a number, infinity, -infinity or 0; got 'a'.",
+    ),
+    (
+        "a.item(99)",
+        errors.BoundsError,
+        "[item] expected a place in an array of shape (3, 4); got 99.",
+    ),
+    (
+        "a.item('a')",
+        errors.ArgumentError,
+        "[item] expected no argument, an integer, or one for each of 2 axes; got 'a'.",
+    ),
+    (
+        "jnp.ones(()).view('int16')",
+        errors.ShapeError,
+        "[view] expected a last axis that holds whole elements of i16, 16 bits each; got f32[].",
+    ),
+    (
+        "a[:, :3].view('int64')",
+        errors.ShapeError,
+        "[view] expected a last axis that holds whole elements of i64, 64 bits each; got f32[3,3].",
+    ),
+    (
+        "a.view(key.dtype)",
+        errors.KeyTypeError,
+        "[view] expected a dtype of numbers; got key<fry>.",
+    ),
+    (
+        "1.0 in a",
+        errors.ShapeError,
+        "[contains] expected a number to look for in a vector; got ~f32[] in f32[3,4].",
+    ),
+    (
         "functrax.lax.reduce_window(a, 0.0, functrax.lax.add, (2,))",
         errors.ArgumentError,
         "[reduce_window] expected window_dimensions with an entry of at least 1 for each of 2 axes; got (2,).",
@@ -478,3 +638,72 @@ def test_arrays_are_immutable() -> None:
     a = jnp.ones(2)
     with pytest.raises(TypeError, match=r"x = x.at\[i\].set\(y\)"):
         a[0] = 2.0
+
+
+# Calls with every argument named: each in turn is replaced by values that it should not have.
+_CALLS = rows("""
+apply_along_axis(func1d=jnp.sum, axis=0, arr=a)
+apply_over_axes(func=jnp.sum, a=a, axes=(0,))
+arange(start=0, stop=4, step=1, dtype=None)
+array_repr(arr=a, max_line_width=9, precision=3, suppress_small=True)
+array_str(a=a, max_line_width=9, precision=3, suppress_small=True)
+bincount(x=n, weights=None, minlength=9)
+bincount(x=n, weights=None, length=9)
+can_cast(from_='int8', to='int32', casting='safe')
+choose(a=n, choices=[v, v, v], out=None, mode='clip')
+compress(condition=v > 1, a=v, axis=0, size=3, fill_value=1.0)
+convolve(a=v, v=v, mode='full', precision='high', preferred_element_type=None)
+correlate(a=v, v=v, mode='full', precision='high', preferred_element_type=None)
+delete(arr=v, obj=1, axis=0)
+extract(condition=v > 1, arr=v, size=3, fill_value=1.0)
+frombuffer(buffer=b'12345678', dtype='int32', count=1, offset=0)
+fromstring(string='1 2', dtype=float, count=2, sep=' ')
+geomspace(start=1.0, stop=2.0, num=3, axis=0)
+insert(arr=a, obj=1, values=5.0, axis=0)
+intersect1d(ar1=v, ar2=v, assume_unique=False, size=9, fill_value=1.0)
+kaiser(M=3, beta=1.0)
+linspace(start=0.0, stop=1.0, num=5, endpoint=True, dtype=None, axis=0)
+logspace(start=0.0, stop=1.0, num=5, base=10.0, axis=0)
+nonzero(a=v, size=9, fill_value=7)
+pad(array=a, pad_width=1, mode='edge')
+piecewise(x=v, condlist=[v > 1], funclist=[jnp.sin, 3.0])
+repeat(a=a, repeats=2, axis=0)
+resize(a=v, new_shape=(2, 3))
+roll(a=a, shift=1, axis=0)
+rot90(m=a, k=1, axes=(0, 1))
+setdiff1d(ar1=v, ar2=v, assume_unique=False, size=9, fill_value=1.0)
+setxor1d(ar1=v, ar2=v, assume_unique=False, size=9, fill_value=1.0)
+take(a=v, indices=n, axis=0, mode='fill', unique_indices=False, indices_are_sorted=False, fill_value=1.0)
+take_along_axis(arr=v, indices=n, axis=0, mode='fill', fill_value=1.0)
+tensordot(a=a, b=a, axes=2, precision='high')
+trim_zeros(filt=v, trim='fb', axis=0)
+unique(ar=v, axis=0, equal_nan=True, size=9, fill_value=1.0)
+unwrap(p=v, discont=1.0, axis=-1, period=3.0)
+vectorize(pyfunc=jnp.sin, excluded=(), signature='()->()')
+zeros(shape=(2,), dtype='int8')
+linalg.norm(x=a, ord=2, axis=0)
+""")
+
+
+@pytest.mark.parametrize("call", _CALLS, ids=lambda call: call.partition("(")[0])
+def test_bad_arguments_are_one_error(call: str) -> None:
+    names: dict[str, Any] = {
+        "jnp": jnp,
+        "a": jnp.asarray(x),
+        "v": jnp.arange(3.0),
+        "n": jnp.arange(3),
+    }
+    name, _, arguments = call.partition("(")
+    function = eval(f"jnp.{name}", names)
+    good = eval(f"dict({arguments}", names)
+    function(**good)
+    named = set()
+    for argument in good:
+        for bad in ("text", None, object(), [1, "text"], {}, -7, 1.5, np.array(["text"])):
+            try:
+                function(**{**good, argument: bad})
+            except errors.FunctraxError as error:
+                named.add(error.call)
+        with contextlib.suppress(errors.FunctraxError):
+            function(**{**good, argument: functrax.random.key(0)})
+    assert named == {function.__name__}

@@ -411,6 +411,17 @@ REFUSED = [
      "[uniform] expected a number that f32 holds; got an integer of 201 bits (HERE)."),
     (lambda k: random.wald(k, -(2**2000)), errors.IntegerOverflowError,
      "[wald] expected a number that f32 holds; got an integer of 2001 bits (HERE)."),
+    (lambda k: random.uniform(k, minval="a"), errors.ArgumentError,
+     "[uniform] expected a number, or an array of numbers, for 'minval'; got 'a' of type str (HERE). "
+     "Pass a number, or convert what you have with `jnp.asarray`."),
+    (lambda k: random.uniform(k, minval=1j), errors.DtypeError,
+     "[uniform] expected real numbers for 'minval'; got 1j of type complex (HERE). Take the real "
+     "part, `.real`."),
+    (lambda k: random.geometric(k, k), errors.KeyTypeError,
+     "[geometric] expected a number, or an array of numbers, for 'p'; got the PRNG key key<fry>[] "
+     "(HERE)."),
+    (lambda k: random.weibull_min(k, np.ones(3), 1.0, (2,)), errors.ShapeError,
+     "[weibull_min] expected parameters that broadcast to shape (2,); got shapes (3,) (HERE)."),
     (lambda k: random.key(0, impl="mt19937"), errors.ArgumentError,
      "[key] expected a generator, 'threefry2x32'; got 'mt19937' (HERE)."),
     (lambda k: random.fold_in(k, -1), errors.IntegerOverflowError,
@@ -448,3 +459,67 @@ def test_refused(call, kind, message):
         call(random.key(0))
     where = f"test_random.py:{call.__code__.co_firstlineno}"
     assert str(caught.value) == message.replace("HERE", where)
+
+
+PARAMETERS = {
+    "bernoulli": {"p": 0.5},
+    "double_sided_maxwell": {"loc": 0.0, "scale": 1.0},
+    "geometric": {"p": 0.5},
+    "lognormal": {"sigma": 1.0},
+    "pareto": {"b": 1.0},
+    "randint": {"shape": (), "minval": 0, "maxval": 5},
+    "rayleigh": {"scale": 1.0},
+    "triangular": {"left": 0.0, "mode": 0.5, "right": 1.0},
+    "truncated_normal": {"lower": -1.0, "upper": 1.0},
+    "uniform": {"minval": 0.0, "maxval": 2.0},
+    "wald": {"mean": 1.0},
+    "weibull_min": {"scale": 1.0, "concentration": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_real_numbers(name):
+    """Each sampler says which of its parameters is not, eagerly and in a program."""
+    key = random.key(0)
+    bad = ["a", None, object(), [1.0, 2.0], {}, np.array(["a"]), key, 1j, np.array([1j])]
+    for parameter in PARAMETERS[name].keys() - {"shape"}:
+        for value in bad:
+            call = lambda key: getattr(random, name)(key, **{**PARAMETERS[name], parameter: value})  # noqa: E731, B023
+            for run in (call, functrax.jit(call)):
+                with pytest.raises(errors.FunctraxError) as caught:
+                    run(key)
+                text = str(caught.value)
+                assert text.startswith(f"[{name}] expected ")
+                assert f"for {parameter!r}; got" in text
+                assert "'_" not in text
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_shapes_that_do_not_broadcast(name):
+    arguments = PARAMETERS[name] | dict.fromkeys(PARAMETERS[name].keys() - {"shape"}, np.ones(3))
+    if name != "double_sided_maxwell":  # whose shape is put in front
+        with pytest.raises(
+            errors.ShapeError, match=rf"\[{name}\] expected parameters that broadcast"
+        ):
+            getattr(random, name)(random.key(0), **{**arguments, "shape": (2,)})
+    if len(arguments) > 1 and name != "randint":
+        last = [*arguments][-1]
+        with pytest.raises(
+            errors.ShapeError, match=rf"\[{name}\] expected parameters that broadcast"
+        ):
+            getattr(random, name)(random.key(0), **{**arguments, last: np.ones(2)})
+
+
+@pytest.mark.parametrize("mode", [[1, 2], {}, 7, random.key(0)], ids=str)
+def test_unknown_modes(mode):
+    key = random.key(0)
+    for name, call in {
+        "gumbel": lambda: random.gumbel(key, mode=mode),
+        "categorical": lambda: random.categorical(key, np.zeros(3), mode=mode),
+        "choice": lambda: random.choice(key, 3, p=np.ones(3), mode=mode),
+    }.items():
+        with pytest.raises(errors.ArgumentError) as caught:
+            call()
+        assert str(caught.value).startswith(
+            f"[{name}] expected 'low', 'high' or 'highest' as the mode"
+        )

@@ -211,6 +211,10 @@ def test_where_an_array_is() -> None:
     assert make(1).to_device(first).committed
     with pytest.raises(errors.ArgumentError, match="no stream"):
         x.to_device(second, stream=1)
+    assert x.to_device(SingleDeviceSharding(first)).device is first
+    assert x.to_device(None).device is second
+    with pytest.raises(errors.ArgumentError, match="a device, a sharding, or None; got 'cpu'"):
+        x.to_device("cpu")
     assert x.on_device_size_in_bytes() == 12
 
 

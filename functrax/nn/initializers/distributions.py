@@ -11,7 +11,7 @@ from functrax import numpy as jnp
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value
 from functrax.primitives.elementwise import erf_inv, mul
-from functrax.random.arguments import exact, parameter, shape_of
+from functrax.random.arguments import given, parameter, shape_of
 from functrax.transforms.fuse import fuse
 
 
@@ -137,6 +137,7 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
 
     Raises:
         DtypeError: when it is called with a dtype that is not floating.
+        ArgumentError: when it is called, if a parameter is not a number or an array.
 
     Example:
         >>> from functrax.random import key
@@ -145,7 +146,8 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-        return _uniform(key, exact("uniform", scale, dtype), shape=shape, dtype=dtype)
+        (factor,) = given("uniform", dtype, scale=scale)
+        return _uniform(key, factor, shape=shape, dtype=dtype)
 
     return initializer("uniform", dtype, draw)
 
@@ -167,19 +169,19 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
 
     Raises:
         DtypeError: when it is called with a dtype that is neither floating nor complex.
+        ArgumentError: when it is called, if a parameter is not a number or an array.
 
     Example:
         >>> from functrax.random import key
         >>> normal(5.0)(key(0), (2,))
         Array([ 8.113211, 10.126324], dtype=float32)
     """
-    return initializer(
-        "normal",
-        dtype,
-        lambda key, shape, wanted: scaled_normal(
-            key, exact("normal", stddev, wanted), shape=shape, dtype=wanted
-        ),
-    )
+
+    def draw(key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+        (factor,) = given("normal", dtype, stddev=stddev)
+        return scaled_normal(key, factor, shape=shape, dtype=dtype)
+
+    return initializer("normal", dtype, draw)
 
 
 @fuse
@@ -209,6 +211,7 @@ def truncated_normal(
 
     Raises:
         DtypeError: when it is called with a dtype that is not floating.
+        ArgumentError: when it is called, if a parameter is not a number or an array.
 
     Example:
         >>> from functrax.random import key
@@ -217,8 +220,8 @@ def truncated_normal(
     """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-        given = [exact("truncated_normal", x, dtype) for x in (stddev, lower, upper)]
-        return _truncated_normal(key, *given, shape=shape, dtype=dtype)
+        limits = given("truncated_normal", dtype, stddev=stddev, lower=lower, upper=upper)
+        return _truncated_normal(key, *limits, shape=shape, dtype=dtype)
 
     return initializer("truncated_normal", dtype, draw)
 

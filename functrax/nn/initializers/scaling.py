@@ -8,10 +8,13 @@ import numpy as np
 
 from functrax import errors, random
 from functrax.core import dtypes
+from functrax.core.arguments import integers
 from functrax.core.trace import Array, Value
 from functrax.nn.initializers.distributions import Initializer, initializer, scaled_normal
+from functrax.numpy.manipulation import one_or_several
 from functrax.primitives.elementwise import complex, cos, div, log, mul, neg, sin, sqrt, sub
-from functrax.random.arguments import PYTHON_NUMBERS, constant, parameter, split_in
+from functrax.primitives.shape import canonical_axis
+from functrax.random.arguments import PYTHON_NUMBERS, constant, given, parameter, split_in
 from functrax.transforms.fuse import fuse
 
 Axes = int | Sequence[int]
@@ -47,6 +50,7 @@ def variance_scaling(
 
     Raises:
         ArgumentError: for another mode or distribution.
+        ArgumentError, BoundsError: when it is called, if the scale is no number, or axes are none.
         ShapeError: when it is called for fewer than two axes without saying which are inputs.
         DtypeError: when it is called with a dtype that is neither floating nor complex.
 
@@ -58,20 +62,21 @@ def variance_scaling(
     Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers" (ICCV 2015).
     """
     call = "variance_scaling"
-    if mode not in _DENOMINATORS:
+    if not isinstance(mode, str) or mode not in _DENOMINATORS:
         names = " or ".join(map(repr, _DENOMINATORS))
         raise errors.ArgumentError(call, f"mode {names}", repr(mode))
-    if distribution not in _DISTRIBUTIONS:
+    if not isinstance(distribution, str) or distribution not in _DISTRIBUTIONS:
         names = " or ".join(map(repr, _DISTRIBUTIONS))
         raise errors.ArgumentError(call, f"distribution {names}", repr(distribution))
 
     row = _DISTRIBUTIONS[distribution]
 
     def draw(key: Any, shape: tuple[int, ...], wanted: Any) -> Array:
+        (variance,) = given(call, None, scale=scale)
         inputs, outputs = _fans(shape, in_axis, out_axis, batch_axis)
         count = _DENOMINATORS[mode](inputs, outputs)
         is_complex, real = dtypes.is_complex(wanted), dtypes.to_real(wanted)
-        factor = _factor(scale / count if count else 0.0, real, *row.factor[is_complex])
+        factor = _factor(variance / count if count else 0.0, real, *row.factor[is_complex])
         return _scaled(key, factor, shape=shape, dtype=real, draw=row.draw[is_complex])
 
     return initializer(call, dtype, draw)
@@ -96,13 +101,21 @@ def _fans(
             str(shape),
             fix="Use `normal` for vectors, or say which axes are inputs and outputs.",
         )
-    inputs, outputs, batch = (
-        math.prod(shape[i] for i in ((axes,) if isinstance(axes, int) else axes))
-        for axes in (in_axis, out_axis, batch_axis)
-    )
+    named = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
+    inputs, outputs, batch = (_size(shape, name, axes) for name, axes in named.items())
     whole = inputs * outputs * batch
     field = math.prod(shape) / whole if whole else 0
     return inputs * field, outputs * field
+
+
+def _size(shape: tuple[int, ...], name: str, axes: Axes) -> int:
+    """Return the number of elements along axes.
+
+    Raises:
+        ArgumentError: if they are not integers; BoundsError: if the shape does not have them.
+    """
+    several = integers("variance_scaling", name, one_or_several(axes))
+    return math.prod(shape[canonical_axis("variance_scaling", i, len(shape))] for i in several)
 
 
 def _factor(variance: Any, dtype: Any, times: float, over: float) -> Value:

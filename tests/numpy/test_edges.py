@@ -1,0 +1,233 @@
+"""What is rare: empty lists, shapes that broadcast, numbers without a place, results as JAX's."""
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy
+import numpy as np
+import pytest
+
+import functrax
+import functrax.numpy as jnp
+from functrax import errors
+from tests.numpy.compare import check, evaluate, rows
+
+LIKE_JAX = rows("""
+jnp.geomspace(1.0, jnp.array([3.0, 4.0, 5.0]), 3)
+jnp.geomspace(1.0, jnp.array([[3.0], [4.0]]), 2)
+jnp.geomspace(1.0, jnp.array([3.0, 4.0]), 5)
+jnp.geomspace(jnp.array([1.0, 2.0]), jnp.array([[3.0], [4.0]]), 4)
+jnp.geomspace(1.0, jnp.array([3.0, 4.0]), 5, endpoint=False)
+jnp.geomspace(1.0, jnp.array([3.0, 4.0]), 5, axis=-1)
+jnp.geomspace(1.0, jnp.array([3.0, 4.0]), 0)
+jnp.geomspace(-1.0, jnp.array([-3.0, 4.0]), 3)
+jnp.geomspace(0, 5, 3)
+jnp.array(1j, dtype=bool)
+jnp.array([1j, 0], dtype=bool)
+jnp.array([1.7, -1.7], dtype="int32")
+jnp.array([], dtype="int32")
+jnp.histogram(h, bins=g.sort())
+jnp.histogram(h, bins=n.sort())
+jnp.histogram(w, bins=g.sort())
+jnp.histogram(w, bins=3)
+jnp.histogram(i, bins=n.sort())
+jnp.histogram(f, bins=n.sort().astype("float16"))
+jnp.histogram(h, bins=g.sort(), density=True)
+jnp.histogram(h, bins=g.sort(), weights=f)
+jnp.histogram_bin_edges(h, bins=n.sort())
+jnp.insert(jnp.arange(4), np.array([1]), np.array([7, 8]))
+jnp.insert(jnp.arange(4), jnp.array([-1]), np.array([7, 8]))
+jnp.insert(jnp.arange(4), slice(1, 2), np.array([7, 8]))
+jnp.insert(jnp.arange(4), slice(1, 3), np.array([7, 8]))
+jnp.insert(i, np.array([1]), np.array([[7, 8], [9, 10]]), axis=1)
+jnp.insert(i, np.array([1]), np.array([7, 8]), axis=1)
+jnp.insert(i, 1, np.array([7, 8]), axis=1)
+jnp.insert(i, 1, 7, axis=1)
+jnp.insert(i, np.array([0]), np.array([7, 8, 9]), axis=0)
+jnp.insert(jnp.arange(4), np.array([1]), np.array([], int))
+jnp.interp(f, g.sort(), c)
+jnp.interp(f, g.sort(), c, left=5j, right=1)
+jnp.interp(f, g.sort(), g, left=5j)
+jnp.interp(f, g.sort(), c, period=2)
+jnp.interp(h, h[0], h[1])
+jnp.interp(h, n.sort(), g)
+jnp.interp(i, n.sort(), j, left=1, right=2.5)
+jnp.roll(jnp.zeros((0,)), (), axis=())
+jnp.roll(i, (), axis=())
+jnp.roll(i, 1, axis=())
+jnp.roll(i, (), axis=0)
+jnp.roll(i, ())
+jnp.roll(z, 1)
+jnp.roll(z, 1, axis=0)
+jnp.roll(i, 1, axis=(0, 1))
+jnp.roll(i, (1, 2), axis=1)
+jnp.delete(j, np.array([True, False, True]))
+round(jnp.array(2.567))
+round(jnp.array(2))
+round(f)
+round(h)
+round(u)
+round(f, 0)
+round(jnp.array(2.567), 1)
+jnp.polyder(j)
+jnp.polyder(j, m=0)
+jnp.polyder(j, m=2)
+jnp.polyder(j, m=3)
+jnp.polyder(u)
+jnp.polyder(h[0])
+jnp.polyder(c, m=2)
+jnp.polyval(jnp.array([np.inf, 1]), 2.0)
+jnp.polyval(b, b)
+jnp.polyval(j, 2.5)
+jnp.linspace(0, 1, 5, retstep=True, dtype="bfloat16")
+jnp.linspace(jnp.float32(0), 1, 5, retstep=True, dtype="float16")
+jnp.linspace(jnp.float16(0), 1, 5, retstep=True, dtype="float32")
+jnp.linspace(0, 1, 5, retstep=True, dtype="complex64")
+jnp.polymul(jnp.array([0, 0, 1, 2]), jnp.array([0, 1, 3]), trim_leading_zeros=True)
+jnp.polymul(jnp.array([0, 0, 0]), jnp.array([0, 1, 3]), trim_leading_zeros=True)
+jnp.polymul(jnp.array([0, 0, 1, 2]), jnp.array([0, 1, 3]))
+jnp.intersect1d(j, n, size=4, return_indices=True)
+jnp.intersect1d(j, n, size=4, fill_value=-1, return_indices=True)
+jnp.intersect1d(jnp.array([1, 1, 4, 2]), jnp.array([4, 5, 1]), size=1, return_indices=True)
+jnp.intersect1d(jnp.array([1, 1]), jnp.array([4]), size=2, return_indices=True)
+jnp.intersect1d(j, n, assume_unique=True, size=4, return_indices=True)
+""")
+
+
+@pytest.mark.parametrize("expression", LIKE_JAX)
+def test_edges_are_jax_s(expression: str) -> None:
+    """Assert values, shapes, dtypes and weak types."""
+    check(expression)
+
+
+PAIRS = {
+    "power": lambda lib, x, y: lib.power(x, y),
+    "hypot": lambda lib, x, y: lib.hypot(x, y),
+    "logaddexp": lambda lib, x, y: lib.logaddexp(x, y),
+    "logaddexp2": lambda lib, x, y: lib.logaddexp2(x, y),
+    "heaviside": lambda lib, x, y: lib.heaviside(x, y),
+    "copysign": lambda lib, x, y: lib.copysign(x, y),
+    "gcd": lambda lib, x, y: lib.gcd(x, y),
+    "lcm": lambda lib, x, y: lib.lcm(x, y),
+    "choose": lambda lib, x, y: lib.choose(lib.array([0, 1]), [x, y], mode="clip"),
+}
+DTYPES = ["bool", "int8", "uint16", "int32", "float16", "bfloat16", "float32", "complex64", "weak"]
+
+
+def _type(lib: Any, function: Any, dtype: str, number: Any, first: bool) -> Any:
+    x = lib.numpy.asarray(2) if dtype == "weak" else lib.numpy.ones(1, dtype)
+    pair = (lambda x: (number, x)) if first else (lambda x: (x, number))
+    made = lib.eval_shape(lambda x: function(lib.numpy, *pair(x)), x)
+    return made.shape, made.dtype, made.weak_type
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", PAIRS)
+def test_types_beside_python_numbers(name: str, dtype: str) -> None:
+    """The dtype and weak type are JAX's, where it has a result."""
+    for number, first in itertools.product((True, 2, 2.5, 2j), (False, True)):
+        try:
+            expected = _type(jax, PAIRS[name], dtype, number, first)
+        except (TypeError, ValueError):
+            continue
+        assert _type(functrax, PAIRS[name], dtype, number, first) == expected, (number, first)
+
+
+REFUSED: list[tuple[str, type[Exception], str]] = [
+    ("jnp.array([1j], dtype='float32')", errors.DtypeError, "a complex dtype"),
+    ("jnp.array([[1], [1j]], dtype='float16')", errors.DtypeError, "a complex dtype"),
+    ("jnp.array([1 + 2j, 3], dtype='int32')", errors.DtypeError, "a complex dtype"),
+    ("jnp.array(1j, dtype='float32')", errors.DtypeError, "a complex dtype"),
+    ("jnp.array([jnp.array(1j), 1j], dtype='float32')", errors.DtypeError, "a complex dtype"),
+    ("jnp.full((2,), 1j, dtype=float)", errors.DtypeError, "[full] expected a complex dtype"),
+    ("jnp.full((2,), np.nan, dtype=int)", errors.ArgumentError, "[full] expected numbers that"),
+    ("jnp.full_like(i, np.nan)", errors.ArgumentError, "[full_like] expected numbers that"),
+    ("jnp.array(np.nan, dtype='int32')", errors.ArgumentError, "numbers that int32 holds; got nan"),
+    ("jnp.array([np.nan, 1], dtype='int32')", errors.ArgumentError, "int32 holds; got nan"),
+    ("jnp.array([-np.inf, 1], dtype='int8')", errors.IntegerOverflowError, "got -inf"),
+    ("jnp.array(np.inf, dtype='int32')", errors.IntegerOverflowError, "int32 holds; got inf"),
+    ("jnp.array([1.0, 300.0], dtype='uint8')", errors.IntegerOverflowError, "got 300"),
+    ("f'{i:.2f}'", errors.ShapeError, "a 0-d array for '.2f'; got i32[2,3]"),
+    ("jnp.matvec(g, g)", errors.ShapeError, "[matvec] expected matrices as x1 and vectors"),
+    ("jnp.matvec(f, s)", errors.ShapeError, "[matvec] expected matrices as x1 and vectors"),
+    ("jnp.vecmat(g, g)", errors.ShapeError, "[vecmat] expected an array of matrices as x2"),
+    ("jnp.vecmat(s, f)", errors.ShapeError, "[vecmat] expected an array of vectors as x1"),
+    ("jnp.insert(jnp.arange(3), 5, 1)", errors.BoundsError, "places from -3 to 3; got 5"),
+    ("jnp.insert(j, np.array([[1]]), 1)", errors.ShapeError, "a place, or a vector of them"),
+    ("jnp.insert(i, 1, np.ones((2, 2)), axis=0)", errors.ShapeError, "[insert] expected"),
+    ("jnp.insert(i, 1, np.ones((1, 3, 3)), axis=0)", errors.ShapeError, "values that broadcast"),
+    ("jnp.interp(c, g, g)", errors.DtypeError, "real places; got c64[3]"),
+    ("jnp.roll(j, (1, 2), axis=())", errors.ArgumentError, "one shift per axis"),
+    ("jnp.delete(j, np.array([True, False]))", errors.ShapeError, "a vector of 3 booleans"),
+    ("jnp.delete(j, np.array([[True, False, True]]))", errors.ShapeError, "got shape (1, 3)"),
+    ("jnp.block([])", errors.ArgumentError, "lists of at least one block; got []"),
+    ("jnp.block([[i], []])", errors.ArgumentError, "lists of at least one block; got []"),
+    ("jnp.arange(0, np.nan)", errors.ArgumentError, "finite numbers; got from 0 to nan"),
+    ("jnp.arange(np.inf)", errors.ArgumentError, "finite numbers; got from 0 to inf"),
+    ("jnp.arange(0, 1, np.nan)", errors.ArgumentError, "in steps of nan"),
+    ("jnp.arange(0, 1e30)", errors.OutOfMemoryError, "enough memory"),
+    ("jnp.arange(1j)", errors.ArgumentError, "real numbers"),
+    ("jnp.arange(True)", errors.DtypeError, "a dtype to count in; got bool"),
+    ("jnp.pad(j, 1, mode=3)", errors.ArgumentError, "got mode=3"),
+    ("jnp.pad(j, 1, mode=lambda row, *rest: None)", errors.ShapeError, "got None"),
+    ("jnp.pad(j, 1, mode=lambda row, *rest: row[1:])", errors.ShapeError, "returns 5 elements"),
+]
+
+
+@pytest.mark.parametrize(("expression", "kind", "text"), REFUSED)
+def test_edges_are_refused(expression: str, kind: type[Exception], text: str) -> None:
+    """Assert the class of the error and what it says."""
+    with pytest.raises(kind) as caught:
+        evaluate(functrax, expression)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["np.array([1j])", "[np.array([1j])]", "jnp.array([1j])"])
+def test_arrays_lose_imaginary_parts_with_a_warning(value: str) -> None:
+    """Arrays are cast, as NumPy's `astype` does; only Python's numbers are refused."""
+    with pytest.warns(np.exceptions.ComplexWarning):
+        made = jnp.array(eval(value), dtype="float32")
+    assert made.dtype == np.float32
+
+
+def test_bytes_are_those_of_the_elements() -> None:
+    """As NumPy's arrays; without a method of its own `bytes` would take the elements one by one."""
+    x = np.arange(3, dtype=np.int32)
+    assert bytes(jnp.asarray(x)) == x.tobytes()
+    assert bytes(jnp.float32(1.5)) == np.float32(1.5).tobytes()
+
+
+def test_formats() -> None:
+    """A format is for numbers; without one any array is printed."""
+    assert f"{jnp.float32(2.5):.2f}" == "2.50"
+    assert f"{jnp.arange(2)}" == "[0 1]"
+
+
+def _frame(row: Any, widths: Any, axis: int, options: Any) -> Any:
+    """Fill both ends of a row with a number that tells the axis."""
+    filler = options.get("filler", 10) + axis
+    if widths[0]:
+        row = row.at[: widths[0]].set(filler)
+    return row.at[-widths[1] :].set(filler + 5) if widths[1] else row
+
+
+@pytest.mark.parametrize("options", [{}, {"filler": 7}])
+@pytest.mark.parametrize("widths", [2, ((1, 2), (0, 1)), ((0, 0), (2, 0))])
+def test_pad_by_a_function(widths: Any, options: Any) -> None:
+    """The rows of one axis after the other, those of the padding too."""
+    x = np.arange(6).reshape(2, 3)
+    found = jnp.pad(jnp.asarray(x), widths, mode=_frame, **options)
+    expected = jax.numpy.pad(jax.numpy.asarray(x), widths, mode=_frame, **options)
+    np.testing.assert_array_equal(found, expected)
+    jitted = functrax.jit(lambda x: jnp.pad(x, widths, mode=_frame, **options))
+    np.testing.assert_array_equal(jitted(x), expected)
+
+
+@pytest.mark.parametrize("optimize", ["auto", "optimal", True, False])
+def test_einsum_path_is_the_steps_alone(optimize: Any) -> None:
+    """As in JAX; `einsum` takes them as they are."""
+    x, y, z = (np.ones(shape, np.float32) for shape in ((2, 3), (3, 4), (4, 5)))
+    path, _ = jnp.einsum_path("ij,jk,kl->il", x, y, z, optimize=optimize)
+    assert path == jax.numpy.einsum_path("ij,jk,kl->il", x, y, z, optimize=optimize)[0]
+    assert jnp.einsum("ij,jk,kl->il", x, y, z, optimize=path).shape == (2, 5)
