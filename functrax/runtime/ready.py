@@ -14,6 +14,7 @@ from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray, Gone
 from functrax.runtime.dispatch import get_buffer, known_number, literal_array
+from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import Place
 
 
@@ -97,6 +98,7 @@ class Ready(NamedTuple):
         device: Any = self.place
         if type(leaf) is np.ndarray:
             if leaf.dtype == aval.dtype:
+                check_transfer("host_to_device", call, aval)
                 return take(leaf)
         else:
             number = known_number(leaf, aval, device)

@@ -31,7 +31,6 @@ from functrax.transforms.calls import (
 from functrax.transforms.flat import (
     FlatFunction,
     as_array,
-    called,
     check_callable,
     function_name,
 )
@@ -249,9 +248,9 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             raise errors.ArgumentError(
                 name, "a rule set by `defjvp`", "none", fix=f"Decorate it with `@{name}.defjvp`."
             )
-        if state.trace is None:
-            return called(self.fun, args, kwargs, name)
         function, values, fixed, _ = flat_call(self.fun, self.nondiff_argnums, args, kwargs, name)
+        if state.trace is None:
+            return function.run(values)
         rule = functools.partial(self._flat_rule, name, function, fixed)
         results = bind(custom_jvp_call_p, *values, function=function, rule=rule, name=name)
         return function.out_tree.unflatten(results)

@@ -26,7 +26,6 @@ from functrax.transforms.flat import (
     FlatFunction,
     argument_names,
     as_array,
-    called,
     check_callable,
     function_name,
 )
@@ -118,11 +117,11 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             raise errors.ArgumentError(
                 name, "rules set by `defvjp`", "none", fix=f"Call `{name}.defvjp(fwd, bwd)`."
             )
-        if state.trace is None:
-            return called(self.fun, args, kwargs, name)
         function, values, fixed, nondiff = flat_call(
             self.fun, self.nondiff_argnums, args, kwargs, name
         )
+        if state.trace is None:
+            return function.run(values)
         rules = _user_rules(self, name, function, fixed, nondiff, [x.aval for x in values])
         results = bind(custom_vjp_call_p, *values, function=function, rules=rules, name=name)
         return function.out_tree.unflatten(results)

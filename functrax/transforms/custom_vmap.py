@@ -24,7 +24,7 @@ from functrax.transforms.calls import (
     positional,
 )
 from functrax.transforms.control.loops import map as map_
-from functrax.transforms.flat import as_array, called, check_callable, function_name
+from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.linear_call import linear_call_p
 from functrax.transforms.partial import linearize_flat
@@ -301,10 +301,10 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
                 "none",
                 fix=f"Decorate it with `@{name}.def_vmap`.",
             )
-        if state.trace is None:
-            return called(self.fun, args, kwargs, name)
         whole = positional(self.fun, args, kwargs, name)
         values, in_tree = free_values(self.fun, whole, (), name)
+        if state.trace is None:
+            return FlatFunction(self.fun, in_tree, name).run(values)
         traced = trace_function(self.fun, in_tree, [x.aval for x in values], call=name)
         rule = functools.partial(_flat_rule, name, self.vmap_rule, in_tree, traced.out_tree)
         results = bind(

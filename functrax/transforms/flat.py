@@ -294,7 +294,7 @@ def converted_arguments(
             check_live(x, f"as an argument of {call}")
         try:
             values.append(convert(x, call))
-        except errors.IntegerOverflowError:
+        except (errors.IntegerOverflowError, errors.TransferError):
             raise
         except errors.FunctraxError as error:
             expected = f"argument {names()[index]!r} to be an array or a number"
