@@ -2223,8 +2223,8 @@ def a_key_as_a_number():
 @raises(
     errors.KeyTypeError,
     """
-    [grad] expected inputs of floating dtype; got key<fry>[] for 'key' (HERE). Choose other
-    `argnums`: PRNG keys have no derivative.
+    [grad] expected inputs of floating dtype; got key<fry>[] for 'key' (HERE). PRNG keys
+    have no derivative: choose other `argnums`, or pass `allow_int=True`.
     """,
 )
 def grad_of_a_key():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from functrax.core import tree
+from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import Value
@@ -102,7 +102,8 @@ def device_get(x: Any) -> Any:
         x: pytree of arrays; other leaves are returned as they are.
 
     Returns:
-        The same tree of read-only NumPy arrays; on the CPU they share the arrays' memory.
+        The same tree of read-only NumPy arrays; on the CPU they share the arrays' memory. PRNG keys
+        stay what they are.
 
     Raises:
         TracerArrayError: for a traced value.
@@ -118,7 +119,12 @@ def device_get(x: Any) -> Any:
             check_transfer("device_to_host", "device_get", a.aval, explicit=True)
             a.copy_to_host_async()
     with config.scope(transfer_guard_device_to_host="allow"):
-        return structure.unflatten([np.asarray(a) if hasattr(a, "aval") else a for a in leaves])
+        return structure.unflatten([np.asarray(a) if _is_numbers(a) else a for a in leaves])
+
+
+def _is_numbers(leaf: Any) -> bool:
+    """Tell whether a leaf is an array that NumPy can hold; PRNG keys are not."""
+    return hasattr(leaf, "aval") and not dtypes.is_extended(leaf.aval.dtype)
 
 
 def block_until_ready(x: Any) -> Any:

@@ -377,7 +377,7 @@ def check_inputs(
             ok, wanted = allow_complex, "inputs of real floating dtype"
             fix = "Pass `holomorphic=True`, or use `jacrev`."
         else:
-            ok, wanted = allow_int and not dtypes.is_extended(dtype), "inputs of floating dtype"
+            ok, wanted = allow_int, "inputs of floating dtype"
             takes_integers = call not in ("jacfwd", "hessian")
             end = "choose other `argnums`, or pass `allow_int=True`."
             end = end if takes_integers else "or choose other `argnums`."
@@ -385,7 +385,8 @@ def check_inputs(
         if not ok:
             name = leaf_names(fun, places, chosen)[index]
             if dtypes.is_extended(dtype):
-                fix = "Choose other `argnums`: PRNG keys have no derivative."
+                fix = "PRNG keys have no derivative: choose other `argnums`"
+                fix += ", or pass `allow_int=True`." if takes_integers else "."
                 raise errors.KeyTypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
             raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
 

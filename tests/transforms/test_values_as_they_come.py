@@ -67,6 +67,20 @@ def test_a_pullback_of_a_pullback():
     np.testing.assert_allclose(functrax.grad(f)(3.0), 4.0)
 
 
+# ---- keys beside numbers
+
+
+def test_keys_beside_numbers():
+    params = {"x": 2.0, "key": functrax.random.key(0)}
+    got = functrax.device_get(params)
+    assert got["key"] is params["key"]
+    found = functrax.grad(
+        lambda p: p["x"] ** 2 + 0 * functrax.random.normal(p["key"]), allow_int=True
+    )(params)
+    assert found["x"] == 4.0
+    assert found["key"].dtype == functrax.dtypes.float0
+
+
 # ---- weak types
 
 
