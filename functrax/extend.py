@@ -44,8 +44,14 @@ Programs can be printed, read back, checked and run:
 [Array([1., 8.], dtype=float32)]
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+from functrax import errors
+from functrax.core.arguments import listed
 from functrax.core.check import check_jaxpr
-from functrax.core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Var, eval_jaxpr, subjaxprs
+from functrax.core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Var, subjaxprs
+from functrax.core.jaxpr import eval_jaxpr as _eval_jaxpr
 from functrax.core.params import param_type
 from functrax.core.parse import parse
 from functrax.core.primitive import (
@@ -58,9 +64,11 @@ from functrax.core.primitive import (
     declare,
 )
 from functrax.core.show import show
-from functrax.core.trace import Tracer, as_value, bind
+from functrax.core.trace import Array, Tracer, Value, as_value, bind
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.rules import declare_linear, is_linear, move_batch_axis
+from functrax.transforms.flat import as_array as _as_array
+from functrax.transforms.flat import shown as _shown
 
 __all__ = [
     "NOT_LINEAR",
@@ -89,6 +97,63 @@ __all__ = [
     "show",
     "subjaxprs",
 ]
+
+
+def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Array]:
+    """Run a program on arguments, under whatever transforms are around it.
+
+    Args:
+        jaxpr: the program.
+        consts: one array or number for each of its constants.
+        *args: one array or number for each of its arguments, of its shape and dtype.
+
+    Returns:
+        list of arrays, one for each of its results.
+
+    Raises:
+        ArgumentError: for more or fewer of either, or what is no array.
+        ShapeError, DtypeError: naming the argument, and both types.
+
+    Example:
+        >>> import functrax
+        >>> closed = functrax.make_jaxpr(lambda x: x * 2.0)(1.0)
+        >>> eval_jaxpr(closed.jaxpr, closed.consts, 3.0)
+        [Array(6., dtype=float32, weak_type=True)]
+    """
+    if not isinstance(jaxpr, Jaxpr):
+        closed = isinstance(jaxpr, ClosedJaxpr)
+        got = "a ClosedJaxpr" if closed else _shown(jaxpr)
+        fix = "Pass its parts: `closed.jaxpr, closed.consts`." if closed else None
+        raise errors.ArgumentError("eval_jaxpr", "a Jaxpr", got, fix=fix)
+    consts = listed("eval_jaxpr", "consts", consts)
+    known = _checked("constant", consts, jaxpr.constvars)
+    results = _eval_jaxpr(jaxpr, known, *_checked("argument", args, jaxpr.invars))
+    return [_as_array(x) for x in results]
+
+
+def _checked(what: str, given: Sequence[Any], variables: Sequence[Var]) -> list[Value]:
+    """Return what is given for variables as values of their types, weak or not."""
+    call = "eval_jaxpr"
+    if len(given) != len(variables):
+        expected = f"{len(variables)} {what}{'s' * (len(variables) != 1)}, as the program has"
+        types = ", ".join(repr(var.aval) for var in variables)
+        fix = f"They are of the types ({types})." if variables else None
+        raise errors.ArgumentError(call, expected, str(len(given)), fix=fix)
+    values: list[Value] = []
+    for place, (x, var) in enumerate(zip(given, variables, strict=True)):
+        wanted = f"{what} {place} of type {var.aval!r}"
+        try:
+            value = as_value(x, call)
+        except errors.IntegerOverflowError:
+            raise
+        except errors.ArgumentError as error:
+            raise errors.ArgumentError(call, wanted, _shown(x)) from error
+        if value.aval.shape != var.aval.shape:
+            raise errors.ShapeError(call, wanted, repr(value.aval))
+        if value.aval.dtype != var.aval.dtype:
+            raise errors.DtypeError(call, wanted, repr(value.aval))
+        values.append(value)
+    return values
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ scalars that fit their types; and programs inside equations stand on their own.
 ``with config.scope(enable_checks=True)`` has every program checked that functrax makes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,7 +17,7 @@ from functrax.core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Var, check_e
 from functrax.core.params import programs_in
 from functrax.core.show import show_equation
 from functrax.core.types import Literal, ShapedArray, short_types
-from functrax.errors import FunctraxError, JaxprError
+from functrax.errors import FunctraxError, JaxprError, user_location
 
 
 def check_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> None:
@@ -35,10 +35,15 @@ def check_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> None:
         >>> from functrax.primitives.elementwise import sin
         >>> check_jaxpr(functrax.make_jaxpr(sin)(1.0))
     """
+    check_read(jaxpr, {})
+
+
+def check_read(jaxpr: Jaxpr | ClosedJaxpr, places: Mapping[Equation, str]) -> None:
+    """Check like `check_jaxpr` a program that was read, and tell where in the text it is wrong."""
     if isinstance(jaxpr, ClosedJaxpr):
         _check_constants(jaxpr)
         jaxpr = jaxpr.jaxpr
-    _Checker(jaxpr, "", set()).run()
+    _Checker(jaxpr, "", set(), places).run()
 
 
 def call_types(call: str, avals: Sequence[ShapedArray], jaxpr: Jaxpr) -> tuple[ShapedArray, ...]:
@@ -77,12 +82,16 @@ class _Checker:
         jaxpr: the program.
         place: where it is, for messages: empty, or ``" of the program in ..."``.
         checked: the programs that are checked already.
+        places: where equations were read.
     """
 
-    def __init__(self, jaxpr: Jaxpr, place: str, checked: set[Jaxpr]) -> None:
+    def __init__(
+        self, jaxpr: Jaxpr, place: str, checked: set[Jaxpr], places: Mapping[Equation, str]
+    ) -> None:
         self.jaxpr = jaxpr
         self.place = place
         self.checked = checked
+        self.places = places
         self.defined: set[Var] = set()
         self.number = -1
         self.eqn: Equation | None = None
@@ -105,6 +114,8 @@ class _Checker:
         else:
             name = f"equation {self.number}{self.place}, `{show_equation(self.jaxpr, self.eqn)}`"
             where = str(self.eqn.source) if self.eqn.source else None
+            if self.eqn in self.places:
+                where = f"{self.places[self.eqn]} of the text, {user_location()}"
         raise JaxprError("check_jaxpr", f"{expected} in {name}", got, where=where)
 
     def define(self, variables: Sequence[Var]) -> None:
@@ -146,7 +157,8 @@ class _Checker:
             self.fail("inner programs that take what they need as arguments", got)
         if jaxpr not in self.checked:
             where = f"{key!r} in equation {self.number} ({eqn.primitive.name})"
-            _Checker(jaxpr, f" of the program {where}{self.place}", self.checked).run()
+            place = f" of the program {where}{self.place}"
+            _Checker(jaxpr, place, self.checked, self.places).run()
 
     def types_of_results(self, eqn: Equation) -> tuple[ShapedArray, ...]:
         """Return what the primitive's rule gives."""
@@ -155,7 +167,7 @@ class _Checker:
         except FunctraxError as error:
             got = str(error) if error.got is None else error.got
             self.fail(f"{error.expected} for {error.call}", got)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             self.fail(f"operands and parameters that {eqn.primitive.name} takes", str(error))
 
 

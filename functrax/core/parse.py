@@ -16,18 +16,20 @@ A program that is read is checked like one that was traced, so it runs, or there
 
 import ast
 import difflib
+import functools
+import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar, overload
 
 from functrax.core import dtypes
-from functrax.core.check import check_jaxpr
-from functrax.core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Var
+from functrax.core.check import check_read
+from functrax.core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Var, check_equation_types
 from functrax.core.params import param_types
 from functrax.core.primitive import Primitive, registry
 from functrax.core.show import DTYPES, HEADER, IR_VERSION, KEYWORDS
 from functrax.core.types import NO_AXES, Literal, ShapedArray, exact
-from functrax.errors import JaxprError
+from functrax.errors import FunctraxError, JaxprError
 
 T = TypeVar("T")
 
@@ -78,7 +80,7 @@ def parse(text: str, consts: Sequence[Any] | None = None) -> Jaxpr | ClosedJaxpr
         The program; with `consts`, closed over them.
 
     Raises:
-        JaxprError: if the text is malformed, with line and column; if the program is ill-typed; if
+        JaxprError: with line and column, if the text is malformed; if the program is ill-typed; if
             it holds a Python object, as calls of functions with custom rules do.
 
     Example:
@@ -94,10 +96,10 @@ def parse(text: str, consts: Sequence[Any] | None = None) -> Jaxpr | ClosedJaxpr
     except RecursionError:
         raise JaxprError("parse", "less deep nesting", f"nesting {parser.here()}") from None
     if consts is None:
-        check_jaxpr(jaxpr)
+        check_read(jaxpr, parser.places)
         return jaxpr
     closed = ClosedJaxpr(jaxpr, consts)
-    check_jaxpr(closed)
+    check_read(closed, parser.places)
     return closed
 
 
@@ -115,11 +117,12 @@ class _Parser:
         self.tokens.append(Token("end", "the end of the text", len(text)))
         self.next = 0
         self.programs: dict[str, Jaxpr] = {}
+        self.places: dict[Equation, str] = {}
 
     def check_version(self) -> None:
         """Refuse the text of a functrax that is newer."""
         found = re.match(re.escape(HEADER) + r"(\d+)", self.text.lstrip())
-        if found and int(found[1]) > IR_VERSION:
+        if found and int(found[1][:9]) > IR_VERSION:  # Python refuses numbers of 4,300 digits
             expected = f"version {IR_VERSION} of the printed form, or an older one"
             fix = "Read it with the functrax that printed it, or a newer one."
             raise JaxprError("parse", expected, f"version {found[1]}", fix=fix)
@@ -227,12 +230,37 @@ class _Parser:
             results = self.binders("=")
         else:
             self.fail("an operand, an equation or 'in'")
-        primitive = self.primitive()
+        name, primitive = self.token, self.primitive()
         params = self.params() if self.skip("[") else {}
         invars: list[Atom] = []
         while self.starts_atom():
             invars.append(self.atom(variables))
-        return Equation(primitive, invars, self.define(results, variables), params, None)
+        eqn = Equation(primitive, invars, self.define(results, variables), params, None)
+        self.check_params(eqn, name)
+        return eqn
+
+    def check_params(self, eqn: Equation, name: Token) -> None:
+        """Raise at its name if an equation has not the parameters that its primitive takes.
+
+        What its rules say in errors of their own is left to the checker, which shows the equation.
+        """
+        self.places[eqn] = self.here(name)
+        required = _required(eqn.primitive)
+        missing = [key for key in required if key not in eqn.params]
+        if missing:
+            close = [_did_you_mean(key, missing) for key in eqn.params if key not in required]
+            expected = f"{', '.join(map(repr, missing))} among the parameters of {eqn.primitive}"
+            self.fail(expected, name, next(filter(None, close), None))
+        for look in (lambda: check_equation_types(eqn), lambda: Jaxpr((), (), (), [eqn])):
+            try:
+                look()
+            except FunctraxError:
+                continue
+            except RecursionError:
+                raise
+            except Exception as error:  # of a rule that takes its parameters for granted
+                expected = f"operands and parameters that {eqn.primitive} takes"
+                self.fail(expected, name, f"{type(error).__name__}: {error}.")
 
     def primitive(self) -> Primitive:
         """Read the name of a primitive."""
@@ -292,7 +320,7 @@ class _Parser:
         if found is None:
             self.fail("a type, such as 'f32[3]'", token)
         weak, dtype, sizes, axes = found.groups()
-        shape = tuple(int(size) for size in sizes.split(",") if size)
+        shape = tuple(self.integer(size, token) for size in sizes.split(",") if size)
         varying = frozenset(axes.split(",")) if axes else NO_AXES
         return ShapedArray(shape, self.dtype(dtype, token), bool(weak), varying)
 
@@ -344,7 +372,16 @@ class _Parser:
 
     def plain_number(self, token: Token) -> int | float:
         """Return the value of a number without a type."""
-        return int(token.text) if _INTEGER.fullmatch(token.text) else exact(float(token.text))
+        if _INTEGER.fullmatch(token.text):
+            return self.integer(token.text, token)
+        return exact(float(token.text))
+
+    def integer(self, text: str, token: Token) -> int:
+        """Return the value of digits."""
+        try:
+            return int(text)
+        except ValueError:  # Python stops at 4,300 digits
+            self.fail("a number of fewer digits", token)
 
     def defined_program(self, token: Token) -> Jaxpr:
         """Return a program by its name."""
@@ -406,6 +443,17 @@ class _Parser:
         """Raise for what stands for a Python object."""
         fix = "It stands for a Python object, which text cannot hold: keep the jaxpr itself."
         self.fail("a value", token, fix)
+
+
+@functools.cache
+def _required(primitive: Primitive) -> list[str]:
+    """Return the names of the parameters that a primitive cannot do without."""
+    names: dict[str, None] = {}
+    for rule in filter(callable, (primitive.abstract_eval, primitive.batch, primitive.lower)):
+        for parameter in inspect.signature(rule).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                names[parameter.name] = None
+    return list(names)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from functrax.core.structure import Leaf, first_difference, substructures
 from functrax.errors import TreeError
 from functrax.xla import pytree
 from functrax.xla.pytree import (
@@ -414,6 +415,11 @@ def broadcast_prefix(
         [1, 1, 2]
     """
     flat, treedef = flatten(prefix, is_leaf)
+    if isinstance(full, Results):
+        parts = substructures(treedef, full.structure)
+        if parts is None:
+            raise prefix_error(prefix, full, call, name, is_leaf)
+        return [leaf for leaf, x in zip(flat, parts, strict=True) for _ in range(x.num_leaves)]
     if len(flat) == 1 and treedef.num_nodes == 1:
         return flat * len(flatten(full)[0])
     try:
@@ -447,16 +453,17 @@ def broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf | None = None) -
     return structure(full_tree).unflatten(broadcast_prefix(prefix_tree, full_tree, is_leaf))
 
 
-class ResultLeaf:
-    """What stands for each array of a function's result where only its structure matters."""
+class Results:
+    """Stands for a function's results where only their structure matters."""
+
+    def __init__(self, structure: PyTreeDef) -> None:
+        """Keep the structure."""
+        self.structure = structure
 
 
-_RESULT = ResultLeaf()
-
-
-def results_of(treedef: Any) -> Any:
-    """Return a tree of a result's structure, to hold the prefix against that a user gave for it."""
-    return treedef.unflatten([_RESULT] * treedef.num_leaves)
+def results_of(treedef: Any) -> Results:
+    """Return what to hold the prefix against that a user gave for a result."""
+    return Results(getattr(treedef, "whole", treedef))  # with the float0 leaves, if there are any
 
 
 def prefix_error(
@@ -478,11 +485,13 @@ def prefix_error(
         >>> print(prefix_error((0, [0]), (1, {"a": 2}), "vmap", "in_axes"))  # doctest: +ELLIPSIS
         [vmap] expected in_axes[1] to be a leaf or a dict with the keys 'a'; got a list of ...
     """
-    found = first_mismatch(structure(prefix_tree, is_leaf), full_tree, ())
+    is_result, treedef = isinstance(full_tree, Results), structure(prefix_tree, is_leaf)
+    differ: Any = first_difference if is_result else first_mismatch
+    found = differ(treedef, full_tree.structure if is_result else full_tree, ())
     if found is None:
         return TreeError(call, f"{name} to be a prefix of a tree", repr(structure(prefix_tree)))
     path, given, wanted = found
-    if wanted is ResultLeaf:
+    if wanted is Leaf:
         allowed = "a leaf, for a result that is one array"
     else:
         allowed = describe(wanted) if isinstance(wanted, type) else f"a leaf or {describe(wanted)}"

@@ -68,10 +68,14 @@ def reduce(
     avals = [value.aval for value in values]
     if not avals or any(aval.shape != avals[0].shape for aval in avals):
         raise errors.ShapeError("reduce", "operands of one shape", short_types(avals))
-    axes = canonical_axes("reduce", dimensions, avals[0].ndim)
+    shape = avals[0].shape
+    axes = canonical_axes("reduce", dimensions, len(shape))
+    kept = tuple(size for k, size in enumerate(shape) if k not in axes)
+    if any(not shape[k] for k in axes):  # nothing to combine with
+        return structure.unflatten([_as_array(broadcast_to(x, kept)) for x in initial])
 
     def combine(left: Sequence[Value], right: Sequence[Value]) -> list[Value]:
-        given = structure.unflatten(list(left)), structure.unflatten(list(right))
+        given = [structure.unflatten(list(map(_as_array, side))) for side in (left, right)]
         results = tree.flatten_up_to(structure, computation(*given), "reduce", "the result")
         return _checked(results, [x.aval for x in right])
 
@@ -84,8 +88,8 @@ def reduce(
         if _is(initial[0], identity(avals[0].dtype)):
             return structure.unflatten(reduced)
     else:
-        reduced = _in_pairs(values, initial, axes, combine)
-    begin = [broadcast_to(x, y.aval.shape) for x, y in zip(initial, reduced, strict=True)]
+        reduced = _in_pairs(values, axes, combine)
+    begin = [broadcast_to(x, kept) for x in initial]
     return structure.unflatten(combine(begin, reduced))
 
 
@@ -96,6 +100,13 @@ def _is(value: Value, number: Any) -> bool:
         return False
     own = known.numpy() if isinstance(known, Literal) else np.asarray(known)
     return own.item() == np.asarray(number, own.dtype).item()
+
+
+def _as_array(x: Value) -> Value:
+    """Return a value that the user's function can take: a literal has no operators."""
+    if type(x) is not Literal:
+        return x
+    return bind(registry["broadcast_in_dim"], x, shape=(), broadcast_dimensions=())[0]
 
 
 def _checked(results: Sequence[Any], avals: Sequence[ShapedArray]) -> list[Value]:
@@ -114,7 +125,6 @@ def _checked(results: Sequence[Any], avals: Sequence[ShapedArray]) -> list[Value
 
 def _in_pairs(
     values: Sequence[Value],
-    initial: Sequence[Value],
     axes: Sequence[int],
     combine: Callable[[Sequence[Value], Sequence[Value]], list[Value]],
 ) -> list[Value]:
@@ -125,8 +135,6 @@ def _in_pairs(
     count = 1
     for axis in axes:
         count *= shape[axis]
-    if not count:
-        return [broadcast_to(start, kept) for start in initial]
     rows = [reshape(transpose_axes(x, (*axes, *rest)), (count, *kept)) for x in values]
     while count > 1:
         half, odd = count // 2, count % 2

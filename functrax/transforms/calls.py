@@ -13,6 +13,7 @@ from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import Primitive
 from functrax.core.source import is_internal
+from functrax.core.structure import substructures
 from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state, vary
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.rules import has_tangent, zeros
@@ -345,16 +346,14 @@ def leaves_up_to(result: Any, expected_tree: Any) -> list[Any] | None:
     leaves, structure = tree.flatten(result, is_leaf=lambda x: x is None)
     if structure == expected_tree:
         return leaves
-    placeholder = tree.unflatten(expected_tree, list(range(expected_tree.num_leaves)))
-    try:
-        parts = structure.flatten_up_to(placeholder)
-    except ValueError:
+    parts = substructures(structure, expected_tree)
+    if parts is None:
         return None
     found: list[Any] = []
     for leaf, part in zip(leaves, parts, strict=True):
         if leaf is None:
-            found += [None] * tree.structure(part).num_leaves
-        elif type(part) is int:
+            found += [None] * part.num_leaves
+        elif part.node_data() is None:
             found.append(leaf)
         else:
             return None

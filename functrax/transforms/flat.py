@@ -8,6 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
+from functrax.core.structure import path_to
 from functrax.core.trace import (
     VALUES,
     Array,
@@ -234,9 +235,10 @@ class FlatFunction:
 
 def path_of(structure: Any, index: int) -> str:
     """Return the path to a leaf of a structure, as users write it: ``"['a'][0]"``."""
-    numbers = structure.unflatten(list(range(structure.num_leaves)))
-    pairs = tree.leaves_with_path(numbers)
-    return next(tree.keystr(p) for p, x in pairs if type(x) is int and x == index)
+    if isinstance(structure, TreeWithFloat0):
+        places = [i for i in range(structure.whole.num_leaves) if i not in structure.zeros]
+        structure, index = structure.whole, places[index]
+    return tree.keystr(path_to(structure, index))
 
 
 def shown(value: Any) -> str:

@@ -267,7 +267,69 @@ def test_ill_typed_programs_are_refused():
     assert str(caught.value).startswith(start + "got (f32[4]) (")
 
 
+def test_ill_typed_equations_are_found_in_the_text():
+    with pytest.raises(
+        JaxprError, match=r"\(at line 2, column 14 of the text, test_parse.py:\d+\)"
+    ):
+        parse("{ lambda ; a:f32[3]. let\n  b:f32[4] = sin a in (b,) }")
+
+
+COND = "cond[branches=({{ lambda ; a:f32[3]. let in (a,) }}, {})] 0:i32[] a"
+INNER = "{ lambda ; a:f32[3]. let in (a,) }"
+
+
+@pytest.mark.parametrize(
+    ("equation", "expected", "fix"),
+    [
+        (
+            "b:f32[3] = while a",
+            "'cond', 'body', 'num_cond_consts' among the parameters of while",
+            "",
+        ),
+        (
+            f"b:f32[3] = jit[name='f' jaxpl={INNER}] a",
+            "'jaxpr' among the parameters of jit",
+            "Did you mean 'jaxpr'?",
+        ),
+        ("b:f32[3] = round a", "'rounding_method' among the parameters of round", ""),
+        (
+            "b:f32[3] = " + COND.format("add"),
+            "operands and parameters that cond takes",
+            "AttributeError: 'str' object has no attribute",
+        ),
+        (
+            "b:f32[3] = bitcast_convert_type[new_dtype=float0] a",
+            "operands and parameters that bitcast_convert_type takes",
+            "ZeroDivisionError: ",
+        ),
+        (
+            "b:f32[3] = pad[padding_config=((1e999, 1, 0),)] a 0.0:f32[]",
+            "operands and parameters that pad takes",
+            "OverflowError: cannot convert float infinity to integer.",
+        ),
+        ("b:f32[3] = squeeze[axes=(0,)] a", "'dimensions' among the parameters of squeeze", ""),
+        (f"b:f32[3] = add[x=1{'0' * 5000}] a a", "a number of fewer digits", ""),
+        (f"b:f32[1{'0' * 5000}] = sin a", "a number of fewer digits", ""),
+    ],
+)
+def test_parameters_that_a_primitive_does_not_take(equation, expected, fix):
+    with pytest.raises(JaxprError) as caught:
+        parse("{ lambda ; a:f32[3]. let\n  " + equation + "\n  in (b,) }")
+    message = str(caught.value)
+    assert message.startswith(f"[parse] expected {expected}; got ")
+    assert " at line 2, column " in message
+    assert fix in message
+
+
 DAMAGES = ["", *"(){}[]=;:.,@<'1~", "let", "in", "'\\x'", "\n"]
+
+
+@given(st.sampled_from(READABLE), st.integers(0, 9999), st.integers(0, 9), st.sampled_from(DAMAGES))
+def test_damaged_programs_are_other_programs_or_one_error(name, place, length, damage):
+    text = golden(name)
+    place %= len(text)
+    with contextlib.suppress(JaxprError):
+        parse(text[:place] + damage + text[place + length :])
 
 
 @given(st.integers(0, 2000), st.sampled_from(DAMAGES))

@@ -12,7 +12,7 @@ from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Equation, Jaxpr, program_cache, subjaxprs
 from functrax.core.primitive import registry
-from functrax.core.trace import Value, as_value, bind, state, vary, vary_apart
+from functrax.core.trace import Tracer, Value, as_value, bind, state, vary, vary_apart
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.lowering.inline import CALL, programs_of, with_programs
@@ -54,6 +54,28 @@ def trace_body(
     return body
 
 
+def trace_again(
+    call: str,
+    function: Callable[..., Any],
+    in_tree: Any,
+    in_avals: Sequence[ShapedArray],
+    fit: Fit | None = None,
+    key: Any = None,
+) -> Traced:
+    """Trace like `trace_body`, but at each call, as JAX does where it wraps the user's function: it
+    may read what has changed.
+
+    A program that comes out as it did before is the one before, so that nothing is compiled again.
+    """
+    body = trace_function(function, in_tree, in_avals, call=call, fit=fit)
+    cache, whole = traces_of(function), (call, "again", in_tree, tuple(in_avals), key)
+    before = cache.get(whole)
+    if before is not None and same_program(before, body.jaxpr):
+        return body._replace(jaxpr=before)
+    cache[whole] = body.jaxpr
+    return body
+
+
 def _cells(function: Any) -> list[Any]:
     """Return what a function closes over now: it may be another thing at the next call."""
     found: list[Any] = []
@@ -87,26 +109,32 @@ def operands_of(call: str, what: str, pytree: Any) -> tuple[list[Value], Any]:
     return vary_apart(values), structure
 
 
+def is_known(x: Any) -> bool:
+    """Tell whether Python can decide by a value, so that `disable_jit` runs loops and branches."""
+    return not isinstance(x, Tracer) or x.concrete() is not None
+
+
 def leading_sizes(
     call: str, expected: str, values: Sequence[Value], structure: Any
-) -> dict[int, str]:
-    """Return the sizes of the first axes of xs, each with the path of an array that has it.
+) -> dict[int, Callable[[], str]]:
+    """Return the sizes of the first axes of xs, each with what gives the path of an array that has
+    it.
 
     Raises:
         ShapeError: if an array has no axes.
     """
-    sizes: dict[int, str] = {}
+    sizes: dict[int, Callable[[], str]] = {}
     for index, x in enumerate(values):
-        path = f"xs{path_of(structure, index)}"
+        path = lambda index=index: f"xs{path_of(structure, index)}"  # noqa: E731
         if not x.aval.shape:
-            raise errors.ShapeError(call, expected, f"{x.aval!r} at {path}")
+            raise errors.ShapeError(call, expected, f"{x.aval!r} at {path()}")
         sizes.setdefault(x.aval.shape[0], path)
     return sizes
 
 
-def sizes_with_names(sizes: dict[int, str]) -> str:
+def sizes_with_names(sizes: dict[int, Callable[[], str]]) -> str:
     """Format what `leading_sizes` found, for a message."""
-    return ", ".join(f"{size} of {name}" for size, name in sizes.items())
+    return ", ".join(f"{size} of {name()}" for size, name in sizes.items())
 
 
 def stacked(call: str, rows: Sequence[Any]) -> Value:
@@ -336,6 +364,45 @@ def _released(jaxpr: Jaxpr) -> Jaxpr:
             eqn = eqn.replace(eqn.invars, {**eqn.params, "prevent_cse": False})
         eqns.append(eqn)
     return Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.name)
+
+
+def same_program(one: Jaxpr, other: Jaxpr) -> bool:
+    """Tell whether two programs without constants compute the same, equation by equation."""
+    sizes = [(len(x.invars), len(x.eqns), len(x.outvars)) for x in (one, other)]
+    if sizes[0] != sizes[1] or one.in_avals != other.in_avals or one.name != other.name:
+        return False
+    names: dict[Any, Any] = dict(zip(one.invars, other.invars, strict=True))
+
+    def alike(xs: Sequence[Any], ys: Sequence[Any]) -> bool:
+        return len(xs) == len(ys) and all(map(_same_atom, [names.get(x, x) for x in xs], ys))
+
+    for eqn, twin in zip(one.eqns, other.eqns, strict=True):
+        if (
+            eqn.primitive is not twin.primitive
+            or eqn.params.keys() != twin.params.keys()
+            or [v.aval for v in eqn.outvars] != [v.aval for v in twin.outvars]
+            or not alike(eqn.invars, twin.invars)
+            or not all(_same_param(x, twin.params[key]) for key, x in eqn.params.items())
+        ):
+            return False
+        names.update(zip(eqn.outvars, twin.outvars, strict=True))
+    return alike(one.outvars, other.outvars)
+
+
+def _same_atom(x: Any, y: Any) -> bool:
+    if type(x) is Literal and type(y) is Literal:  # by its bits: -0.0 is not 0.0, and NaN is NaN
+        return x.aval is y.aval and x.numpy().tobytes() == y.numpy().tobytes()
+    return x is y
+
+
+def _same_param(x: Any, y: Any) -> bool:
+    if isinstance(x, Jaxpr) and isinstance(y, Jaxpr):
+        return x is y or same_program(x, y)
+    if type(x) is tuple and type(y) is tuple:
+        return len(x) == len(y) and all(map(_same_param, x, y))
+    if isinstance(x, float | complex):
+        return repr(x) == repr(y)
+    return x is y or (type(x) is type(y) and (x == y) is True)  # arrays do not say
 
 
 def where(flags: Sequence[bool], offset: int = 0) -> list[int]:

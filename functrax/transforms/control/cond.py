@@ -25,9 +25,11 @@ from functrax.transforms.control.bodies import (
     check_divergent,
     converted,
     int32,
+    is_known,
     joined_type,
     operands_of,
     path_of,
+    trace_again,
     trace_body,
 )
 from functrax.transforms.control.cond_lanes import WAYS, merged
@@ -75,7 +77,7 @@ def switch(
     value = _scalar("switch", "index", index)
     if not dtypes.is_integer(value.aval.dtype):
         raise errors.DtypeError("switch", "an integer index", f"{value.aval!r}")
-    if config.disable_jit:
+    if config.disable_jit and is_known(value):
         return functions[min(max(int(value), 0), len(functions) - 1)](*operands)
     value = clamp(scalar(0, value.aval.dtype), value, scalar(len(functions) - 1, value.aval.dtype))
     index = convert(value, np.dtype(np.int32))
@@ -125,7 +127,7 @@ def cond(
     check_callable(true_fun, "cond")
     check_callable(false_fun, "cond")
     value = _scalar("cond", "pred", pred)
-    if config.disable_jit:
+    if config.disable_jit and is_known(value):
         return true_fun(*operands) if bool(value) else false_fun(*operands)
     if not dtypes.is_bool(value.aval.dtype):
         (value,) = bind(registry["ne"], value, scalar(0, value.aval.dtype))
@@ -216,8 +218,9 @@ def _choose(
     values = [vary(x, index.aval.varying) for x in values]
     in_tree = tree.structure((operands, {}))
     avals = [x.aval for x in values]
+    trace = trace_again if call == "platform_dependent" else trace_body
     with diverging(index.aval.varying):
-        bodies = [trace_body(call, function, in_tree, avals) for function in functions]
+        bodies = [trace(call, function, in_tree, avals) for function in functions]
     types = _common_types(call, functions, bodies)
     if index.aval.varying:
         check_divergent(call, index.aval, [body.jaxpr for body in bodies])
@@ -230,7 +233,7 @@ def _choose(
         fitted = [
             body
             if body.jaxpr.out_avals == types
-            else trace_body(call, function, in_tree, avals, fit, key=types)
+            else trace(call, function, in_tree, avals, fit, key=types)
             for function, body in zip(functions, bodies, strict=True)
         ]
     branches, consts = merged([(body.jaxpr, body.consts) for body in fitted])

@@ -17,20 +17,22 @@ from functrax.primitives.convert import convert
 from functrax.primitives.rules import reshape, scalar
 from functrax.primitives.shape import canonical_axis
 from functrax.transforms.batch import batch_jaxpr
+from functrax.transforms.calls import place_of
 from functrax.transforms.control.bodies import (
     check_divergent,
     check_structure,
+    is_known,
     leading_sizes,
     operands_of,
     sizes_with_names,
     stacked,
-    trace_body,
+    trace_again,
     trace_carrying,
 )
 from functrax.transforms.control.scan_rules import scan_p
 from functrax.transforms.control.trim import bind_loop
 from functrax.transforms.control.while_loop import while_p
-from functrax.transforms.flat import as_array, check_callable, function_name
+from functrax.transforms.flat import as_array, check_callable, function_name, path_of
 from functrax.transforms.stage import stage_open
 
 
@@ -76,11 +78,13 @@ def fori_loop(
     check_callable(body_fun, "fori_loop")
     first, end = _bound("lower", lower), _bound("upper", upper)
     static = type(first) is Literal and type(end) is Literal
-    if config.disable_jit:
-        val = init_val
-        for i in range(int(lower), int(upper)):
-            val = body_fun(i, val)
-        return val
+    if config.disable_jit and is_known(first) and is_known(end):
+        start_at, stop_at = int(lower), int(upper)
+        if max_steps is not None and not static:
+            stop_at = min(stop_at, start_at + max(max_steps, 0))
+        for i in range(start_at, stop_at):
+            init_val = body_fun(i, init_val)
+        return init_val
     if unroll is not None and not static:
         raise errors.ArgumentError(
             "fori_loop", "Python numbers as bounds, because unroll is given", "an array"
@@ -197,7 +201,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
         return tree.map(lambda *parts: stacked("map", parts), *rows)
     in_tree = tree.structure(((xs,), {}))
     slices = [x.aval.update(shape=x.aval.shape[1:]) for x in values]
-    body = trace_body("map", f, in_tree, slices)
+    body = trace_again("map", f, in_tree, slices)
     if batch_size is None or batch_size == 1:
         return body.out_tree.unflatten(_mapped(body.jaxpr, body.consts, values, length))
     whole, rest = divmod(length, batch_size)
@@ -282,7 +286,7 @@ def associative_scan(
 
     Raises:
         ArgumentError: if there are no arrays, or their sizes along the axis differ.
-        TreeError: if `fn` returns another structure.
+        TreeError, ShapeError, DtypeError: if `fn` returns another structure, or other types.
 
     Example:
         >>> import functrax, functrax.numpy as jnp
@@ -307,7 +311,9 @@ def associative_scan(
         if out_tree != structure:
             expected = f"{function_name(fn)!r} to return the structure {structure}"
             raise errors.TreeError("associative_scan", expected, f"{out_tree}")
-        return [as_value(x, "associative_scan") for x in leaves]
+        results = [as_value(x, "associative_scan") for x in leaves]
+        _check_combined(fn, structure, b, results)
+        return results
 
     def flipped(xs: Sequence[Value]) -> list[Value]:
         if not reverse:
@@ -316,6 +322,30 @@ def associative_scan(
         return [bind(registry["rev"], x, dimensions=(k,))[0] for x, k in pairs]
 
     return structure.unflatten(flipped(_prefixes(combine, flipped(values), axes)))
+
+
+def _check_combined(
+    fn: Callable[..., Any], structure: Any, given: Sequence[Value], results: Sequence[Value]
+) -> None:
+    """Raise unless two parts combined are of the type of one.
+
+    Raises:
+        ShapeError, DtypeError: naming the leaf and both types.
+    """
+    for index, (x, result) in enumerate(zip(given, results, strict=True)):
+        wanted, got = x.aval, result.aval
+        if got.shape == wanted.shape and got.dtype == wanted.dtype:
+            continue
+        kind = errors.ShapeError if got.shape != wanted.shape else errors.DtypeError
+        path = path_of(structure, index)
+        raise kind(
+            "associative_scan",
+            f"{function_name(fn)!r} to return {wanted!r}, the type of its arguments"
+            + (f", at result{path}" if path else ""),
+            f"{got!r}",
+            where=place_of(fn),
+            fix="It is called on slices of many elements, and must combine them one by one.",
+        )
 
 
 def _prefixes(combine: Any, xs: Sequence[Value], axes: Sequence[int]) -> list[Value]:

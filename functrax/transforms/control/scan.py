@@ -44,8 +44,8 @@ def scan(
     ``(carry, stack(ys))`` returned. The body is traced once, whatever the length.
 
     Args:
-        f: ``(carry, x) -> (carry, y)``; the carry keeps its structure, shapes and dtypes. Python
-            numbers at the start take the dtype that the body returns.
+        f: ``(carry, x) -> (carry, y)``, or a list of the two; the carry keeps its structure, shapes
+            and dtypes. Python numbers at the start take the dtype that the body returns.
         init: the carry at the start, a pytree of arrays.
         xs: a pytree of arrays with one leading size, or None.
         length: the number of steps; needed if there are no xs.
@@ -123,7 +123,7 @@ def _length(xs: Sequence[Value], structure: Any, length: int | None) -> int:
     sizes = leading_sizes("scan", "xs with a leading axis to loop over", xs, structure)
     if length is not None:
         try:
-            sizes.setdefault(length.__index__(), "length")
+            sizes.setdefault(length.__index__(), lambda: "length")
         except AttributeError:
             raise errors.ArgumentError("scan", "length as an int", shown(length)) from None
     if len(sizes) > 1:
@@ -147,21 +147,29 @@ def _copies(unroll: int | bool, steps: int) -> int:
 
 def _check_pair(f: Callable[..., Any], out_tree: Any, carry_tree: Any) -> None:
     children = out_tree.children()
-    if out_tree.node_data() != (tuple, None) or len(children) != 2:
-        raise errors.TreeError(
-            "scan", f"{function_name(f)!r} to return a pair (carry, y)", f"{out_tree}"
-        )
+    if len(children) != 2:
+        raise _no_pair(f, out_tree)
     check_structure("scan", f, "a carry", carry_tree, children[0])
+
+
+def _no_pair(f: Callable[..., Any], out_tree: Any) -> errors.TreeError:
+    expected = f"{function_name(f)!r} to return a pair (carry, y)"
+    return errors.TreeError("scan", expected, f"{out_tree}")
 
 
 def _unrolled(
     f: Callable[..., Any], carry: Any, xs: Sequence[Any], structure: Any, steps: int, reverse: bool
-) -> tuple[Any, Any]:
+) -> Any:
     """Run the loop in Python, as `disable_jit` asks for."""
     results: list[Any] = []
+    pair: Any = None
     for i in range(steps - 1, -1, -1) if reverse else range(steps):
-        carry, y = f(carry, structure.unflatten([x[i] for x in xs]))
+        result = f(carry, structure.unflatten([x[i] for x in xs]))
+        parts, pair = tree.flatten(result, lambda x, result=result: x is not result)
+        if pair.num_nodes != 3:
+            raise _no_pair(f, tree.structure(result))
+        carry, y = parts
         results.append(y)
     if reverse:
         results.reverse()
-    return carry, tree.map(lambda *rows: stacked("scan", rows), *results)
+    return pair.unflatten([carry, tree.map(lambda *rows: stacked("scan", rows), *results)])

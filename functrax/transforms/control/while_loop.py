@@ -24,6 +24,7 @@ from functrax.transforms.control.bodies import (
     check_divergent,
     check_structure,
     int32,
+    is_known,
     of_lanes,
     operands_of,
     physical,
@@ -266,7 +267,9 @@ def while_loop(
     if max_steps is not None and max_steps < 0:
         raise errors.ArgumentError("while_loop", "max_steps of at least 0", str(max_steps))
     if config.disable_jit:
-        return _in_python(cond_fun, body_fun, init_val, max_steps)
+        init_val, max_steps, ended = _in_python(cond_fun, body_fun, init_val, max_steps)
+        if ended:
+            return init_val
     carry, structure = operands_of("while_loop", "init_val", init_val)
     in_tree = tree.structure(((init_val,), {}))
     structured = lambda out_tree: check_structure(  # noqa: E731
@@ -346,10 +349,20 @@ def _truth(cond_fun: Callable[..., Any]) -> Any:
     return fit
 
 
-def _in_python(cond_fun: Any, body_fun: Any, val: Any, max_steps: int | None) -> Any:
-    """Run the loop in Python, as `disable_jit` asks for."""
-    count = 0
-    while (max_steps is None or count < max_steps) and bool(cond_fun(val)):
+def _in_python(
+    cond_fun: Any, body_fun: Any, val: Any, max_steps: int | None
+) -> tuple[Any, int | None, bool]:
+    """Run the loop in Python, as `disable_jit` asks for, as long as the condition is known.
+
+    Returns:
+        The carry, the steps that are left, and whether the loop has ended.
+    """
+    while max_steps is None or max_steps > 0:
+        goes_on = cond_fun(val)
+        if not is_known(goes_on):  # mapped or traced, perhaps not before some steps
+            return val, max_steps, False
+        if not bool(goes_on):
+            break
         val = body_fun(val)
-        count += 1
-    return val
+        max_steps = None if max_steps is None else max_steps - 1
+    return val, max_steps, True
