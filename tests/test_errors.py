@@ -2224,7 +2224,7 @@ def a_key_as_a_number():
     errors.KeyTypeError,
     """
     [grad] expected inputs of floating dtype; got key<fry>[] for 'key' (HERE). PRNG keys
-    have no derivative: choose other `argnums`, or pass `allow_int=True`.
+    have no derivative: choose other `argnums`.
     """,
 )
 def grad_of_a_key():

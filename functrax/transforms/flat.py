@@ -8,7 +8,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.structure import path_to
+from functrax.core.structure import path_to, paths_of
 from functrax.core.trace import (
     VALUES,
     Array,
@@ -330,10 +330,8 @@ def argument_names(
         in_tree: the structure of its arguments, without static ones.
         static_nums: the positions of static ones.
     """
-    placeholders = in_tree.unflatten(range(in_tree.num_leaves))
-    paths, _ = tree.flatten_with_path(placeholders)
     parameters = parameter_names(function, static_nums)
-    return [argument_name(path, parameters) for path, _ in paths]
+    return [argument_name(path, parameters) for path in paths_of(in_tree)]
 
 
 def parameter_names(function: Callable[..., Any], static_nums: Sequence[int] = ()) -> list[str]:

@@ -292,3 +292,52 @@ def test_loops_made_anew_do_not_gather():
         lax.fori_loop(0, 2, lambda i, x: x, 1.0)
     assert len(device.calls) <= MOST_CALLS
     assert sum(key in device.programs for key in device.calls) == len(device.calls)
+
+
+# ---- classes that look at their children
+
+
+@functrax.tree_util.register_pytree_node_class
+class Sized:
+    """A pytree whose construction needs an array."""
+
+    def __init__(self, x):
+        self.x = x
+        self.length = x.shape[0]
+
+    def tree_flatten(self):
+        return (self.x,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q: functrax.jvp(lambda q: q.x.sum(), (q,), (q,))[1],
+        lambda q: functrax.vjp(lambda q: Sized(q.x * 2), q)[1](q)[0].x.sum(),
+        lambda q: functrax.linearize(lambda q: Sized(q.x * 2), q)[1](q).x.sum(),
+        lambda q: functrax.linear_transpose(lambda q: Sized(q.x * 2), q)(q)[0].x.sum(),
+        lambda q: functrax.grad(lambda q: (q.x**2).sum())(q).x.sum(),
+        lambda q: functrax.jacfwd(lambda q: q.x.sum())(q).x.sum(),
+        lambda q: functrax.jit(lambda q: Sized(q.x + 1))(q).x.sum(),
+        lambda q: functrax.vmap(lambda x: Sized(x[None]))(q.x).x.sum(),
+        lambda q: functrax.checkpoint(lambda q: Sized(q.x + 1))(q).x.sum(),
+        lambda q: functrax.jit(lambda q: q.x.sum()).lower(q).compile()(q),
+        lambda q: functrax.eval_shape(lambda q: q.x.sum(), q).size,
+        lambda q: lax.scan(lambda c, q: (c + q.x.sum(), q), 0.0, Sized(q.x[:, None]))[0],
+    ],
+)
+def test_classes_that_look_at_their_children(call):
+    assert np.isfinite(call(Sized(jnp.arange(1.0, 4.0))))
+
+
+def test_a_second_trace_of_such_a_class():
+    f = functrax.jit(lambda q: q.x.sum())
+    f(Sized(jnp.ones(3))), f(Sized(jnp.ones(4)))
+    assert [(row.cause, row.path) for row in f.retraces()] == [("shape", "q[<flat index 0>]")]
+    with pytest.raises(errors.ArgumentError) as caught:
+        functrax.grad(lambda q: q)(Sized(np.array(["a"])))
+    assert "argument 'q" in str(caught.value)
