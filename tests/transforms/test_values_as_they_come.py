@@ -109,6 +109,8 @@ def test_vmap_leaves_what_it_does_not_map_as_it_is():
     np.testing.assert_array_equal(functrax.vmap(static, **none)(3, xs), 3 * xs)
     kept = functrax.vmap(lambda k, x: x * isinstance(k, int) + k % 7, **none)(2**40, xs)
     np.testing.assert_array_equal(kept, xs + 2**40 % 7)
+    rows = functrax.vmap(lambda table, i: table[i], **none)(np.arange(4.0), jnp.array([2, 1]))
+    np.testing.assert_array_equal(rows, [2, 1])
     both = functrax.vmap(lambda k, x: (k, x), in_axes=(None, 0), out_axes=(None, 0))
     assert both(3, xs)[0] == 3
 
