@@ -33,6 +33,7 @@ from functrax.transforms.flat import (
     as_array,
     check_callable,
     function_name,
+    take_name,
 )
 from functrax.transforms.stage import StageTrace
 
@@ -190,7 +191,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
     ) -> None:
         """Wrap a function; give the rule with `defjvp`."""
         check_callable(fun, "custom_jvp")
-        functools.update_wrapper(self, fun)
+        take_name(self, fun)
         self.fun = fun
         self.nondiff_argnums = nondiff_positions(
             fun, nondiff_argnums, nondiff_argnames, "custom_jvp"
@@ -240,6 +241,10 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
 
         self.jvp = jvp
         self.symbolic_zeros = False
+
+    def __repr__(self) -> str:
+        """Print as ``custom_jvp(name)``."""
+        return f"<custom_jvp of {function_name(self.fun)}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; transforms will find its rule."""

@@ -1,6 +1,5 @@
 """`custom_vjp`: a function with its own reverse-mode rule."""
 
-import functools
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
@@ -28,6 +27,7 @@ from functrax.transforms.flat import (
     as_array,
     check_callable,
     function_name,
+    take_name,
 )
 from functrax.transforms.symbolic import CustomVJPPrimal
 from functrax.transforms.vjp_calls import Rules, custom_vjp_call_p
@@ -71,7 +71,7 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         if mode not in ("primal", "transpose"):
             expected = "mode='primal' or mode='transpose'"
             raise errors.ArgumentError("custom_vjp", expected, repr(mode))
-        functools.update_wrapper(self, fun)
+        take_name(self, fun)
         self.fun = fun
         self.nondiff_argnums = nondiff_positions(
             fun, nondiff_argnums, nondiff_argnames, "custom_vjp"
@@ -109,6 +109,10 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         self.symbolic_zeros = symbolic_zeros
         self.optimize_remat = optimize_remat
         self.fwd, self.bwd = fwd, bwd
+
+    def __repr__(self) -> str:
+        """Print as ``custom_vjp(name)``."""
+        return f"<custom_vjp of {function_name(self.fun)}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; transforms will find its rules."""

@@ -24,7 +24,13 @@ from functrax.transforms.calls import (
     positional,
 )
 from functrax.transforms.control.loops import map as map_
-from functrax.transforms.flat import FlatFunction, as_array, check_callable, function_name
+from functrax.transforms.flat import (
+    FlatFunction,
+    as_array,
+    check_callable,
+    function_name,
+    take_name,
+)
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.linear_call import linear_call_p
 from functrax.transforms.partial import linearize_flat
@@ -274,7 +280,7 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
     def __init__(self, fun: Callable[P, R]) -> None:
         """Wrap a function; give the rule with `def_vmap`."""
         check_callable(fun, "custom_vmap")
-        functools.update_wrapper(self, fun)
+        take_name(self, fun)
         self.fun = fun
         self.vmap_rule: Callable[..., Any] | None = None
 
@@ -290,6 +296,10 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
         check_callable(vmap_rule, "custom_vmap.def_vmap")
         self.vmap_rule = vmap_rule
         return vmap_rule
+
+    def __repr__(self) -> str:
+        """Print as ``custom_vmap(name)``."""
+        return f"<custom_vmap of {function_name(self.fun)}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; `vmap` will find its rule."""

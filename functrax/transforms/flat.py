@@ -1,5 +1,6 @@
 """Between users' functions of pytrees and the interpreters' functions of flat values."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -318,6 +319,17 @@ def called(
         if not isinstance(error, errors.FunctraxError):
             check_arity(function, args, kwargs, call)
         raise
+
+
+def take_name(wrapper: Any, function: Callable[..., Any]) -> None:
+    """Give an object that stands for a function its name, docstring and attributes, as
+    `functools.wraps` does; but none that hides a method of the object.
+    """
+    functools.update_wrapper(wrapper, function, updated=())
+    kind = type(wrapper)
+    for name, value in getattr(function, "__dict__", {}).items():
+        if not hasattr(kind, name):
+            setattr(wrapper, name, value)
 
 
 def argument_names(

@@ -34,6 +34,7 @@ from functrax.transforms.flat import (
     check_arity,
     function_name,
     shown,
+    take_name,
 )
 from functrax.transforms.jit_call import jit_p
 from functrax.transforms.jit_shardings import (
@@ -91,7 +92,7 @@ class JitFunction(Generic[P, R]):
         on: Device | None = None,
     ) -> None:
         """Wrap a function; see `jit` for the options."""
-        functools.update_wrapper(self, function)
+        take_name(self, function)
         self.function = function
         self.options = options
         self.keep_unused = keep_unused

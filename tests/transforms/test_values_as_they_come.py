@@ -260,6 +260,31 @@ def test_jitted_functions_of_a_module_are_pickled_by_name(python):
     assert python(code) == "2"
 
 
+class Callable:
+    def __init__(self):
+        self._call, self.trace, self._one, self.options = 1, 2, {3: 4}, 5
+
+    def __call__(self, x):
+        return x * 2
+
+
+@pytest.mark.parametrize(
+    "transform", [functrax.jit, functrax.grad, functrax.checkpoint, functrax.pmap]
+)
+def test_callables_with_attributes_of_any_name(transform):
+    def function(x):
+        return x * 2
+
+    function.note, function._call = "kept", 7
+    x = jnp.ones((1, 1)) if transform is functrax.pmap else 3.0
+    wanted = 2.0 if transform is functrax.grad else 2 * x
+    for fun in (Callable(), function):
+        transformed = transform(fun)
+        for _ in range(2):
+            np.testing.assert_array_equal(transformed(x), wanted)
+    assert transformed.note == "kept"
+
+
 # ---- static arguments that cannot be compared
 
 
@@ -343,3 +368,8 @@ def test_a_second_trace_of_such_a_class():
     with pytest.raises(errors.ArgumentError) as caught:
         functrax.grad(lambda q: q)(Sized(np.array(["a"])))
     assert "argument 'q" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap", "custom_jvp", "custom_vjp"])
+def test_what_transformed_functions_print(kind):
+    assert repr(getattr(functrax, kind)(module_function.function)) == f"<{kind} of module_function>"
