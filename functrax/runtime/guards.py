@@ -12,6 +12,7 @@ _DIRECTIONS = {
     "device_to_device": ("from one device to another", "Put it there with `device_put`."),
     "device_to_host": ("from a device to the host", "Read it with `device_get`."),
 }
+_OPTIONS = {direction: f"transfer_guard_{direction}" for direction in _DIRECTIONS}
 
 
 def check_transfer(direction: str, call: str, what: object, *, explicit: bool = False) -> None:
@@ -26,7 +27,7 @@ def check_transfer(direction: str, call: str, what: object, *, explicit: bool = 
     Raises:
         TransferError: if the option forbids it.
     """
-    level = getattr(config, f"transfer_guard_{direction}") or "allow"
+    level = getattr(config, _OPTIONS[direction]) or "allow"
     if level == "allow" or (explicit and not level.endswith("explicit")):
         return
     way, cure = _DIRECTIONS[direction]

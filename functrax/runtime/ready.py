@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
@@ -72,10 +73,15 @@ class Ready(NamedTuple):
         if takers is None:
             buffers = list(map(get_buffer, passed))
         else:
-            buffers = [
-                x.buffer if type(x) is DeviceArray else self._buffer_of(x, *taker, call)
-                for x, taker in zip(passed, takers, strict=True)
-            ]
+            buffers = []
+            free = config.transfer_guard_host_to_device is None
+            for x, (aval, take) in zip(passed, takers, strict=True):
+                if type(x) is DeviceArray:
+                    buffers.append(x.buffer)
+                elif free and type(x) is np.ndarray and x.dtype == aval.dtype:
+                    buffers.append(take(x))
+                else:
+                    buffers.append(self._buffer_of(x, aval, take, call))
         if constants:
             buffers = constants + buffers
         donated = self.donated

@@ -1,5 +1,6 @@
 """Arrays between devices and the host, in whole pytrees."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,8 @@ def device_get(x: Any) -> Any:
         if type(a) is DeviceArray and devices_at(a.device)[0].platform != "cpu":
             check_transfer("device_to_host", "device_get", a.aval, explicit=True)
             a.copy_to_host_async()
-    with config.scope(transfer_guard_device_to_host="allow"):
+    guarded = config.transfer_guard_device_to_host is not None
+    with config.scope(transfer_guard_device_to_host="allow") if guarded else nullcontext():
         return structure.unflatten([np.asarray(a) if _is_numbers(a) else a for a in leaves])
 
 
