@@ -13,6 +13,7 @@ TypeError`` keeps working.
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import ClassVar
 
@@ -347,6 +348,15 @@ class DeviceError(FunctraxError, RuntimeError):
     """
 
 
+class TransferError(FunctraxError, RuntimeError):
+    """An array moves between the host and a device, or between devices, where a transfer guard
+    forbids that.
+
+    Example: ``jit(f)(np.ones(3))`` under ``transfer_guard("disallow")``. Cure: `device_put` it
+        before the loop.
+    """
+
+
 class CommunicationError(FunctraxError, RuntimeError):
     """A compiled program communicates where the user's did not ask for it, and `no_implicit_comms`
     forbids that.
@@ -424,18 +434,36 @@ class KeyReuseWarning(UserWarning):
     """
 
 
+class ForkWarning(UserWarning):
+    """A process forks after devices have started: XLA's threads are not in the copy, which hangs
+    when it computes.
+
+    Example: ``multiprocessing.Pool`` on Linux before Python 3.14. Cure:
+        ``multiprocessing.get_context("spawn")``, or fork before the first computation.
+    """
+
+
 class CacheWarning(UserWarning):
     """The persistent compilation cache had an entry it could not use, or a folder it could not
     write.
     """
 
 
+def _never() -> bool:
+    return False
+
+
+keeps_frames: Callable[[], bool] = _never
+"""Whether tracebacks keep functrax's own frames; the options (core/config) put theirs here."""
+
+
 def filter_traceback(error: BaseException) -> BaseException:
     """Drop functrax's own frames from an error's traceback, keeping the user's.
 
-    Set ``FUNCTRAX_TRACEBACK=full`` to keep every frame.
+    Set ``FUNCTRAX_TRACEBACK=full``, or the option ``traceback_filtering`` to "off", to keep every
+    frame.
     """
-    if os.environ.get("FUNCTRAX_TRACEBACK") == "full":
+    if os.environ.get("FUNCTRAX_TRACEBACK") == "full" or keeps_frames():
         return error
     kept: list[TracebackType] = []
     traceback = error.__traceback__

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from functrax import errors
 from functrax.core.jax_options import GUARDS, IGNORED, PRECISIONS, REFUSED, TRACEBACKS
 from functrax.errors import ConfigError
 
@@ -466,6 +467,7 @@ for _name, _row in OPTIONS.items():
 _InForce.key = _intern_key({})
 in_force = _InForce()
 config = Config()
+errors.keeps_frames = lambda: config.traceback_filtering == "off"
 
 enable_x64 = ScopedOption("enable_x64")
 debug_nans = ScopedOption("debug_nans")

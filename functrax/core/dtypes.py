@@ -231,8 +231,15 @@ def default_of_kind(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def python_scalar_dtype(kind: type) -> np.dtype[Any]:
-    """Return the dtype of ``bool``, ``int``, ``float`` or ``complex`` at the default width."""
-    return _of_python[kind]()
+    """Return the dtype of ``bool``, ``int``, ``float`` or ``complex``, or a subclass such as an
+    ``IntEnum``, at the default width.
+    """
+    return _of_python[python_scalar_kind(kind)]()
+
+
+def python_scalar_kind(kind: type) -> type:
+    """Return ``bool``, ``int``, ``float`` or ``complex`` for itself or a subclass."""
+    return kind if kind in _of_python else next(k for k in kind.__mro__ if k in _of_python)
 
 
 def default_of(dtype: Any) -> Any:

@@ -342,11 +342,11 @@ _program_caches: list[Any] = []
 
 
 def program_cache(function: Callable[P, R]) -> Callable[P, R]:
-    """Remember what a function made of programs, the last 4,096 times, until caches are cleared.
+    """Remember what a function made of programs, the last 1,024 times, until caches are cleared.
 
     It must capture nothing: what it returns is kept with its arguments.
     """
-    remembering = functools.lru_cache(maxsize=4096)(function)
+    remembering = functools.lru_cache(maxsize=1024)(function)
     _program_caches.append(remembering)
     return cast("Callable[P, R]", remembering)
 

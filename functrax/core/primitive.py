@@ -292,6 +292,13 @@ def _check_sizes(primitive: Primitive, aval: ShapedArray) -> None:
 def missing_rule(primitive: Primitive, transform: str, rule: str) -> errors.MissingRuleError:
     """Return the error for a primitive that lacks a transform's rule."""
     refusal = getattr(primitive, rule)
+    if refusal is NOT_LINEAR and errors.is_internal_file(primitive.declared.rpartition(":")[0]):
+        return errors.MissingRuleError(
+            transform,
+            "operations that are linear in what is transposed",
+            f"{primitive.name!r}, which is linear in no operand",
+            fix="Use `vjp`, which linearizes first.",
+        )
     reason = refusal.reason + " " if isinstance(refusal, Refusal) else ""
     return errors.MissingRuleError(
         transform,

@@ -293,6 +293,21 @@ class Tracer(Array):
     __slots__ = ("aval", "owner")
     owner: Trace
 
+    def __copy__(self) -> "Tracer":
+        """Return itself: a traced value never changes."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Tracer":
+        """Return itself, as for `copy.copy`."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled."""
+        fix = "Return it from the transformed function, and pickle the result."
+        raise errors.TracerArrayError(
+            self.owner.name, "a concrete array to pickle", describe(self), fix=fix
+        )
+
     def concrete(self) -> Array | None:
         """Return the concrete array this tracer stands for, if it has one."""
         return None

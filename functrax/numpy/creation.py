@@ -28,7 +28,7 @@ from functrax.primitives.convert import convert, convert_element_type, copy
 from functrax.primitives.join import concatenate
 from functrax.primitives.rules import broadcast_to, expand_axis
 from functrax.runtime.array import DeviceArray
-from functrax.runtime.dispatch import from_numpy, python_literal, read_array
+from functrax.runtime.dispatch import as_numpy, from_numpy, python_literal, read_array
 from functrax.runtime.partitioned import put_parts
 from functrax.sharding import NamedSharding
 from functrax.transforms.placement import as_device, device_put
@@ -126,7 +126,7 @@ def converted(x: Value, dtype: Any) -> Array:
 def _from_other(x: Any, dtype: Any) -> Array:
     kind = type(x)
     if kind is np.ndarray or isinstance(x, np.ndarray | np.generic):
-        return _from_numpy(np.asarray(x), dtype)
+        return _from_numpy(as_numpy(x, "array"), dtype)
     if is_python_scalar(x):
         if dtype is None:
             return to_array(python_literal(x, "array"))

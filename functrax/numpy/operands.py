@@ -5,6 +5,7 @@ is written into a traced program for them.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
+from functrax.core.config import config
 from functrax.core.primitive import registry
+from functrax.core.source import current_source
 from functrax.core.trace import VALUES, Array, Value, as_value, bind, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
@@ -303,7 +306,7 @@ def promote(call: str, *operands: Any, to_float: bool = False) -> list[Value]:
     values: list[Any] = []
     for x in operands:
         if is_python_scalar(x):
-            kind = type(x) if type(x) in dtypes.PYTHON_SCALARS else _base(x)
+            kind = dtypes.python_scalar_kind(type(x))
             kinds.append(dtypes.python_scalar_dtype(kind))
             weak.append(kind is not bool)
         else:
@@ -343,11 +346,6 @@ def _agreeing(operands: tuple[Any, ...], to_float: bool) -> list[Value] | None:
     return found
 
 
-def _base(x: Any) -> type:
-    """Return which of Python's numbers a subclass, such as an enumeration, is."""
-    return next(kind for kind in type(x).__mro__ if kind in dtypes.PYTHON_SCALARS)
-
-
 # ---- axes that line up
 
 
@@ -362,7 +360,31 @@ def align(call: str, *operands: Value) -> list[Value]:
         return list(operands)
     rank = max(ranks)
     broadcast_shapes(call, [x.aval.shape for x in operands])
+    check_ranks(call, operands)
     return [x if x.aval.ndim in (0, rank) else raise_rank(x, rank) for x in operands]
+
+
+def check_ranks(call: str, operands: Sequence[Value]) -> None:
+    """Warn of, or refuse, arrays of unequal ranks (scalars apart) if ``numpy_rank_promotion`` says
+    so.
+
+    Raises:
+        ShapeError: showing the shapes.
+    """
+    mode = config.numpy_rank_promotion
+    if mode == "allow" or len({x.aval.ndim for x in operands} - {0}) < 2:
+        return
+    error = errors.ShapeError(
+        call,
+        f"arrays of one rank, because numpy_rank_promotion={mode!r}",
+        ", ".join(str(x.aval.shape) for x in operands),
+        fix="Add the missing axes in front, `x[None, :]`.",
+    )
+    if mode == "raise":
+        raise error
+    source = current_source("")
+    place = (source.filename, source.line) if source else (__file__, 0)
+    warnings.warn_explicit(str(error), UserWarning, *place)
 
 
 def raise_rank(x: Value, rank: int) -> Value:

@@ -11,6 +11,7 @@ from functrax.numpy.logic import to_bool
 from functrax.numpy.operands import (
     align,
     broadcast_shapes,
+    check_ranks,
     number,
     numeric,
     operand,
@@ -68,6 +69,7 @@ def where(
 @fuse
 def _where(mask: Value, x: Value, y: Value) -> Value:
     shape = broadcast_shapes("where", [v.aval.shape for v in (mask, x, y)])
+    check_ranks("where", (mask, x, y))
     if mask.aval.shape:
         mask = broadcast_to(mask, shape)
     return bind(select_n_p, mask, broadcast_to(y, shape), broadcast_to(x, shape))[0]

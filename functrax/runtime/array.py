@@ -14,6 +14,7 @@ from functrax.core.trace import Array
 from functrax.core.types import ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.runtime.devices import Device, default_device, devices
+from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import devices_at, raw_sharding, sharding_at
 from functrax.sharding.mesh import is_local
 from functrax.sharding.shardings import NamedSharding, Sharding
@@ -102,6 +103,8 @@ class DeviceArray(Array):
             )
         if type(self.device) is not Device:
             return _joined(self.aval, self.addressable_shards)
+        if self.device.platform != "cpu":  # the CPU's memory is the host's
+            check_transfer("device_to_host", "array", self.aval)
         return buffers.to_numpy(buffer, self.aval.shape, self.aval.dtype)
 
     def live_buffer(self, use: str) -> Any:

@@ -1,6 +1,7 @@
 """From a jaxpr to a loaded executable, with the time each step took."""
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -120,6 +121,10 @@ def compile_partitioned(
 
 
 def _compile(lowered: Lowered, client: Client | Topology, options: CompileOptions) -> Executable:
+    log = logging.getLogger("functrax") if config.log_compiles else None
+    name, start = lowered.jaxpr.name or "jit", time.perf_counter()
+    if log is not None:
+        log.warning("Compiling %s for arguments %s", name, list(lowered.jaxpr.in_avals))
     with timings.phase("compile"):
         out_types = [physical_type(var.aval) for var in lowered.jaxpr.outvars]
         program = (lowered.module, options, out_types, lowered.callbacks)
@@ -128,4 +133,6 @@ def _compile(lowered: Lowered, client: Client | Topology, options: CompileOption
         else:  # what is compiled for devices that are not here could not be loaded again
             executable = client.compile(*program)
         executable.calls_host |= "io" in lowered.jaxpr.effects
-        return executable
+    if log is not None:
+        log.warning("Finished compiling %s in %.3f s", name, time.perf_counter() - start)
+    return executable

@@ -70,6 +70,7 @@ class Device:
     """
 
     __slots__ = (
+        "calls",
         "client",
         "device_kind",
         "has_peers",
@@ -94,9 +95,11 @@ class Device:
         self.is_default = False
         """Whether it is used when nobody says, and no `default_device` is set."""
         self.programs: dict[Any, Any] = {}
-        """Compiled single operations, by (primitive, types, params): the eager interpreter's
+        """Compiled single operations, by primitive, types and params: the eager interpreter's
         cache.
         """
+        self.calls: dict[Any, None] = {}
+        """The keys of those that call programs, such as loops, the oldest first."""
 
     @property
     def coords(self) -> list[int]:
@@ -250,6 +253,7 @@ def clear_programs() -> None:
     for found in _devices.values():
         for device in found:
             device.programs.clear()
+            device.calls.clear()
 
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:

@@ -19,6 +19,7 @@ from functrax.runtime.array import DeviceArray, device_copy, put_numpy
 from functrax.runtime.checked import Checked, with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
+from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import Place
 from functrax.runtime.partitioned import Partitioned, put, replicated
 from functrax.xla.failure import RUNTIME_ERRORS, translate
@@ -30,6 +31,10 @@ get_place = operator.attrgetter("aval", "device", "committed")
 
 MOST_PROGRAMS = 8192
 """Compiled single operations kept for each device; the older half goes when there are more."""
+
+MOST_CALLS = 256
+"""Of these, loops and other calls of programs: each takes 0.3 MB, and a loop of Python's that makes
+its functions anew makes them without end."""
 
 
 def evaluate(
@@ -121,6 +126,11 @@ def _evaluate_general(
             for old in list(device.programs)[: MOST_PROGRAMS // 2]:
                 device.programs.pop(old, None)
         device.programs[key] = program
+        if primitive.partial is not None or primitive.stage is not None:
+            device.calls[key] = None
+            for oldest in list(device.calls)[:-MOST_CALLS]:
+                device.calls.pop(oldest, None)
+                device.programs.pop(oldest, None)
     execute, handlers, out_types, *checked = program
     try:
         buffers = [
@@ -201,6 +211,9 @@ def gather(call: str, operands: Sequence[Value]) -> tuple[list[Value], Device, b
             fix="Move one with `device_put`.",
         )
     device = placed.pop() if placed else default_device()
+    for x in arrays:
+        if x.device is not device:
+            check_transfer("device_to_device", call, x.aval)
     moved = [
         device_copy(x, device, False) if type(x) is DeviceArray and x.device is not device else x
         for x in operands
@@ -301,7 +314,7 @@ def convert(x: Any, call: str) -> Value:
     if kind is bool or kind is int or kind is float or kind is complex:
         return python_literal(x, call)
     if isinstance(x, np.ndarray | np.generic):
-        return from_numpy(np.asarray(x), call)
+        return from_numpy(as_numpy(x, call), call)
     if isinstance(x, bool | int | float | complex):
         return python_literal(x, call)
     if getattr(x, "__jax_array__", None) is not None:
@@ -314,6 +327,18 @@ def convert(x: Any, call: str) -> Value:
         f"{x!r} of type {kind.__name__}",
         fix="Convert it with `jnp.asarray`.",
     )
+
+
+def as_numpy(x: Any, call: str) -> np.ndarray[Any, Any]:
+    """Return a NumPy array of any class, or a NumPy scalar, as a plain array.
+
+    Raises:
+        ArgumentError: if it is a masked array, whose mask would be lost.
+    """
+    if type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):
+        fix = "Fill it, `x.filled(value)`, or pass `x.data` and the mask apart."
+        raise errors.ArgumentError(call, "an array without a mask", "a masked array", fix=fix)
+    return np.asarray(x)
 
 
 def read_array(x: Any, call: str) -> np.ndarray[Any, Any]:
@@ -336,7 +361,10 @@ def read_array(x: Any, call: str) -> np.ndarray[Any, Any]:
 
 def python_literal(value: Any, call: str) -> Literal:
     """Return a Python scalar as a literal of its default dtype; weak, unless it is a bool."""
-    dtype = dtypes.python_scalar_dtype(type(value))
+    kind = type(value)
+    dtype = dtypes.python_scalar_dtype(kind)
+    if kind not in dtypes.PYTHON_SCALARS:  # an IntEnum, say
+        value = dtypes.python_scalar_kind(kind)(value)
     if dtype.kind in "iu":
         dtypes.check_fits(value, dtype, call)
     elif dtype.kind == "f" and dtype.itemsize == 4 and math.isfinite(value) and abs(value) > 3.5e38:
@@ -364,6 +392,7 @@ def from_numpy(
         IntegerOverflowError: if an integer does not fit the narrower dtype.
         DtypeError: if XLA has no such dtype.
     """
+    check_transfer("host_to_device", call, value, explicit=call == "device_put")
     value, aval = as_device_type(value, call, dtype)
     return put_numpy(value, aval, device or default_device(), device is not None, copy)
 

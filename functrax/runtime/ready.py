@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
 from functrax.runtime.array import DeviceArray, Gone
 from functrax.runtime.dispatch import get_buffer, known_number, literal_array
+from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import Place
 
 
@@ -71,10 +73,15 @@ class Ready(NamedTuple):
         if takers is None:
             buffers = list(map(get_buffer, passed))
         else:
-            buffers = [
-                x.buffer if type(x) is DeviceArray else self._buffer_of(x, *taker, call)
-                for x, taker in zip(passed, takers, strict=True)
-            ]
+            buffers = []
+            free = config.transfer_guard_host_to_device is None
+            for x, (aval, take) in zip(passed, takers, strict=True):
+                if type(x) is DeviceArray:
+                    buffers.append(x.buffer)
+                elif free and type(x) is np.ndarray and x.dtype == aval.dtype:
+                    buffers.append(take(x))
+                else:
+                    buffers.append(self._buffer_of(x, aval, take, call))
         if constants:
             buffers = constants + buffers
         donated = self.donated
@@ -97,6 +104,7 @@ class Ready(NamedTuple):
         device: Any = self.place
         if type(leaf) is np.ndarray:
             if leaf.dtype == aval.dtype:
+                check_transfer("host_to_device", call, aval)
                 return take(leaf)
         else:
             number = known_number(leaf, aval, device)

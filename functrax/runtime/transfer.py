@@ -1,16 +1,19 @@
 """Arrays between devices and the host, in whole pytrees."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from functrax.core import tree
+from functrax.core import dtypes, tree
+from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import Value
 from functrax.core.types import Literal
 from functrax.runtime.array import DeviceArray, Gone, put_numpy
 from functrax.runtime.devices import Device, default_device
-from functrax.runtime.dispatch import as_device_type, convert, from_numpy
+from functrax.runtime.dispatch import as_device_type, as_numpy, convert, from_numpy
+from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import devices_at
 from functrax.runtime.partitioned import gathered, put, put_parts
 from functrax.sharding.shardings import NamedSharding
@@ -42,11 +45,12 @@ def place(
         return _moved(x, device, donate, may_alias)
     if isinstance(device, NamedSharding):
         if isinstance(x, np.ndarray | np.generic):
-            value, aval = as_device_type(np.asarray(x), CALL)
+            check_transfer("host_to_device", CALL, x, explicit=True)
+            value, aval = as_device_type(as_numpy(x, CALL), CALL)
             return put_parts(value, aval, device, not may_alias)
         return _moved(convert(x, CALL), device, donate, may_alias)
     if isinstance(x, np.ndarray | np.generic):
-        return from_numpy(np.asarray(x), CALL, device=device, copy=not may_alias)
+        return from_numpy(as_numpy(x, CALL), CALL, device=device, copy=not may_alias)
     value = x if type(x) is Literal else convert(x, CALL)
     if type(value) is Literal:
         on = device or default_device()
@@ -62,9 +66,12 @@ def _moved(
     if isinstance(device, NamedSharding):
         return put(x, device)
     if device is None and not donate and may_alias is not False:
+        x.live_buffer(CALL)
         return x
     target = device or x.device
     buffer = moved = x.live_buffer(CALL)
+    if target is not x.device:
+        check_transfer("device_to_device", CALL, x.aval, explicit=True)
     if target is not x.device or (may_alias is False and not donate):
         moved = buffers.copy_to_device(buffer, target.raw)
     if donate:
@@ -96,7 +103,8 @@ def device_get(x: Any) -> Any:
         x: pytree of arrays; other leaves are returned as they are.
 
     Returns:
-        The same tree of read-only NumPy arrays; on the CPU they share the arrays' memory.
+        The same tree of read-only NumPy arrays; on the CPU they share the arrays' memory. PRNG keys
+        stay what they are.
 
     Raises:
         TracerArrayError: for a traced value.
@@ -109,8 +117,16 @@ def device_get(x: Any) -> Any:
     leaves, structure = tree.flatten(x)
     for a in leaves:
         if type(a) is DeviceArray and devices_at(a.device)[0].platform != "cpu":
+            check_transfer("device_to_host", "device_get", a.aval, explicit=True)
             a.copy_to_host_async()
-    return structure.unflatten([np.asarray(a) if hasattr(a, "aval") else a for a in leaves])
+    guarded = config.transfer_guard_device_to_host is not None
+    with config.scope(transfer_guard_device_to_host="allow") if guarded else nullcontext():
+        return structure.unflatten([np.asarray(a) if _is_numbers(a) else a for a in leaves])
+
+
+def _is_numbers(leaf: Any) -> bool:
+    """Tell whether a leaf is an array that NumPy can hold; PRNG keys are not."""
+    return hasattr(leaf, "aval") and not dtypes.is_extended(leaf.aval.dtype)
 
 
 def block_until_ready(x: Any) -> Any:

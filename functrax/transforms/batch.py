@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
-from functrax.core.primitive import BatchAxis, Primitive, Refusal, missing_rule
+from functrax.core.primitive import BatchAxis, Primitive, Refusal, abstract_eval, missing_rule
 from functrax.core.source import current_source
 from functrax.core.trace import NamedAxis, Trace, Tracer, Value, bind, state
 from functrax.core.types import ShapedArray
@@ -109,6 +109,10 @@ class BatchTrace(Trace):
                 return bind(primitive, *values, **params)
             if type(primitive.batch) is Refusal:
                 raise missing_rule(primitive, self.name, "batch")
+            if primitive.partial is None and primitive.stage is None:
+                # What an operation takes does not depend on the mapping, and its errors show the
+                # types that the user sees: those of one lane.
+                abstract_eval(primitive, tuple([x.aval for x in operands]), params)
             results, out_dims = primitive.batch(axis, values, dims, **params)
         finally:
             state.trace = self

@@ -31,9 +31,9 @@ from functrax.transforms.calls import (
 from functrax.transforms.flat import (
     FlatFunction,
     as_array,
-    called,
     check_callable,
     function_name,
+    take_name,
 )
 from functrax.transforms.stage import StageTrace
 
@@ -191,7 +191,7 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
     ) -> None:
         """Wrap a function; give the rule with `defjvp`."""
         check_callable(fun, "custom_jvp")
-        functools.update_wrapper(self, fun)
+        take_name(self, fun)
         self.fun = fun
         self.nondiff_argnums = nondiff_positions(
             fun, nondiff_argnums, nondiff_argnames, "custom_jvp"
@@ -242,6 +242,10 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         self.jvp = jvp
         self.symbolic_zeros = False
 
+    def __repr__(self) -> str:
+        """Print as ``custom_jvp(name)``."""
+        return f"<custom_jvp of {function_name(self.fun)}>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; transforms will find its rule."""
         name = function_name(self.fun)
@@ -249,9 +253,9 @@ class custom_jvp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             raise errors.ArgumentError(
                 name, "a rule set by `defjvp`", "none", fix=f"Decorate it with `@{name}.defjvp`."
             )
-        if state.trace is None:
-            return called(self.fun, args, kwargs, name)
         function, values, fixed, _ = flat_call(self.fun, self.nondiff_argnums, args, kwargs, name)
+        if state.trace is None:
+            return function.run(values)
         rule = functools.partial(self._flat_rule, name, function, fixed)
         results = bind(custom_jvp_call_p, *values, function=function, rule=rule, name=name)
         return function.out_tree.unflatten(results)

@@ -1,6 +1,5 @@
 """`custom_vjp`: a function with its own reverse-mode rule."""
 
-import functools
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
@@ -26,9 +25,9 @@ from functrax.transforms.flat import (
     FlatFunction,
     argument_names,
     as_array,
-    called,
     check_callable,
     function_name,
+    take_name,
 )
 from functrax.transforms.symbolic import CustomVJPPrimal
 from functrax.transforms.vjp_calls import Rules, custom_vjp_call_p
@@ -72,7 +71,7 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         if mode not in ("primal", "transpose"):
             expected = "mode='primal' or mode='transpose'"
             raise errors.ArgumentError("custom_vjp", expected, repr(mode))
-        functools.update_wrapper(self, fun)
+        take_name(self, fun)
         self.fun = fun
         self.nondiff_argnums = nondiff_positions(
             fun, nondiff_argnums, nondiff_argnames, "custom_vjp"
@@ -111,6 +110,10 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         self.optimize_remat = optimize_remat
         self.fwd, self.bwd = fwd, bwd
 
+    def __repr__(self) -> str:
+        """Print as ``custom_vjp(name)``."""
+        return f"<custom_vjp of {function_name(self.fun)}>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; transforms will find its rules."""
         name = function_name(self.fun)
@@ -118,11 +121,11 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
             raise errors.ArgumentError(
                 name, "rules set by `defvjp`", "none", fix=f"Call `{name}.defvjp(fwd, bwd)`."
             )
-        if state.trace is None:
-            return called(self.fun, args, kwargs, name)
         function, values, fixed, nondiff = flat_call(
             self.fun, self.nondiff_argnums, args, kwargs, name
         )
+        if state.trace is None:
+            return function.run(values)
         rules = _user_rules(self, name, function, fixed, nondiff, [x.aval for x in values])
         results = bind(custom_vjp_call_p, *values, function=function, rules=rules, name=name)
         return function.out_tree.unflatten(results)

@@ -24,7 +24,13 @@ from functrax.transforms.calls import (
     positional,
 )
 from functrax.transforms.control.loops import map as map_
-from functrax.transforms.flat import as_array, called, check_callable, function_name
+from functrax.transforms.flat import (
+    FlatFunction,
+    as_array,
+    check_callable,
+    function_name,
+    take_name,
+)
 from functrax.transforms.jvp import jvp_flat
 from functrax.transforms.linear_call import linear_call_p
 from functrax.transforms.partial import linearize_flat
@@ -274,7 +280,7 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
     def __init__(self, fun: Callable[P, R]) -> None:
         """Wrap a function; give the rule with `def_vmap`."""
         check_callable(fun, "custom_vmap")
-        functools.update_wrapper(self, fun)
+        take_name(self, fun)
         self.fun = fun
         self.vmap_rule: Callable[..., Any] | None = None
 
@@ -291,6 +297,10 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
         self.vmap_rule = vmap_rule
         return vmap_rule
 
+    def __repr__(self) -> str:
+        """Print as ``custom_vmap(name)``."""
+        return f"<custom_vmap of {function_name(self.fun)}>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; `vmap` will find its rule."""
         name = function_name(self.fun)
@@ -301,10 +311,10 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
                 "none",
                 fix=f"Decorate it with `@{name}.def_vmap`.",
             )
-        if state.trace is None:
-            return called(self.fun, args, kwargs, name)
         whole = positional(self.fun, args, kwargs, name)
         values, in_tree = free_values(self.fun, whole, (), name)
+        if state.trace is None:
+            return FlatFunction(self.fun, in_tree, name).run(values)
         traced = trace_function(self.fun, in_tree, [x.aval for x in values], call=name)
         rule = functools.partial(_flat_rule, name, self.vmap_rule, in_tree, traced.out_tree)
         results = bind(

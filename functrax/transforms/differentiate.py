@@ -9,6 +9,7 @@ import numpy as np
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.jaxpr import Jaxpr
+from functrax.core.structure import first_difference
 from functrax.core.trace import Array, Value, as_value, describe
 from functrax.core.types import ShapedArray
 from functrax.primitives.convert import convert
@@ -93,7 +94,7 @@ class WithAux:
 
 def call_tree(args_tree: Any) -> Any:
     """Return the structure of ``(args, {})`` from that of args."""
-    return tree.structure((tree.unflatten(args_tree, [0] * args_tree.num_leaves), {}))
+    return tree.treedef_tuple([args_tree, tree.structure({})])
 
 
 def leaves_like(call: str, name: str, given: Any, structure: Any) -> list[Any]:
@@ -111,8 +112,7 @@ def leaves_like(call: str, name: str, given: Any, structure: Any) -> list[Any]:
         leaves = with_none
     elif found != whole:
         tree.flatten_up_to(whole, given, call, name)
-        smaller = tree.unflatten(whole, list(range(whole.num_leaves)))
-        mismatch = tree.first_mismatch(found, smaller, ())
+        mismatch = first_difference(found, whole)
         if mismatch is not None:
             path, node, _ = mismatch
             expected = f"{name}{tree.keystr(path)} to be an array or a number"
@@ -377,15 +377,14 @@ def check_inputs(
             ok, wanted = allow_complex, "inputs of real floating dtype"
             fix = "Pass `holomorphic=True`, or use `jacrev`."
         else:
-            ok, wanted = allow_int and not dtypes.is_extended(dtype), "inputs of floating dtype"
-            takes_integers = call not in ("jacfwd", "hessian")
+            ok, wanted = allow_int, "inputs of floating dtype"
             end = "choose other `argnums`, or pass `allow_int=True`."
-            end = end if takes_integers else "or choose other `argnums`."
+            end = end if call not in ("jacfwd", "hessian") else "or choose other `argnums`."
             fix = f"Convert it with `.astype(float)`, {end}"
         if not ok:
             name = leaf_names(fun, places, chosen)[index]
             if dtypes.is_extended(dtype):
-                fix = "Choose other `argnums`: PRNG keys have no derivative."
+                fix = "PRNG keys have no derivative: choose other `argnums`."
                 raise errors.KeyTypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
             raise errors.DtypeError(call, wanted, f"{value.aval!r} for {name!r}", fix=fix)
 

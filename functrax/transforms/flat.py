@@ -1,5 +1,6 @@
 """Between users' functions of pytrees and the interpreters' functions of flat values."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes, tree
-from functrax.core.structure import path_to
+from functrax.core.structure import path_to, paths_of
 from functrax.core.trace import (
     VALUES,
     Array,
@@ -296,7 +297,7 @@ def converted_arguments(
             check_live(x, f"as an argument of {call}")
         try:
             values.append(convert(x, call))
-        except errors.IntegerOverflowError:
+        except (errors.IntegerOverflowError, errors.TransferError):
             raise
         except errors.FunctraxError as error:
             expected = f"argument {names()[index]!r} to be an array or a number"
@@ -320,6 +321,17 @@ def called(
         raise
 
 
+def take_name(wrapper: Any, function: Callable[..., Any]) -> None:
+    """Give an object that stands for a function its name, docstring and attributes, as
+    `functools.wraps` does; but none that hides a method of the object.
+    """
+    functools.update_wrapper(wrapper, function, updated=())
+    kind = type(wrapper)
+    for name, value in getattr(function, "__dict__", {}).items():
+        if not hasattr(kind, name):
+            setattr(wrapper, name, value)
+
+
 def argument_names(
     function: Callable[..., Any], in_tree: Any, static_nums: Sequence[int] = ()
 ) -> list[str]:
@@ -330,10 +342,8 @@ def argument_names(
         in_tree: the structure of its arguments, without static ones.
         static_nums: the positions of static ones.
     """
-    placeholders = in_tree.unflatten(range(in_tree.num_leaves))
-    paths, _ = tree.flatten_with_path(placeholders)
     parameters = parameter_names(function, static_nums)
-    return [argument_name(path, parameters) for path, _ in paths]
+    return [argument_name(path, parameters) for path in paths_of(in_tree)]
 
 
 def parameter_names(function: Callable[..., Any], static_nums: Sequence[int] = ()) -> list[str]:

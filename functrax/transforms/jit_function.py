@@ -34,6 +34,7 @@ from functrax.transforms.flat import (
     check_arity,
     function_name,
     shown,
+    take_name,
 )
 from functrax.transforms.jit_call import jit_p
 from functrax.transforms.jit_shardings import (
@@ -91,7 +92,7 @@ class JitFunction(Generic[P, R]):
         on: Device | None = None,
     ) -> None:
         """Wrap a function; see `jit` for the options."""
-        functools.update_wrapper(self, function)
+        take_name(self, function)
         self.function = function
         self.options = options
         self.keep_unused = keep_unused
@@ -188,7 +189,10 @@ class JitFunction(Generic[P, R]):
                 kinds = leaf_kinds(leaves, self._kind_of)
                 if kinds is not None:
                     call = (in_force.key, static, in_tree, *kinds)
-            ready, unflatten = self._ready.get(call, (None, None))
+            try:
+                ready, unflatten = self._ready.get(call, (None, None))
+            except Exception as error:  # from an `__eq__` of the user's
+                raise self._incomparable(error) from error
             if ready is not None:
                 try:
                     outputs = ready.launch(leaves, self.options.call)
@@ -250,6 +254,15 @@ class JitFunction(Generic[P, R]):
         if call is not None:
             self._prepare(call, args, dynamic, leaves, values, program, out_tree)
         return out_tree.unflatten(results)
+
+    def _incomparable(self, error: Exception) -> errors.HashError:
+        """Return the error for static arguments that do not tell whether they are equal."""
+        return errors.HashError(
+            self.options.call,
+            f"static arguments of {function_name(self.function)!r} that `==` compares",
+            f"{type(error).__name__}: {error}",
+            fix="Let their `__eq__` return a bool.",
+        )
 
     def _of_results(self, traced: Traced) -> Leaves:
         if self.shardings is None:
@@ -313,7 +326,7 @@ class JitFunction(Generic[P, R]):
     def _value(self, leaf: Any, index: int, in_tree: Any) -> Value:
         try:
             return as_value(leaf, self.options.call)
-        except errors.IntegerOverflowError:
+        except (errors.IntegerOverflowError, errors.TransferError):
             raise
         except errors.FunctraxError as error:
             name = self._names(in_tree)[index]
@@ -326,7 +339,10 @@ class JitFunction(Generic[P, R]):
 
     def _trace(self, key: Any, in_tree: Any, avals: Sequence[ShapedArray], rebuild: Any) -> Traced:
         key = (*key, state.axes) if state.axes else key
-        traced = self._traces.get(key)
+        try:
+            traced = self._traces.get(key)
+        except Exception as error:
+            raise self._incomparable(error) from error
         if traced is not None and traced.is_live:
             return traced
         function, static_nums = self.function, self.options.static_nums
@@ -395,6 +411,18 @@ class JitFunction(Generic[P, R]):
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind like a method."""
         return self if instance is None else types.MethodType(self, instance)
+
+    def __copy__(self) -> "JitFunction[P, R]":
+        """Return itself: beside caches it holds nothing that changes."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "JitFunction[P, R]":
+        """Return itself, as for `copy.copy`; so are functions copied."""
+        return self
+
+    def __reduce__(self) -> str:
+        """Pickle by name, as functions are: a jitted function of a module."""
+        return getattr(self, "__qualname__", function_name(self.function))
 
     def __repr__(self) -> str:
         """Print as ``jit(name)``."""

@@ -29,6 +29,7 @@ from functrax.transforms.flat import (
     check_callable,
     function_name,
     shown,
+    take_name,
 )
 from functrax.transforms.jit_function import JitFunction
 from functrax.transforms.manual import REPLICATED, Manual, Specs
@@ -173,7 +174,7 @@ class PmapFunction:
 
     def __init__(self, function: Any, options: _Options, statics: Any, donated: Any) -> None:
         """Wrap a function."""
-        functools.update_wrapper(self, function)
+        take_name(self, function)
         self.function = function
         self.options = options
         static = StaticArguments(function, statics, None, donated, None, CALL)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from functrax import errors
 from functrax.core.config import TRACED, TraceKey, config
+from functrax.core.structure import Leaf, first_difference
 from functrax.core.trace import NamedAxis
 from functrax.core.types import ShapedArray
 from functrax.transforms.flat import argument_name, argument_names, function_name, parameter_names
@@ -364,8 +365,8 @@ def _plain(key: Any) -> Any:
 def _tree_change(
     function: Callable[..., Any], old: Any, new: Any, static_nums: Sequence[int]
 ) -> Change:
-    found = _first_mismatch(old, new)
-    if found is None and (found := _first_mismatch(new, old)) is not None:
+    found = first_difference(old, new)
+    if found is None and (found := first_difference(new, old)) is not None:
         found = found[0], found[2], found[1]  # a container where a leaf was
     if found is None:  # they differ in what no node shows
         return "tree", "", _short(old), _short(new)
@@ -374,12 +375,8 @@ def _tree_change(
     return "tree", name, _node(before), _node(after)
 
 
-def _first_mismatch(one: Any, other: Any) -> Any:
-    return pytree.first_mismatch(one, other.unflatten(range(other.num_leaves)), ())
-
-
 def _node(node: Any) -> str:
-    return "a leaf" if node is int else pytree.describe(node)
+    return "a leaf" if node is Leaf else pytree.describe(node)
 
 
 def _axes(axes: Sequence[NamedAxis]) -> str:

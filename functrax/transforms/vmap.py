@@ -6,11 +6,13 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from functrax import errors
 from functrax.core import tree
 from functrax.core.config import config
 from functrax.core.primitive import BatchAxis
-from functrax.core.trace import Value
+from functrax.core.trace import Value, as_value
 from functrax.primitives.rules import Dim, move_batch_axis
 from functrax.transforms.batch import batch_flat
 from functrax.transforms.flat import (
@@ -161,14 +163,17 @@ def _mapped(
     fun: Callable[..., Any], leaves: Sequence[Any], axes: Sequence[Dim], in_tree: Any
 ) -> tuple[list[Any], list[Dim]]:
     """Return the leaves, those that are mapped as arrays, and the mapped axis of each, checked and
-    non-negative. The others reach the function as they are.
+    non-negative.
+
+    The others reach the function as they are; but NumPy's arrays, which no mapped value could
+    index, as arrays.
     """
     names = lambda: argument_names(fun, in_tree)  # noqa: E731
     places = [(i, operator.index(dim)) for i, dim in enumerate(axes) if dim is not None]
     mapped = argument_values(
         "vmap", [leaves[i] for i, _ in places], lambda: [names()[i] for i, _ in places]
     )
-    values, dims = list(leaves), list(axes)
+    values, dims = [as_value(x, "vmap") if _is_numeric(x) else x for x in leaves], list(axes)
     for (i, dim), value in zip(places, mapped, strict=True):
         rank = value.aval.ndim
         if not -rank <= dim < rank:
@@ -180,6 +185,10 @@ def _mapped(
             )
         values[i], dims[i] = value, dim % rank
     return values, dims
+
+
+def _is_numeric(leaf: Any) -> bool:
+    return type(leaf) is np.ndarray and leaf.dtype.kind not in "OSUmM"
 
 
 def _axes_by_name(

@@ -1,12 +1,14 @@
 """Platforms: their devices, and compiling for them. Clients are made on first use."""
 
+import functools
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from functrax.errors import ConfigError, DeviceError
+from functrax.errors import ConfigError, DeviceError, ForkWarning, FunctraxError
 from functrax.xla._native import JaxRuntimeError, jax
 from functrax.xla.buffers import RawDevice, RawSharding
 from functrax.xla.callbacks import HostFunction
@@ -36,6 +38,7 @@ class Client:
 
     def __init__(self, raw: Any) -> None:
         """Wrap jaxlib's client."""
+        _watch_forks()
         self.raw = raw
         self.platform: str = raw.platform
         self.platform_version: str = raw.platform_version
@@ -135,6 +138,26 @@ class Client:
 
 
 _lock = threading.RLock()
+
+
+@functools.cache
+def _watch_forks() -> None:
+    """Warn of each fork from now on: a client's threads are not in the child, which waits for them
+    for ever when it computes.
+    """
+    os.register_at_fork(before=_warn_of_fork)
+
+
+def _warn_of_fork() -> None:
+    error = FunctraxError(
+        "fork",
+        "no fork after devices have started, for XLA's threads are not in the child",
+        "a fork",
+        fix='Use `multiprocessing.get_context("spawn")`, or fork before the first computation.',
+    )
+    warnings.warn(str(error), ForkWarning, stacklevel=3)
+
+
 _clients: dict[str, Client] = {}
 
 
