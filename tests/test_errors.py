@@ -907,7 +907,7 @@ def a_tracer_with_a_format():
 @raises(
     errors.TracerArrayError,
     """
-    [arange] expected a concrete 'start'; got a traced ~i32[] made at the call of
+    [arange] expected a concrete 'stop'; got a traced ~i32[] made at the call of
     <lambda>, argument n (HERE). The shape would depend on a traced value.
     """,
 )
@@ -2287,12 +2287,11 @@ def an_integer_that_is_set():
 @raises(
     errors.KeyTypeError,
     """
-    [zeros_like] expected a dtype of numbers; got key<fry> (HERE). Use
-    `random.key_data(keys)`, the bits of keys as numbers.
+    [array] expected PRNG keys; got 1 (HERE). Use `random.key(seed)`.
     """,
 )
-def zeros_like_a_key():
-    jnp.zeros_like(random.key(0))
+def a_number_as_a_key():
+    jnp.array(1, dtype=random.key(0).dtype)
 
 
 @raises(

@@ -352,11 +352,9 @@ def test_apply() -> None:
     index = np.array([1, 3])
     square = functrax.grad(lambda x: total(At(x)[index].apply(sin, unique_indices=True)))
     same(square(x), [1, np.cos(1), 1, np.cos(3), 1], False)
-    with pytest.raises(errors.ArgumentError) as caught:
-        functrax.jit(lambda x: At(x)[index].apply(sin))(x)
-    assert "[at[].apply] expected unique_indices=True where index arrays are traced" in str(
-        caught.value
-    )
+    traced = functrax.jit(lambda x, index: At(x)[index].apply(sin))
+    same(traced(x, index), [0, np.sin(1), 2, np.sin(3), 4], False)
+    same(traced(x, np.array([1, 1])), [0, np.sin(np.sin(1)), 2, 3, 4], False)
 
 
 def test_values_are_converted_only_without_loss() -> None:
