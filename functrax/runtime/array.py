@@ -141,23 +141,20 @@ class DeviceArray(Array):
                 unless it is the only one.
 
         Raises:
-            BoundsError: if the place lies outside.
-            ArgumentError: if it is no place.
+            BoundsError, ArgumentError: if the place lies outside, or is none.
             ShapeError: without a place, if there are more elements.
         """
         if not args:
             return self._element("item")
-        value = self.numpy()
+        value, shown = self.numpy(), ", ".join(map(repr, args))
         try:
             return value.item(*args)
         except IndexError:
             expected = f"a place in an array of shape {self.aval.shape}"
-            raise errors.BoundsError("item", expected, ", ".join(map(repr, args))) from None
-        except (TypeError, ValueError) as error:
-            if isinstance(error, errors.FunctraxError):
-                raise
+            raise errors.BoundsError("item", expected, shown) from None
+        except (TypeError, ValueError):
             expected = f"no argument, an integer, or one for each of {self.aval.ndim} axes"
-            raise errors.ArgumentError("item", expected, ", ".join(map(repr, args))) from None
+            raise errors.ArgumentError("item", expected, shown) from None
 
     def tolist(self) -> Any:
         """Return the elements as nested Python lists."""

@@ -274,7 +274,7 @@ class custom_vmap(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX'
         ... def f_vmap(axis_size, in_batched, x, y):
         ...     return x * y, True
         >>> f(3, 4), functrax.vmap(f)(jnp.arange(3), jnp.arange(3))
-        (7, Array([0, 1, 4], dtype=int32))
+        (Array(7, dtype=int32, weak_type=True), Array([0, 1, 4], dtype=int32))
     """
 
     def __init__(self, fun: Callable[P, R]) -> None:
