@@ -88,7 +88,10 @@ class Ready(NamedTuple):
         if donated and len(set(map(id, buffers))) < len(buffers):
             return None
         results = execute(buffers).consume_with_handlers(handlers)
-        outputs = list(map(DeviceArray, out_types, results, places, repeat(committed)))
+        if len(out_types) == 1:
+            outputs = [DeviceArray(out_types[0], results[0], places[0], committed)]
+        else:
+            outputs = list(map(DeviceArray, out_types, results, places, repeat(committed)))
         if donated:
             mark_donated(leaves, donated, self.name)
         forwarded = self.forwarded

@@ -66,18 +66,24 @@ class Compiled(Stage):
             DeviceError: for an array that was placed on another device.
         """
         signature, device = self._signature, self._device
-        flat = self._is_flat and not kwargs  # then the leaves are the arguments
-        leaves, in_tree = (args, signature.in_tree) if flat else tree.flatten((args, kwargs))
+        if self._ready is not None and self._is_flat and not kwargs:  # arguments are leaves
+            try:
+                if self._kinds == (in_force.key, *map(self._kind_of, args)):
+                    outputs = self._ready.launch(args, self.fun_name)
+                    if outputs is not None:
+                        return signature.out_tree.unflatten(outputs)
+            except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
+                pass  # numbers, or what is not valid
+        leaves, in_tree = tree.flatten((args, kwargs))
         if self._ready is not None and in_tree == signature.in_tree:
             try:
-                if self._kinds == (in_force.key, leaf_kinds(leaves, self._kind_of)):
+                kinds = leaf_kinds(leaves, self._kind_of) or ()
+                if self._kinds == (in_force.key, *kinds):
                     outputs = self._ready.launch(leaves, self.fun_name)
                     if outputs is not None:
                         return signature.out_tree.unflatten(outputs)
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # what is not valid is found out below
-        if flat:
-            leaves, in_tree = tree.flatten((args, kwargs))
         if in_tree != signature.in_tree:
             raise self._tree_error(args, kwargs)
         check_here((device,), self.fun_name)
@@ -130,7 +136,7 @@ class Compiled(Stage):
         """Let the next call with arguments like these go straight to the executable."""
         kinds = leaf_kinds(leaves, self._kind_of)
         if kinds is not None:
-            self._kinds = in_force.key, kinds
+            self._kinds = in_force.key, *kinds
             self._ready = self._program.ready(leaves, values)
 
     def _in_shardings(self) -> Leaves:
