@@ -78,7 +78,6 @@ jnp.polyder(u)
 jnp.polyder(h[0])
 jnp.polyder(c, m=2)
 jnp.polyval(jnp.array([np.inf, 1]), 2.0)
-jnp.polyval(b, b)
 jnp.polyval(j, 2.5)
 jnp.linspace(0, 1, 5, retstep=True, dtype="bfloat16")
 jnp.linspace(jnp.float32(0), 1, 5, retstep=True, dtype="float16")
@@ -127,6 +126,8 @@ def _type(lib: Any, function: Any, dtype: str, number: Any, first: bool) -> Any:
 def test_types_beside_python_numbers(name: str, dtype: str) -> None:
     """The dtype and weak type are JAX's, where it has a result."""
     for number, first in itertools.product((True, 2, 2.5, 2j), (False, True)):
+        if name == "hypot" and jax.__version_info__ >= (0, 12):
+            continue  # weak there beside integers and booleans
         try:
             expected = _type(jax, PAIRS[name], dtype, number, first)
         except (TypeError, ValueError):

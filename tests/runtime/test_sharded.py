@@ -263,7 +263,8 @@ def test_making_arrays_on_devices(name, place):
     x = make(place)
     assert x.devices() == ({DEVICES[0]} if place == "cpu" else devices)
     assert x.committed
-    np.testing.assert_array_equal(np.asarray(x, np.float32), value)
+    # XLA of jaxlib 0.12 takes 1/7 for the division by 7 in linspace.
+    np.testing.assert_array_max_ulp(np.asarray(x, np.float32), value.astype(np.float32), 1)
     if isinstance(place, NamedSharding):
         assert x.sharding is place
         if x.size:  # XLA gives every device what is empty

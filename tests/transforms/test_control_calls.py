@@ -100,13 +100,9 @@ Pair = namedtuple("Pair", "carry y")
 @pytest.mark.parametrize("disable", [False, True])
 @pytest.mark.parametrize("make", [lambda *x: [*x], Pair, lambda c, y: {"a": c, "b": y}])
 def test_any_two_are_a_pair(make, disable):
-    def run(lib, n):
-        return lib.lax.scan(lambda c, x: make(c + x, c), 0.0, n.arange(3.0))
-
-    wanted = run(jax, jax.numpy)
     with functrax.disable_jit(disable):
-        got = run(functrax, jnp)
-    assert functrax.tree.structure(got) == functrax.tree.structure(wanted)
+        got = lax.scan(lambda c, x: make(c + x, c), 0.0, jnp.arange(3.0))
+    assert functrax.tree.structure(got) == functrax.tree.structure(make(0, 0))  # as JAX 0.10
     assert [x.tolist() for x in functrax.tree.leaves(got)] == [3.0, [0.0, 0.0, 1.0]]
 
 
