@@ -252,6 +252,40 @@ class LinearPart(NamedTuple):
         ]
 
 
+class OfResiduals:
+    """What `vjp` and `linearize` return, as a function of its residuals too.
+
+    Bound to them by a `Partial` it is a pytree, which can go into other transformations and out.
+
+    Args:
+        name: of the user's function, for `repr`.
+        linear: the derivative.
+        in_tree: the structure of the arguments.
+        out_tree: the structure of the output.
+        out_avals: the types of its leaves.
+    """
+
+    what = ""
+
+    def __init__(
+        self,
+        name: str,
+        linear: LinearPart,
+        in_tree: Any,
+        out_tree: Any,
+        out_avals: Sequence[ShapedArray],
+    ) -> None:
+        self.name = name
+        self.linear = linear
+        self.in_tree = in_tree
+        self.out_tree = out_tree
+        self.out_avals = out_avals
+
+    def __repr__(self) -> str:
+        """Print as ``<pullback of sin>``."""
+        return f"<{self.what} of {self.name}>"
+
+
 class Pullback:
     """The result of differentiating a function once: maps cotangents of its output to cotangents
     of its arguments.

@@ -7,10 +7,10 @@ from functrax import errors
 from functrax.core import tree
 from functrax.core.jaxpr import eval_jaxpr
 from functrax.core.trace import Value, describe
-from functrax.core.types import ShapedArray
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     LinearPart,
+    OfResiduals,
     WithAux,
     call_tree,
     check_tangents,
@@ -104,34 +104,19 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     results, jaxpr, residuals, nonzero = linearize_flat(flat, values, active, name="linearize")
     linear = LinearPart("linearize", jaxpr, nonzero, active, avals)
     out_avals = [r.aval for r in results[: flat.count]]
-    push = _Push(function_name(fun), linear, in_tree, flat.flat.out_tree, out_avals, names)
+    push = _Push(function_name(fun), linear, in_tree, flat.flat.out_tree, out_avals, names=names)
     out = flat.out_of(results), tree.Partial(push, residuals)
     return (*out, flat.aux_of(results)) if has_aux else out
 
 
-class _Push:
-    """The linear function that `linearize` returns, as a function of its residuals too; compare
-    `grad._Pull`.
-    """
+class _Push(OfResiduals):
+    """The linear function that `linearize` returns; `names` gives those of its arguments."""
 
-    def __init__(
-        self,
-        name: str,
-        linear: LinearPart,
-        in_tree: Any,
-        out_tree: Any,
-        out_avals: Sequence[ShapedArray],
-        names: Callable[[], Sequence[str]],
-    ) -> None:
-        self.name = name
-        self.linear = linear
-        self.in_tree = in_tree
-        self.out_tree = out_tree
-        self.out_avals = out_avals
+    what = "linear part"
+
+    def __init__(self, *args: Any, names: Callable[[], Sequence[str]]) -> None:
+        super().__init__(*args)
         self.names = names
-
-    def __repr__(self) -> str:
-        return f"<linear part of {self.name}>"
 
     def __call__(self, residuals: Sequence[Value], *tangents: Any) -> Any:
         linear = self.linear

@@ -7,10 +7,10 @@ from typing import Any, ParamSpec
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Value
-from functrax.core.types import Literal, ShapedArray
+from functrax.core.types import Literal
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
-    LinearPart,
+    OfResiduals,
     Pullback,
     argument_numbers,
     call_tree,
@@ -75,28 +75,10 @@ def vjp(
     return (*out, flat.aux_of(pullback.results)) if has_aux else out
 
 
-class _Pull:
-    """The pullback that `vjp` returns, as a function of its residuals too.
+class _Pull(OfResiduals):
+    """The pullback that `vjp` returns."""
 
-    Bound to them by a `Partial` it is a pytree, which can go into other transformations and out.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        linear: LinearPart,
-        in_tree: Any,
-        out_tree: Any,
-        out_avals: Sequence[ShapedArray],
-    ) -> None:
-        self.name = name
-        self.linear = linear
-        self.in_tree = in_tree
-        self.out_tree = out_tree
-        self.out_avals = out_avals
-
-    def __repr__(self) -> str:
-        return f"<pullback of {self.name}>"
+    what = "pullback"
 
     def __call__(self, residuals: Sequence[Value], *cotangent: Any) -> Any:
         checked = check_cotangents("vjp", cotangent, self.out_tree, self.out_avals)
