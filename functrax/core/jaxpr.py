@@ -1,10 +1,8 @@
 """Jaxprs: traced programs as typed equations, and the functions that walk them."""
 
-import contextlib
 import functools
-import gc
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 from functrax.core import primitive as primitives
@@ -318,22 +316,6 @@ def check_equation_types(eqn: Equation) -> tuple[ShapedArray, ...]:
     """Return the types an equation's results should have, by its primitive's rule."""
     types = tuple(var.aval for var in eqn.invars)
     return primitives.abstract_eval(eqn.primitive, types, eqn.params)
-
-
-@contextlib.contextmanager
-def collector_paused() -> Generator[None]:
-    """Keep Python's garbage collector from running in the block.
-
-    Tracing and lowering allocate many objects that all live: looking through them (and everything
-    that is imported) again and again costs up to as much as the work itself.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 P = ParamSpec("P")

@@ -7,8 +7,9 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from functrax.core.collector import collector_paused
 from functrax.core.config import config
-from functrax.core.jaxpr import Jaxpr, collector_paused
+from functrax.core.jaxpr import Jaxpr
 from functrax.lowering.base import physical_type
 from functrax.lowering.comms import check_explicit, implicit
 from functrax.lowering.module import Lowered, Partition, lower_jaxpr

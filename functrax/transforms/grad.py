@@ -7,7 +7,7 @@ from typing import Any, ParamSpec
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Value
-from functrax.core.types import Literal
+from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.differentiate import (
     OfResiduals,
@@ -243,6 +243,12 @@ def _gradient(
     return gradient
 
 
+@functools.lru_cache(maxsize=256)
+def _one(aval: ShapedArray) -> Literal:
+    """Return 1, the same object each time: an eager gradient finds it on the device already."""
+    return Literal(1, aval)
+
+
 def _seed(call: str, fun: Callable[..., Any], pullback: Pullback, holomorphic: bool) -> Value:
     """Check that the output is one scalar and return its cotangent, 1."""
     outputs = pullback.results[: pullback.flat.count]
@@ -265,4 +271,4 @@ def _seed(call: str, fun: Callable[..., Any], pullback: Pullback, holomorphic: b
         raise errors.DtypeError(
             call, f"a real floating-point output from {name!r}", f"{aval!r}", fix=fix
         )
-    return Literal(1, aval)
+    return _one(aval)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrax.core.check import check_jaxpr
+from functrax.core.collector import collector_paused
 from functrax.core.config import config
-from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var, collector_paused
+from functrax.core.jaxpr import Atom, Equation, Jaxpr, Var
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.source import current_source
 from functrax.core.trace import Trace, Tracer, Value, current, leaked, state, vary
