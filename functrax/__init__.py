@@ -93,8 +93,10 @@ with _importing():
     from functrax.transforms.grad import vjp as vjp
     from functrax.transforms.inspect import eval_shape as eval_shape
     from functrax.transforms.inspect import make_jaxpr as make_jaxpr
+    from functrax.transforms.inspect import typeof as typeof
     from functrax.transforms.jacobian import hessian as hessian
     from functrax.transforms.jacobian import jacfwd as jacfwd
+    from functrax.transforms.jacobian import jacrev as jacobian  # noqa: F401 # pyright: ignore[reportUnusedImport]
     from functrax.transforms.jacobian import jacrev as jacrev
     from functrax.transforms.jit import clear_caches as clear_caches
     from functrax.transforms.jit import jit as jit
@@ -109,6 +111,7 @@ with _importing():
     from functrax.transforms.replicas import replicate as replicate
     from functrax.transforms.replicas import unreplicate as unreplicate
     from functrax.transforms.scope import disable_jit as disable_jit
+    from functrax.transforms.scope import ensure_compile_time_eval as ensure_compile_time_eval
     from functrax.transforms.scope import named_call as named_call
     from functrax.transforms.scope import named_scope as named_scope
     from functrax.transforms.shard_map import shard_map as shard_map

@@ -161,6 +161,9 @@ def issubdtype(a: Any, b: Any) -> bool:
     Example:
         >>> issubdtype("bfloat16", np.floating), issubdtype("float8_e5m2", np.integer)
         (True, False)
+
+    Raises:
+        DtypeError: if one of them is not a dtype.
     """
     if dtypes.is_extended(b):
         return a is b
@@ -175,7 +178,10 @@ def _scalar_type(dtype: Any) -> type:
     if isinstance(dtype, type) and issubclass(dtype, np.generic):
         return dtype
     own = getattr(dtype, "dtype", None)
-    return (own if isinstance(own, np.dtype) else np.dtype(dtype)).type
+    try:
+        return (own if isinstance(own, np.dtype) else np.dtype(dtype)).type
+    except TypeError:
+        raise DtypeError("issubdtype", "dtypes or scalar types", repr(dtype)) from None
 
 
 def _families_of(dtype: np.dtype[Any]) -> frozenset[type]:

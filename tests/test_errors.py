@@ -443,6 +443,39 @@ def linear_transpose_of_a_product():
 
 
 @raises(
+    errors.DtypeError,
+    """
+    [linear_transpose] expected arguments and results of floating or complex dtype, or integers
+    alone; got (i32[3], f32[]) -> (i32[3]) (HERE).
+    """,
+)
+def linear_transpose_of_integers_and_floats():
+    functrax.linear_transpose(lambda x, y: 2 * x, jnp.arange(3), jnp.float32(1))
+
+
+@raises(
+    errors.DtypeError,
+    """
+    [linear_transpose] expected arguments and results of floating or complex dtype, or integers
+    alone; got (f32[3]) -> (i32[3]) (HERE).
+    """,
+)
+def linear_transpose_to_integers():
+    functrax.linear_transpose(lambda x: x.astype(int), jnp.ones(3))
+
+
+@raises(errors.DtypeError, "[gather] expected a number as fill_value; got 'a' (HERE).")
+def a_fill_value_that_is_no_number():
+    numbers = lax.GatherDimensionNumbers((), (0,), (0,))
+    lax.gather(jnp.arange(3), jnp.array([[5]]), numbers, (1,), fill_value="a")
+
+
+@raises(errors.DtypeError, "[issubdtype] expected dtypes or scalar types; got 'pixel' (HERE).")
+def issubdtype_of_what_is_no_dtype():
+    functrax.dtypes.issubdtype("pixel", "float32")
+
+
+@raises(
     errors.TreeError,
     """
     [jvp] expected tangents[0] to be an array or a number; got a tuple of length 1

@@ -6,7 +6,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.arguments import integers
-from functrax.core.trace import Array, Value
+from functrax.core.trace import Value
 from functrax.core.types import short_types
 from functrax.nn.normalization import softmax
 from functrax.numpy.arithmetic import choose
@@ -24,7 +24,8 @@ from functrax.numpy.operands import (
 )
 from functrax.numpy.ranges import iota
 from functrax.primitives import elementwise as lax
-from functrax.primitives.rules import reshape
+from functrax.primitives.rules import expand_axis, reshape, transpose_axes
+from functrax.scipy.special import logsumexp
 from functrax.transforms.fuse import fuse
 
 
@@ -33,7 +34,7 @@ def dot_product_attention(
     scale: float | None = None, is_causal: bool = False, query_seq_lengths: Any = None,
     key_value_seq_lengths: Any = None, local_window_size: Any = None,
     implementation: str | None = None, return_residual: bool = False,
-) -> Array:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return for each query the mean of the values, weighted by how well its key matches.
 
     Args:
@@ -49,24 +50,22 @@ def dot_product_attention(
         local_window_size: int or (left, right): how far before and behind its own position a query
             sees.
         implementation: None or "xla".
-        return_residual: must be False.
+        return_residual: bool, whether to return the logarithms of the softmax's denominators too.
 
     Returns:
-        An array of the query's shape and dtype.
+        An array of the query's shape and dtype; or a pair of it and the logarithms, of shape
+        ([B,] T, N) and the key's dtype.
 
     Raises:
         ShapeError: if the shapes do not fit together.
         ArgumentError: for another implementation, or a scale or window that is no number.
 
-    Source: Vaswani et al., Attention Is All You Need (2017), section 3.2.1.
+    Source: Vaswani et al., Attention Is All You Need (2017), section 3.2.1; of the residual Dao,
+    FlashAttention-2 (2023), section 3.1.1.
     """
     call = "dot_product_attention"
-    if implementation not in (None, "xla") or return_residual:
-        raise errors.ArgumentError(
-            call,
-            "implementation=None or 'xla', and return_residual=False",
-            f"implementation={implementation!r}, return_residual={return_residual!r}",
-        )
+    if implementation not in (None, "xla"):
+        raise errors.ArgumentError(call, "implementation=None or 'xla'", repr(implementation))
     q, k, v = (array_operand(x, call) for x in (query, key, value))
     _check_shapes(call, q, k, v)
     batched = q.aval.ndim == 4
@@ -80,8 +79,11 @@ def dot_product_attention(
     out = _attention(
         q, k, v, extras[0], None if mask is None else to_bool(mask, call), *extras[1:],
         scale=factor, causal=bool(is_causal), window=_window(call, local_window_size),
+        with_residual=bool(return_residual),
     )  # fmt: skip
-    return out if batched else reshape(out, out.aval.shape[1:])
+    if not batched:
+        out = [reshape(x, x.aval.shape[1:]) for x in out]
+    return tuple(out) if return_residual else out[0]
 
 
 def _window(call: str, size: Any) -> tuple[int, int] | None:
@@ -116,9 +118,9 @@ def _check_shapes(call: str, q: Value, k: Value, v: Value) -> None:
 def _attention(
     q: Value, k: Value, v: Value, bias: Value | None, mask: Value | None,
     q_lengths: Value | None, k_lengths: Value | None,
-    *, scale: float, causal: bool, window: tuple[int, int] | None,
-) -> Value:  # fmt: skip
-    """Softmax(scale q k + bias) v, in float32."""
+    *, scale: float, causal: bool, window: tuple[int, int] | None, with_residual: bool,
+) -> list[Value]:  # fmt: skip
+    """Softmax(scale q k + bias) v, in float32; and the logarithms of the denominators, if asked."""
     batch, length, heads, features = q.aval.shape
     groups = k.aval.shape[2]
     q_grouped = reshape(q, (batch, length, groups, heads // groups, features))
@@ -129,17 +131,21 @@ def _attention(
     if bias is not None:
         scores = lax.add(*align("attention", *promote("attention", scores, _lead(bias))))
     allowed = _allowed(scores.aval.shape, mask, k_lengths, causal, window)
+    lowest = number(-0.7 * float(dtypes.finfo(wide).max), wide)
     if allowed is not None:
-        lowest = number(-0.7 * float(dtypes.finfo(wide).max), wide)
         scores = choose(allowed, scores, lowest)
     weights = cast(softmax(scores), k.aval.dtype)
     weights = reshape(weights, (batch, groups, heads // groups, length, k.aval.shape[1]))
     out = reshape(einsum("bkgts,bskh->btkgh", weights, v), q.aval.shape)
+    results = [out]
+    if with_residual:
+        results.append(transpose_axes(logsumexp(scores, axis=-1), (0, 2, 1)))
     if q_lengths is not None:
-        position = iota(dtypes.int32, (1, length, 1, 1), 1)
-        valid = lax.lt(position, reshape(cast(q_lengths, dtypes.int32), (batch, 1, 1, 1)))
-        out = choose(valid, out, number(0, out.aval.dtype))
-    return cast(out, q.aval.dtype)
+        position = iota(dtypes.int32, (1, length, 1), 1)
+        valid = lax.lt(position, reshape(cast(q_lengths, dtypes.int32), (batch, 1, 1)))
+        results[0] = choose(expand_axis(valid, 3), out, number(0, out.aval.dtype))
+        results[1:] = [choose(valid, x, lowest) for x in results[1:]]
+    return list(map(cast, results, (q.aval.dtype, k.aval.dtype)))
 
 
 def _lead(x: Value) -> Value:

@@ -205,6 +205,8 @@ def fill_for(dtype: Any, value: Any) -> Any:
     scalar = np.asarray(value)
     if scalar.shape:
         raise errors.ShapeError("gather", "a scalar fill_value", f"one of shape {scalar.shape}")
+    if scalar.dtype not in dtypes.NUMBERS:
+        raise errors.DtypeError("gather", "a number as fill_value", repr(value))
     if dtypes.is_integer(dtype) and scalar.dtype.kind in "iu":
         dtypes.check_fits(scalar, dtype, "gather")
     return exact(scalar.astype(dtype).item())

@@ -17,6 +17,7 @@ from functrax.transforms.calls import checked_pair, checked_values
 from functrax.transforms.custom_vjp import custom_vjp
 from functrax.transforms.differentiate import call_tree
 from functrax.transforms.flat import (
+    TreeWithFloat0,
     argument_names,
     argument_types,
     as_array,
@@ -154,10 +155,11 @@ def custom_gradient(fun: Callable[P, Any]) -> custom_vjp[P, Any]:
         leaves, out_tree = tree.flatten(out)
         avals = [x.aval for x in checked_values(function_name(fun), fun, "the function", leaves)]
         given: list[ShapedArray] = [aval.strong() for aval in avals if has_tangent(aval)]
-        example = out_tree.unflatten([0 if has_tangent(aval) else None for aval in avals])
-        traced = trace_function(
-            pullback, tree.structure(((example,), {})), given, call="custom_gradient"
-        )
+        in_tree = call_tree(tree.treedef_tuple([out_tree]))
+        integers = {i: None for i, aval in enumerate(avals) if not has_tangent(aval)}
+        if integers:
+            in_tree = TreeWithFloat0(in_tree, integers)
+        traced = trace_function(pullback, in_tree, given, call="custom_gradient")
         return out, tree.Partial(_Pullback(traced), traced.consts)
 
     def backward(pullback: Any, cotangent: Any) -> tuple[Any, ...]:

@@ -120,8 +120,10 @@ def leaves_like(call: str, name: str, given: Any, structure: Any) -> list[Any]:
     return [x for i, x in enumerate(leaves) if i not in zeros_at]
 
 
-def check_like(call: str, what: Callable[[], str], given: Any, aval: ShapedArray) -> Value | None:
-    """Check a tangent or cotangent given by the user against its primal; None if it is a float0.
+def _tangent_like(
+    call: str, what: Callable[[], str], given: Any, aval: ShapedArray
+) -> Value | None:
+    """Check a tangent given by the user against its primal; None if it is a float0.
 
     Raises:
         ArgumentError, ShapeError, DtypeError: for another thing, shape or dtype.
@@ -135,6 +137,11 @@ def check_like(call: str, what: Callable[[], str], given: Any, aval: ShapedArray
             f"{given.aval!r}" if isinstance(given, Array) else shown(given),
             fix="Differentiate with respect to floating-point arguments only, or pass None.",
         )
+    return _value_like(call, what, given, aval)
+
+
+def _value_like(call: str, what: Callable[[], str], given: Any, aval: ShapedArray) -> Value:
+    """Check a value given by the user against a type; raises as above."""
     try:
         value = as_array(as_value(given, call))
     except errors.FunctraxError as error:
@@ -173,21 +180,26 @@ def check_tangents(
     """
     leaves = leaves_like(call, "tangents", given, in_tree)
     return [
-        check_like(call, lambda i=i: f"the tangent of {names()[i]!r}", tangent, aval)
+        _tangent_like(call, lambda i=i: f"the tangent of {names()[i]!r}", tangent, aval)
         for i, (aval, tangent) in enumerate(zip(avals, leaves, strict=True))
     ]
 
 
 def check_cotangents(
-    call: str, given: tuple[Any, ...], out_tree: Any, avals: Sequence[ShapedArray]
+    call: str,
+    given: tuple[Any, ...],
+    out_tree: Any,
+    avals: Sequence[ShapedArray],
+    has_cotangent: Callable[[ShapedArray], bool] = has_tangent,
 ) -> list[Value | None]:
-    """Check a cotangent given by the user against the output; None for integers.
+    """Check a cotangent given by the user against the output.
 
     Args:
         call: the user's transform.
         given: what the pullback was called with.
         out_tree: the structure of the output.
         avals: the types of its leaves.
+        has_cotangent: which leaves have one; None is returned for the others.
 
     Raises:
         ArgumentError, TreeError, ShapeError, DtypeError: naming the place in the cotangent.
@@ -201,8 +213,8 @@ def check_cotangents(
         )
     leaves = leaves_like(call, "the cotangent", given[0], out_tree)
     return [
-        check_like(call, lambda i=i: f"the cotangent{path_of(out_tree, i)}", cotangent, aval)
-        if has_tangent(aval)
+        _value_like(call, lambda i=i: f"the cotangent{path_of(out_tree, i)}", cotangent, aval)
+        if has_cotangent(aval)
         else None
         for i, (cotangent, aval) in enumerate(zip(leaves, avals, strict=True))
     ]

@@ -59,6 +59,12 @@ class ShapeDtypeStruct:
         """The number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
+    def __len__(self) -> int:
+        """Return the size of the first axis."""
+        if not self.shape:
+            raise errors.ShapeError("len", "at least one axis", f"{self}")
+        return self.shape[0]
+
     def __eq__(self, other: object) -> bool:
         """Compare the fields."""
         return isinstance(other, ShapeDtypeStruct) and (self.shape, self.dtype, self.weak_type) == (
@@ -127,11 +133,11 @@ def check_callable(function: object, call: str) -> None:
 
 
 class TreeWithFloat0:
-    """The structure of a result some of whose leaves are float0: these have no value to compute.
+    """A structure some of whose leaves are float0: these have no value to compute.
 
     Attributes:
         whole: the structure with those leaves.
-        zeros: the float0 arrays by their place among the leaves.
+        zeros: what stands there by its place among the leaves: float0 arrays, or None.
         num_leaves: the number of the others.
     """
 
@@ -144,7 +150,7 @@ class TreeWithFloat0:
         self.num_leaves: int = whole.num_leaves - len(zeros)
 
     def unflatten(self, leaves: Iterable[Any]) -> Any:
-        """Rebuild the result, the float0 leaves put back."""
+        """Rebuild the tree, the float0 leaves put back."""
         given = iter(leaves)
         places = range(self.whole.num_leaves)
         return self.whole.unflatten(
@@ -343,7 +349,11 @@ def argument_names(
         static_nums: the positions of static ones.
     """
     parameters = parameter_names(function, static_nums)
-    return [argument_name(path, parameters) for path in paths_of(in_tree)]
+    if isinstance(in_tree, TreeWithFloat0):
+        paths = [path for i, path in enumerate(paths_of(in_tree.whole)) if i not in in_tree.zeros]
+    else:
+        paths = paths_of(in_tree)
+    return [argument_name(path, parameters) for path in paths]
 
 
 def parameter_names(function: Callable[..., Any], static_nums: Sequence[int] = ()) -> list[str]:

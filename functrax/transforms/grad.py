@@ -8,7 +8,7 @@ from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
-from functrax.primitives.rules import has_tangent, zeros
+from functrax.primitives.rules import zeros
 from functrax.transforms.differentiate import (
     OfResiduals,
     Pullback,
@@ -91,7 +91,7 @@ def linear_transpose(
     """Transpose a function that is promised to be linear.
 
     Args:
-        fun: a linear function of pytrees of arrays.
+        fun: a linear function of pytrees of arrays, of real and complex numbers or of integers.
         *primals: arguments, or `ShapeDtypeStruct`; only their types matter.
         reduce_axes: accepted for compatibility; must be empty.
 
@@ -100,6 +100,8 @@ def linear_transpose(
 
     Raises:
         MissingRuleError: if an operation in `fun` is not linear.
+        DtypeError: if it takes or returns booleans or keys, or makes numbers of one kind from those
+            of the other.
 
     Example:
         >>> import functrax
@@ -110,18 +112,21 @@ def linear_transpose(
     leaves, in_tree = tree.flatten(primals)
     whole = call_tree(in_tree)
     avals = argument_types("linear_transpose", leaves, lambda: argument_names(fun, whole))
-    for aval in avals:
-        if not has_tangent(aval):
-            raise errors.DtypeError(
-                "linear_transpose", "arguments of floating or complex dtype", repr(aval)
-            )
     flat = FlatFunction(fun, whole, "linear_transpose")
     jaxpr, residuals, results = record_flat(flat, avals, name="linear_transpose")
-
     out_avals = [r.aval for r in results]
+    types = [aval.dtype for aval in (*avals, *out_avals)]
+    if not (all(map(dtypes.is_inexact, types)) or all(map(dtypes.is_integer, types))):
+        raise errors.DtypeError(
+            "linear_transpose",
+            "arguments and results of floating or complex dtype, or integers alone",
+            f"({', '.join(map(repr, avals))}) -> ({', '.join(map(repr, out_avals))})",
+        )
 
     def transposed(*cotangent: Any) -> Any:
-        checked = check_cotangents("linear_transpose", cotangent, flat.out_tree, out_avals)
+        checked = check_cotangents(
+            "linear_transpose", cotangent, flat.out_tree, out_avals, lambda _: True
+        )
         pulled = backward_pass(jaxpr, residuals, checked, "linear_transpose")
         dense = [
             as_array(zeros(aval) if c is None else c) for aval, c in zip(avals, pulled, strict=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 from functrax.core import tree
 from functrax.core.jaxpr import ClosedJaxpr, Jaxpr
-from functrax.core.trace import NamedAxis, state
+from functrax.core.trace import NamedAxis, as_value, state
+from functrax.core.types import ShapedArray
 from functrax.transforms.flat import (
     ShapeDtypeStruct,
     argument_names,
@@ -71,6 +72,26 @@ def result_shapes(traced: Traced) -> Any:
     return traced.out_tree.unflatten(
         [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
     )
+
+
+def typeof(x: Any) -> ShapedArray:
+    """Return the type of a value, as programs print it.
+
+    Args:
+        x: an array, a tracer, a NumPy array or a number.
+
+    Returns:
+        Its shape and dtype, and whether it is weakly typed.
+
+    Raises:
+        ArgumentError: if it is none of these.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> functrax.typeof(jnp.ones((2, 3))), functrax.typeof(1.5)
+        (f32[2,3], ~f32[])
+    """
+    return as_value(x, "typeof").aval
 
 
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,15 +1,16 @@
-"""What holds for a part of the code: `named_scope`, names that profiles, dumps and HLO show; and
-`disable_jit`.
+"""What holds for a part of the code: `named_scope`, names that profiles, dumps and HLO show;
+`disable_jit`; and `ensure_compile_time_eval`.
 """
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from functrax import errors
 from functrax.core.config import Scope
-from functrax.core.trace import state
+from functrax.core.primitive import Primitive
+from functrax.core.trace import Trace, Tracer, Value, bind, current, state
 from functrax.transforms.flat import check_callable, function_name
 
 P = ParamSpec("P")
@@ -105,3 +106,44 @@ def disable_jit(disable: bool = True) -> Scope:
         1
     """
     return Scope("disable_jit", {"disable_jit": disable})
+
+
+class _CompileTime(Trace):
+    """Computes at once what depends on no tracer, and leaves the rest to the trace around it."""
+
+    __slots__ = ()
+
+    def process(
+        self, primitive: Primitive, operands: tuple[Value, ...], params: dict[str, Any]
+    ) -> Sequence[Value]:
+        """Run the operation eagerly, unless it has a tracer among its operands, or named axes."""
+        traced = any(isinstance(x, Tracer) for x in operands)
+        at_once = not traced and not (primitive.axis_names and primitive.axis_names(params))
+        with current(None if at_once else self.parent):
+            return bind(primitive, *operands, **params)
+
+
+@contextlib.contextmanager
+def ensure_compile_time_eval() -> Generator[None]:
+    """Compute at once what depends on no traced value, instead of writing it into the program.
+
+    What is computed so is an array, on which Python's control flow works, and a constant of the
+    program. Operations on traced values are written into it as ever.
+
+    Returns:
+        A context manager, which is also a decorator.
+
+    Example:
+        >>> import functrax, functrax.numpy as jnp
+        >>> @functrax.jit
+        ... def f(x):
+        ...     with functrax.ensure_compile_time_eval():
+        ...         steps = jnp.ceil(jnp.log2(100.0))
+        ...     for _ in range(int(steps)):
+        ...         x = x + 1
+        ...     return x
+        >>> float(f(0.0))
+        7.0
+    """
+    with current(None if state.trace is None else _CompileTime(state.trace)):
+        yield

@@ -126,6 +126,10 @@ nn.dot_product_attention(q, k, k, query_seq_lengths=lengths, key_value_seq_lengt
 nn.dot_product_attention(q, k, k, local_window_size=2)
 nn.dot_product_attention(q, k, k, local_window_size=(1, 2), is_causal=True)
 nn.dot_product_attention(q.astype('float16'), k.astype('float16'), k.astype('float16'))
+nn.dot_product_attention(q, k, k, return_residual=True)
+nn.dot_product_attention(q[0], k[0], k[0], is_causal=True, bias=bias[0], return_residual=True)
+nn.dot_product_attention(q, k[:, :, :2], k[:, :, :2], query_seq_lengths=lengths, return_residual=True)
+nn.dot_product_attention(q.astype('float16'), k.astype('float16'), k.astype('float16'), return_residual=True)
 """)
 
 

@@ -202,6 +202,14 @@ def linear_transpose_of_types_alone(jx):
     return jx.linear_transpose(lambda x: x @ matrix, shape)(jx.numpy.ones((2, 4)))
 
 
+@program
+def linear_transpose_of_integers(jx):
+    jnp = jx.numpy
+    transposed = jx.linear_transpose(lambda x: (3 * x, x[::2], -jnp.sum(x)), jnp.arange(3))
+    cotangents = jnp.arange(3), jnp.array([10, 20]), jnp.int32(3)
+    return transposed(cotangents), jx.jit(transposed)(cotangents)
+
+
 # Jacobians ----------------------------------------------------------------------------------------
 
 

@@ -244,6 +244,16 @@ def test_vjp_of_all_outputs_unused_is_zero():
     assert found[1].tolist() == [0, 0]
 
 
+def test_linear_transpose_of_integers():
+    matrix = jnp.arange(6).reshape(2, 3)
+    f = lambda x, y: (matrix @ x, jnp.sum(x.astype("int8")))  # noqa: E731
+    x, y = functrax.linear_transpose(f, jnp.arange(3), jnp.arange(2, dtype="uint8"))(
+        (jnp.arange(2), jnp.int32(5))
+    )
+    assert x.tolist() == [8, 9, 10]
+    assert (y.dtype, y.tolist()) == ("uint8", [0, 0])
+
+
 def test_linear_transpose_of_a_solver_like_function():
     matrix = jnp.array([[1.0, 2.0], [0.0, 3.0]])
     transposed = functrax.linear_transpose(lambda x: matrix @ x, jnp.ones(2))

@@ -340,6 +340,11 @@ class Sized:
         return cls(*children)
 
 
+@functrax.custom_gradient
+def doubled(q):
+    return {"q": Sized(q.x * 2), "n": 3}, lambda g: Sized(g["q"].x * 2)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -353,6 +358,7 @@ class Sized:
         lambda q: functrax.vmap(lambda x: Sized(x[None]))(q.x).x.sum(),
         lambda q: functrax.checkpoint(lambda q: Sized(q.x + 1))(q).x.sum(),
         lambda q: functrax.jit(lambda q: q.x.sum()).lower(q).compile()(q),
+        lambda q: functrax.grad(lambda q: doubled(q)["q"].x.sum())(q).x.sum(),
         lambda q: functrax.eval_shape(lambda q: q.x.sum(), q).size,
         lambda q: lax.scan(lambda c, q: (c + q.x.sum(), q), 0.0, Sized(q.x[:, None]))[0],
     ],
