@@ -6,7 +6,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core.types import ShapedArray
-from functrax.runtime.array import DeviceArray, put_numpy
+from functrax.runtime.array import DeviceArray, device_array, put_numpy
 from functrax.runtime.devices import Device, devices
 from functrax.runtime.layout import Place
 from functrax.runtime.transfer import place
@@ -89,7 +89,7 @@ def _imported(external: Any, device: Device, copy: bool | None) -> DeviceArray:
         options["stream"] = dlpack.import_stream(device.raw)
     capsule = external.__dlpack__(**options)
     buffer, shape, dtype = dlpack.from_dlpack(capsule, device.raw, copy)
-    return DeviceArray(ShapedArray(shape, dtype), buffer, device)
+    return device_array(ShapedArray(shape, dtype), buffer, device)
 
 
 def _read_only(array: np.ndarray[Any, Any], device: Device, copy: bool | None) -> DeviceArray:

@@ -37,7 +37,7 @@ from functrax.primitives.gather import (
 from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
 from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
-from functrax.runtime.array import DeviceArray, put_numpy, row_on_one_device
+from functrax.runtime.array import DeviceArray, device_array, put_numpy, row_on_one_device
 from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
@@ -97,7 +97,7 @@ def getitem(
                     row = row_on_one_device(x, index)
                     if row is not None:  # nobody placed it there: it may go elsewhere
                         row = squeeze(row, (0,))
-                        return DeviceArray(row.aval, row.buffer, row.device)
+                        return device_array(row.aval, row.buffer, row.device)
                 return _run(x, plan, [index], mode, promises)
     parts, found = read_index(index, call)
     plan, fixed = plan_for(parts, x.aval.shape, mode, call)

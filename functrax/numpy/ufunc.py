@@ -24,7 +24,7 @@ from functrax.numpy.operands import (
     refuse_keys,
     two_operands,
 )
-from functrax.runtime.array import DeviceArray
+from functrax.runtime.array import device_array
 from functrax.runtime.dispatch import evaluate
 from functrax.transforms.fuse import fuse
 from functrax.xla.failure import RUNTIME_ERRORS
@@ -104,7 +104,7 @@ def unary(
                 if aval.dtype in direct and in_force.key.plain and (committed or device.is_default):
                     execute, handlers, out_types = device.programs[primitive, aval]
                     buffer = execute([x.buffer]).consume_with_handlers(handlers)[0]
-                    return DeviceArray(out_types[0], buffer, device, committed)
+                    return device_array(out_types[0], buffer, device, committed)
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # a first call, or not an array
         aval = getattr(x, "aval", None)

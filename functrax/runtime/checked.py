@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from functrax import errors
 from functrax.core.jaxpr import Jaxpr
 from functrax.core.types import ShapedArray
-from functrax.runtime.array import DeviceArray
+from functrax.runtime.array import device_array
 
 
 class Checked(NamedTuple):
@@ -37,7 +37,7 @@ class Checked(NamedTuple):
             FunctraxError: of the kind of the check.
         """
         states = zip(self.types, buffers, places, strict=True)
-        found = self.error([DeviceArray(aval, buffer, place) for aval, buffer, place in states])
+        found = self.error([device_array(aval, buffer, place) for aval, buffer, place in states])
         if found is not None:
             raise found
 

@@ -15,7 +15,7 @@ from functrax.core.jaxpr import Equation, Jaxpr, Var, meshes_of, program_cache
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
-from functrax.runtime.array import DeviceArray, device_copy, put_numpy
+from functrax.runtime.array import DeviceArray, device_array, device_copy, put_numpy
 from functrax.runtime.checked import Checked, with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
@@ -95,7 +95,7 @@ def evaluate(
     except (AttributeError, IndexError, KeyError, TypeError, *RUNTIME_ERRORS):
         return _evaluate_general(primitive, operands, params)
     if len(results) == 1:
-        return [DeviceArray(out_types[0], results[0], device, committed)]
+        return [device_array(out_types[0], results[0], device, committed)]
     return _wrapped(out_types, results, device, committed)
 
 
@@ -161,7 +161,7 @@ def _evaluate_partitioned(
     program, checked = _partitioned(primitive, types, tuple(params.items()), *rest)
     buffers, places = program.run(operands)
     out_types = program.jaxpr.out_avals
-    results = list(map(DeviceArray, out_types, buffers, places, itertools.repeat(True)))
+    results = list(map(device_array, out_types, buffers, places, itertools.repeat(True)))
     if checked is None:
         return results
     count = len(results) - len(checked.types)
@@ -188,7 +188,7 @@ def _wrapped(
     types: Sequence[ShapedArray], buffers: Sequence[Any], device: Device, committed: bool
 ) -> list[DeviceArray]:
     return [
-        DeviceArray(aval, buffer, device, committed)
+        device_array(aval, buffer, device, committed)
         for aval, buffer in zip(types, buffers, strict=True)
     ]
 

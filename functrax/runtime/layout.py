@@ -1,6 +1,7 @@
 """Shardings in the runtime's terms, and the compiler's in the user's."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,24 @@ from functrax.xla import buffers
 
 Place = Any
 """Where an array is: a `Device`, or a `NamedSharding` over several."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shard:
+    """The part of an array that one device holds.
+
+    Attributes:
+        device: the device.
+        index: tuple of slices, which part of the whole it is.
+        replica_id: its number among equal parts.
+        data: the part, an array on that device alone; None for one of another process.
+    """
+
+    device: Device
+    index: tuple[slice, ...]
+    replica_id: int
+    data: Any  # a DeviceArray, of which this module knows nothing
+
 
 _raw: dict[tuple[Sharding, int, Mesh | None], buffers.RawSharding] = {}
 _named: dict[tuple[Mesh, buffers.RawSharding, int], NamedSharding] = {}

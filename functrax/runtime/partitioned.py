@@ -17,7 +17,7 @@ from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.lowering.module import Lowered, Partition
-from functrax.runtime.array import DeviceArray, device_copy, joined
+from functrax.runtime.array import DeviceArray, device_array, device_copy, joined
 from functrax.runtime.compile import compile_partitioned, lower
 from functrax.runtime.devices import Device, check_here
 from functrax.runtime.layout import named_sharding, raw_sharding
@@ -366,7 +366,7 @@ def _on_one(x: DeviceArray) -> DeviceArray:
 def _resharded(x: DeviceArray, sharding: NamedSharding) -> DeviceArray:
     """Let the devices exchange what they need."""
     (buffer,), _ = _exchange(x.aval, sharding).run([x])
-    return DeviceArray(x.aval, buffer, sharding, True)
+    return device_array(x.aval, buffer, sharding, True)
 
 
 @program_cache
@@ -410,7 +410,7 @@ def put_parts(
         copy,
         are_distinct and value.flags.c_contiguous,
     )
-    return DeviceArray(aval, raw, sharding, True)
+    return device_array(aval, raw, sharding, True)
 
 
 @program_cache

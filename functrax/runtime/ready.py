@@ -13,7 +13,7 @@ from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
-from functrax.runtime.array import DeviceArray, Gone
+from functrax.runtime.array import DeviceArray, Gone, device_array
 from functrax.runtime.dispatch import get_buffer, known_number, literal_array
 from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import Place
@@ -89,9 +89,9 @@ class Ready(NamedTuple):
             return None
         results = execute(buffers).consume_with_handlers(handlers)
         if len(out_types) == 1:
-            outputs = [DeviceArray(out_types[0], results[0], places[0], committed)]
+            outputs = [device_array(out_types[0], results[0], places[0], committed)]
         else:
-            outputs = list(map(DeviceArray, out_types, results, places, repeat(committed)))
+            outputs = list(map(device_array, out_types, results, places, repeat(committed)))
         if donated:
             mark_donated(leaves, donated, self.name)
         forwarded = self.forwarded

@@ -10,7 +10,7 @@ from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import Value
 from functrax.core.types import Literal
-from functrax.runtime.array import DeviceArray, Gone, put_numpy
+from functrax.runtime.array import DeviceArray, Gone, device_array, put_numpy
 from functrax.runtime.devices import Device, default_device
 from functrax.runtime.dispatch import as_device_type, as_numpy, convert, from_numpy
 from functrax.runtime.guards import check_transfer
@@ -78,7 +78,7 @@ def _moved(
         if moved is not buffer:
             buffers.delete(buffer)
         x.buffer = Gone("donated to 'device_put'", current_source(""))
-    return DeviceArray(x.aval, moved, target, x.committed or device is not None)
+    return device_array(x.aval, moved, target, x.committed or device is not None)
 
 
 def _moved_between(
@@ -86,7 +86,7 @@ def _moved_between(
 ) -> DeviceArray:
     """Move an array that is, or is to be, on several devices."""
     if place is x.device and not donate and may_alias is not False:
-        return x if x.committed else DeviceArray(x.aval, x.live_buffer(CALL), place, True)
+        return x if x.committed else device_array(x.aval, x.live_buffer(CALL), place, True)
     x.live_buffer(CALL)
     moved = put(x, place) if isinstance(place, NamedSharding) else gathered(x, place)
     if donate:

@@ -21,7 +21,7 @@ from functrax.core.config import config, in_force
 from functrax.core.jaxpr import eval_jaxpr
 from functrax.core.trace import VALUES, Value, as_value, bind, state, vary_apart
 from functrax.core.types import ShapedArray
-from functrax.runtime.array import DeviceArray
+from functrax.runtime.array import DeviceArray, device_array
 from functrax.runtime.devices import Device, check_here
 from functrax.runtime.dispatch import check_operands, get_aval, get_buffer, get_place
 from functrax.runtime.program import Program
@@ -129,9 +129,11 @@ class JitFunction(Generic[P, R]):
                     if key is in_force.key:
                         results = execute([*more, x.buffer]).consume_with_handlers(handlers)
                         if unflatten is None:
-                            one: Any = DeviceArray(out_types[0], results[0], device)
+                            one: Any = device_array(out_types[0], results[0], device)
                             return one
-                        return unflatten(list(map(DeviceArray, out_types, results, repeat(device))))
+                        return unflatten(
+                            list(map(device_array, out_types, results, repeat(device)))
+                        )
                 if self._arrays:
                     given: Any = args
                     kinds: Any = ()  # of what is static
@@ -160,10 +162,12 @@ class JitFunction(Generic[P, R]):
                         buffers = constants + list(map(get_buffer, passed))
                         results = execute(buffers).consume_with_handlers(handlers)
                         if unflatten is None:
-                            first: Any = DeviceArray(out_types[0], results[0], places[0], committed)
+                            first: Any = device_array(
+                                out_types[0], results[0], places[0], committed
+                            )
                             return first
                         return unflatten(
-                            list(map(DeviceArray, out_types, results, places, repeat(committed)))
+                            list(map(device_array, out_types, results, places, repeat(committed)))
                         )
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # a first call, arguments that are not arrays, elsewhere, or not valid

@@ -18,7 +18,7 @@ from functrax.core.config import config
 from functrax.core.trace import Value, as_value, state
 from functrax.primitives.rules import expand_axis
 from functrax.primitives.shape import squeeze
-from functrax.runtime.array import DeviceArray
+from functrax.runtime.array import DeviceArray, device_array
 from functrax.runtime.devices import Device, devices_of, local_devices
 from functrax.sharding.mesh import Mesh
 from functrax.sharding.spec import PartitionSpec
@@ -218,7 +218,7 @@ def _free(x: Any) -> Any:
     if type(x) is not DeviceArray or not x.committed:
         return x
     if type(x.device) is Device:
-        return DeviceArray(x.aval, x.live_buffer(CALL), x.device)
+        return device_array(x.aval, x.live_buffer(CALL), x.device)
     return x.numpy()
 
 
