@@ -37,9 +37,10 @@ from functrax.primitives.gather import (
 from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
 from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
-from functrax.runtime.array import DeviceArray, device_array, put_numpy, row_on_one_device
+from functrax.runtime.array import DeviceArray, device_array, put_numpy
 from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import literal_array
+from functrax.runtime.partitioned import row_on_one_device
 from functrax.transforms.fuse import fuse
 from functrax.transforms.stage import StageTrace
 

@@ -1,7 +1,7 @@
 """Concrete arrays: a typed buffer on a device, or on several."""
 
-import functools
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -413,6 +413,24 @@ def device_array(
     return array
 
 
+def device_arrays(
+    avals: Iterable[ShapedArray],
+    buffers: Iterable[Any],
+    places: Iterable[Any],
+    committed: bool = False,
+) -> list[DeviceArray]:
+    """Wrap many buffers, with no call for each: as many as the shortest of the three has."""
+    arrays: list[DeviceArray] = []
+    for aval, buffer, place in zip(avals, buffers, places, strict=False):
+        array = DeviceArray()
+        array.aval = aval
+        array.buffer = buffer
+        array.device = place
+        array.committed = committed
+        arrays.append(array)
+    return arrays
+
+
 def joined(aval: ShapedArray, sharding: NamedSharding, parts: list[Any]) -> DeviceArray:
     """Return one array of the buffers that devices of this process hold, in the mesh's order."""
     shape, dtype = physical_type(aval)
@@ -446,32 +464,6 @@ def _joined(aval: ShapedArray, shards: list[Shard]) -> NDArray:
         )
     whole.flags.writeable = False
     return whole
-
-
-def row_on_one_device(x: DeviceArray, index: int) -> DeviceArray | None:
-    """Return ``x[index:index + 1]`` of an array over several devices, if one device of this process
-    holds just that: no device has to be asked then.
-    """
-    place = _row_holder(x.device, x.aval.shape, index)
-    if place is None:
-        return None
-    position, device = place
-    aval = x.aval.update(shape=(1, *x.aval.shape[1:]))
-    return device_array(aval, x.parts("indexing it")[position], device, True)
-
-
-@functools.lru_cache(maxsize=4096)
-def _row_holder(
-    sharding: NamedSharding, shape: tuple[int, ...], index: int
-) -> tuple[int, Device] | None:
-    """Return which of this process's devices holds one row, by its position among them."""
-    if sharding.shard_shape(shape) != (1, *shape[1:]):
-        return None
-    parts = sharding.addressable_devices_indices_map(shape)
-    for position, (device, part) in enumerate(parts.items()):
-        if part is not None and (part[0].start or 0) == index:
-            return position, device
-    return None
 
 
 def _unpickle(value: NDArray, aval: ShapedArray) -> DeviceArray:

@@ -15,7 +15,7 @@ from functrax.core.jaxpr import Equation, Jaxpr, Var, meshes_of, program_cache
 from functrax.core.primitive import Primitive, abstract_eval
 from functrax.core.trace import Tracer, Value, as_value, leaked
 from functrax.core.types import Literal, ShapedArray
-from functrax.runtime.array import DeviceArray, device_array, device_copy, put_numpy
+from functrax.runtime.array import DeviceArray, device_array, device_arrays, device_copy, put_numpy
 from functrax.runtime.checked import Checked, with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
@@ -24,7 +24,6 @@ from functrax.runtime.layout import Place
 from functrax.runtime.partitioned import Partitioned, put, replicated
 from functrax.xla.failure import RUNTIME_ERRORS, translate
 
-get_buffer = operator.attrgetter("buffer")
 get_aval = operator.attrgetter("aval")
 get_place = operator.attrgetter("aval", "device", "committed")
 """What decides how an array is taken where there are several devices."""
@@ -82,7 +81,7 @@ def evaluate(
                 if y.device is not device or y.committed is not committed:
                     return _evaluate_general(primitive, operands, params)
             key = (primitive, *map(get_aval, operands))
-            buffers = list(map(get_buffer, operands))
+            buffers = [x.buffer for x in operands]
         options = in_force.key
         if not (committed or device.is_default) or (
             not options.plain and (options.checks or not committed)
@@ -96,7 +95,7 @@ def evaluate(
         return _evaluate_general(primitive, operands, params)
     if len(results) == 1:
         return [device_array(out_types[0], results[0], device, committed)]
-    return _wrapped(out_types, results, device, committed)
+    return device_arrays(out_types, results, itertools.repeat(device), committed)
 
 
 def _evaluate_general(
@@ -145,7 +144,7 @@ def _evaluate_general(
     for one in checked:
         extra = results[len(out_types) :]
         one.raise_for(extra, [device] * len(extra))
-    return _wrapped(out_types, results[: len(out_types)], device, committed)
+    return device_arrays(out_types, results, itertools.repeat(device), committed)
 
 
 def _evaluate_partitioned(
@@ -161,7 +160,7 @@ def _evaluate_partitioned(
     program, checked = _partitioned(primitive, types, tuple(params.items()), *rest)
     buffers, places = program.run(operands)
     out_types = program.jaxpr.out_avals
-    results = list(map(device_array, out_types, buffers, places, itertools.repeat(True)))
+    results = device_arrays(out_types, buffers, places, True)
     if checked is None:
         return results
     count = len(results) - len(checked.types)
@@ -182,15 +181,6 @@ def _partitioned(
     """
     jaxpr, checked = _program(primitive, types, dict(params), checks)
     return Partitioned(jaxpr), checked
-
-
-def _wrapped(
-    types: Sequence[ShapedArray], buffers: Sequence[Any], device: Device, committed: bool
-) -> list[DeviceArray]:
-    return [
-        device_array(aval, buffer, device, committed)
-        for aval, buffer in zip(types, buffers, strict=True)
-    ]
 
 
 def gather(call: str, operands: Sequence[Value]) -> tuple[list[Value], Device, bool]:

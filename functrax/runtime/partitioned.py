@@ -2,6 +2,7 @@
 to where they are needed.
 """
 
+import functools
 import math
 import threading
 from collections.abc import Sequence
@@ -361,6 +362,32 @@ def _on_one(x: DeviceArray) -> DeviceArray:
     data = whole.addressable_shards[0].data
     assert data is not None
     return data
+
+
+def row_on_one_device(x: DeviceArray, index: int) -> DeviceArray | None:
+    """Return ``x[index:index + 1]`` of an array over several devices, if one device of this process
+    holds just that: no device has to be asked then.
+    """
+    place = _row_holder(x.device, x.aval.shape, index)
+    if place is None:
+        return None
+    position, device = place
+    aval = x.aval.update(shape=(1, *x.aval.shape[1:]))
+    return device_array(aval, x.parts("indexing it")[position], device, True)
+
+
+@functools.lru_cache(maxsize=4096)
+def _row_holder(
+    sharding: NamedSharding, shape: tuple[int, ...], index: int
+) -> tuple[int, Device] | None:
+    """Return which of this process's devices holds one row, by its position among them."""
+    if sharding.shard_shape(shape) != (1, *shape[1:]):
+        return None
+    parts = sharding.addressable_devices_indices_map(shape)
+    for position, (device, part) in enumerate(parts.items()):
+        if part is not None and (part[0].start or 0) == index:
+            return position, device
+    return None
 
 
 def _resharded(x: DeviceArray, sharding: NamedSharding) -> DeviceArray:

@@ -11,7 +11,7 @@ from functrax.core.trace import Value
 from functrax.core.types import Literal, ShapedArray
 from functrax.lowering.base import physical_type
 from functrax.lowering.module import Lowered
-from functrax.runtime.array import DeviceArray, device_array, device_copy
+from functrax.runtime.array import DeviceArray, device_arrays, device_copy
 from functrax.runtime.checked import with_checks
 from functrax.runtime.compile import compile_lowered, lower
 from functrax.runtime.devices import Device, default_device
@@ -296,10 +296,7 @@ class Program:
         committed: bool,
     ) -> list[Value]:
         """Wrap the results of a launch, take donated arguments' memory away, and look at checks."""
-        outputs = [
-            device_array(aval, buffer, place, committed)
-            for aval, buffer, place in zip(self.out_types, results, places, strict=False)
-        ]
+        outputs = device_arrays(self.out_types, results, places, committed)
         if self.donated:
             mark_donated(values, self.donated, self.jaxpr.name)
         if self.checked is not None:

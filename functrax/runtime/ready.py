@@ -4,7 +4,6 @@ on.
 
 import operator
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +12,8 @@ from functrax.core.config import config
 from functrax.core.source import current_source
 from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
-from functrax.runtime.array import DeviceArray, Gone, device_array
-from functrax.runtime.dispatch import get_buffer, known_number, literal_array
+from functrax.runtime.array import DeviceArray, Gone, device_array, device_arrays
+from functrax.runtime.dispatch import known_number, literal_array
 from functrax.runtime.guards import check_transfer
 from functrax.runtime.layout import Place
 
@@ -71,7 +70,7 @@ class Ready(NamedTuple):
         passed = leaves if kept is None else kept(leaves)
         takers = self.takers
         if takers is None:
-            buffers = list(map(get_buffer, passed))
+            buffers = [x.buffer for x in passed]
         else:
             buffers = []
             free = config.transfer_guard_host_to_device is None
@@ -91,7 +90,7 @@ class Ready(NamedTuple):
         if len(out_types) == 1:
             outputs = [device_array(out_types[0], results[0], places[0], committed)]
         else:
-            outputs = list(map(device_array, out_types, results, places, repeat(committed)))
+            outputs = device_arrays(out_types, results, places, committed)
         if donated:
             mark_donated(leaves, donated, self.name)
         forwarded = self.forwarded

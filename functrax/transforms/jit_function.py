@@ -21,9 +21,9 @@ from functrax.core.config import config, in_force
 from functrax.core.jaxpr import eval_jaxpr
 from functrax.core.trace import VALUES, Value, as_value, bind, state, vary_apart
 from functrax.core.types import ShapedArray
-from functrax.runtime.array import DeviceArray, device_array
+from functrax.runtime.array import DeviceArray, device_array, device_arrays
 from functrax.runtime.devices import Device, check_here
-from functrax.runtime.dispatch import check_operands, get_aval, get_buffer, get_place
+from functrax.runtime.dispatch import check_operands, get_aval, get_place
 from functrax.runtime.program import Program
 from functrax.runtime.ready import Ready, leaf_kinds
 from functrax.runtime.transfer import place
@@ -131,9 +131,7 @@ class JitFunction(Generic[P, R]):
                         if unflatten is None:
                             one: Any = device_array(out_types[0], results[0], device)
                             return one
-                        return unflatten(
-                            list(map(device_array, out_types, results, repeat(device)))
-                        )
+                        return unflatten(device_arrays(out_types, results, repeat(device)))
                 if self._arrays:
                     given: Any = args
                     kinds: Any = ()  # of what is static
@@ -159,16 +157,14 @@ class JitFunction(Generic[P, R]):
                     else:
                         execute, handlers, constants, kept, out_types, places, committed = plain
                         passed = leaves if kept is None else kept(leaves)
-                        buffers = constants + list(map(get_buffer, passed))
+                        buffers = constants + [x.buffer for x in passed]
                         results = execute(buffers).consume_with_handlers(handlers)
                         if unflatten is None:
                             first: Any = device_array(
                                 out_types[0], results[0], places[0], committed
                             )
                             return first
-                        return unflatten(
-                            list(map(device_array, out_types, results, places, repeat(committed)))
-                        )
+                        return unflatten(device_arrays(out_types, results, places, committed))
             except (AttributeError, KeyError, TypeError, *RUNTIME_ERRORS):
                 pass  # a first call, arguments that are not arrays, elsewhere, or not valid
         try:
