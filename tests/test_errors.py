@@ -364,8 +364,19 @@ def grad_of_no_output():
 @raises(
     errors.ArgumentError,
     """
+    [grad] expected a scalar output from '<lambda>'; got PyTreeDef({'loss': *}) (HERE). Return one
+    scalar; use `has_aux=True` for further results.
+    """,
+)
+def grad_of_a_scalar_in_a_dict():
+    functrax.grad(lambda x: {"loss": x})(1.0)
+
+
+@raises(
+    errors.ArgumentError,
+    """
     [grad] expected '<lambda>' to return a pair (output, aux), because has_aux=True; got a
-    traced ~f32[] (HERE).
+    traced ~f32[] made at the call of <lambda>, argument x (HERE).
     """,
 )
 def grad_without_the_pair():
@@ -440,6 +451,65 @@ def jacrev_of_complex_outputs():
 )
 def linear_transpose_of_a_product():
     functrax.linear_transpose(lambda x: x * x, 1.0)(1.0)
+
+
+@raises(
+    errors.TracerArrayError,
+    """
+    [grad] expected a value without a derivative to make a Python float; got a traced ~f32[] made at
+    HERE (HERE). Keep it an array, or cut the derivative off with `lax.stop_gradient(x)`.
+    """,
+)
+def float_of_a_differentiated_value():
+    functrax.grad(lambda x: x * float(jnp.sin(x)))(1.0)
+
+
+@raises(
+    errors.TracerArrayError,
+    """
+    [jvp] expected a value without a derivative for the format '.1f'; got a traced ~f32[]
+    (HERE). Keep it an array, or cut the derivative off with `lax.stop_gradient(x)`.
+    """,
+)
+def format_of_a_differentiated_value():
+    functrax.jvp(lambda x: x * float(f"{jnp.sin(x):.1f}"), (1.0,), (1.0,))
+
+
+@raises(
+    errors.IntegerOverflowError,
+    """
+    [jit] expected integers from -2147483648 to 2147483647, which int32 holds; got 1099511627776
+    (HERE). Ask for dtype="int64", which holds it.
+    """,
+)
+def a_result_that_does_not_fit():
+    functrax.jit(lambda: 2**40)()
+
+
+@raises(
+    errors.KeyTypeError,
+    """
+    [__dlpack__] expected an array of numbers; got the PRNG key key<fry>[] (HERE). Use
+    `random.key_data(key)`.
+    """,
+)
+def a_key_by_dlpack():
+    np.from_dlpack(random.key(0))
+
+
+@raises(
+    errors.LeakedTracerError,
+    """
+    [jit] expected values made inside a transformed function to stay inside it; got a traced
+    ~f32[] made at the call of append, argument object, used as an argument of device_put after
+    the transform ended (HERE). Return it from the function instead of storing it outside (a
+    global, a closure, an attribute, a list).
+    """,
+)
+def a_leaked_value_that_is_placed():
+    kept = []
+    functrax.jit(kept.append)(1.0)
+    functrax.device_put(kept)
 
 
 @raises(
@@ -882,8 +952,8 @@ def a_leak_that_is_looked_for():
 @raises(
     errors.TracerArrayError,
     """
-    [grad] expected a concrete value to make a NumPy array; got a traced ~f32[] (HERE).
-    Use functrax.numpy instead of numpy on traced values.
+    [grad] expected a concrete value to make a NumPy array; got a traced ~f32[] made at
+    the call of <lambda>, argument x (HERE). Use functrax.numpy instead of numpy on traced values.
     """,
 )
 def a_differentiated_value_as_a_numpy_array():
@@ -1768,12 +1838,12 @@ def bwd_with_another_shape():
 @raises(
     errors.CustomRuleError,
     """
-    [<lambda>] expected the bwd rule to return cotangents of type f32[] for 'x'; got f16[]
+    [<lambda>] expected the bwd rule to return cotangents of type f32[] for 'x'; got i32[]
     (HERE).
     """,
 )
 def bwd_with_another_dtype():
-    functrax.grad(pulled(lambda x, y: (x, None), lambda _, g: (g.astype("float16"), g)))(1.0, 2.0)
+    functrax.grad(pulled(lambda x, y: (x, None), lambda _, g: (g.astype("int32"), g)))(1.0, 2.0)
 
 
 @raises(
@@ -1860,7 +1930,7 @@ def no_rules():
     errors.CustomRuleError,
     """
     [<lambda>] expected the jvp rule to return a pair (output, output tangent); got a traced
-    ~f32[] (HERE).
+    ~f32[] made at the call of <lambda>, argument x (HERE).
     """,
 )
 def jvp_without_a_pair():
@@ -1894,7 +1964,8 @@ def jvp_with_another_tree_of_tangents():
     """
     [grad] expected traced values to stay where the transform follows them: not in what
     a custom_jvp or custom_vjp function or its rules close over, nor in other threads;
-    got a traced ~f32[], used elsewhere (HERE). Pass it to the function as an argument.
+    got a traced ~f32[] made at the call of <lambda>, argument c, used elsewhere (HERE).
+    Pass it to the function as an argument.
     """,
 )
 def a_custom_function_that_closes_over_a_differentiated_value():
@@ -2062,8 +2133,7 @@ def a_donated_array_that_is_captured():
     errors.DonatedError,
     """
     [array] expected an array that still has its memory, for computing; got f32[3], deleted
-    by `delete()` (HERE). Use the result of that call, make a copy before, or do not donate
-    this argument.
+    by `delete()` (HERE). Delete it after its last use.
     """,
 )
 def a_deleted_array():

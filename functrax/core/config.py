@@ -15,31 +15,12 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from functrax import errors
 from functrax.core.jax_options import GUARDS, IGNORED, PRECISIONS, REFUSED, TRACEBACKS
+from functrax.core.option import Option, convert, parse
 from functrax.errors import ConfigError
-
-
-class Option(NamedTuple):
-    """One row of the table: what an option may hold and what it does.
-
-    Attributes:
-        default: the value when nobody sets it.
-        kind: ``bool``, ``int``, ``float``, ``str``, ``object`` for anything hashable, or the words.
-        doc: a sentence for the user.
-        trace: whether it changes traced or compiled programs.
-        optional: whether None is allowed.
-        scoped: whether one thread may change it; not what is fixed once devices have started.
-    """
-
-    default: object
-    kind: type | tuple[str, ...]
-    doc: str
-    trace: bool = False
-    optional: bool = False
-    scoped: bool = True
 
 
 def _option(default: object, kind: type | tuple[str, ...], doc: str, **flags: bool) -> Any:
@@ -104,7 +85,7 @@ class Config(threading.local):
     mesh: Any = _option(
         None, object, "The mesh of specs that name none; see set_mesh.", trace=True, optional=True)
     default_prng_impl: str = _option(
-        "threefry2x32", str, "The generator of keys made without naming one.", trace=True)
+        "threefry2x32", ("threefry2x32",), "The generator of keys that name none.", trace=True)
     enable_custom_prng: bool = _option(
         False, bool, "random.PRNGKey returns typed keys.", trace=True)
     threefry_partitionable: bool = _option(
@@ -241,6 +222,22 @@ class Config(threading.local):
         """
         return {name: getattr(self, name) for name in OPTIONS}
 
+    def read(self, name: str) -> Any:
+        """Return the value of an option in this thread.
+
+        Args:
+            name: str, the option, with or without JAX's prefix ``jax_``.
+
+        Raises:
+            ConfigError: for an unknown name.
+
+        Example:
+            >>> config.read("jax_enable_x64")
+            False
+        """
+        found = _resolve(name, "config.read")
+        return REFUSED[found][0] if found in REFUSED else getattr(self, found, None)
+
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse assignment: it does not say whether one thread or all are meant."""
         scope = f"`with config.scope({name}={value!r}):`"
@@ -341,13 +338,13 @@ class ScopedOption:
 
 def _resolve(name: str, call: str) -> str:
     """Turn a name, JAX's or ours, into ours."""
-    short = name.removeprefix("jax_")
+    short = name.removeprefix("jax_") if isinstance(name, str) else name
     short = _ALIASES.get(short, short)
     if short in OPTIONS or short in IGNORED or short in REFUSED:
         return short
     import difflib  # here, because it takes milliseconds and only an error needs it
 
-    close = difflib.get_close_matches(short, OPTIONS, n=3)
+    close = difflib.get_close_matches(str(short), OPTIONS, n=3)
     known = "config.values() has all of them."
     cure = f"Did you mean {' or '.join(map(repr, close))}?" if close else known
     raise ConfigError(call, "the name of an option", repr(name), fix=cure)
@@ -358,7 +355,7 @@ def _checked(call: str, options: dict[str, object]) -> dict[str, object]:
     changes: dict[str, object] = {}
     for name, value in options.items():
         if name in OPTIONS:
-            changes[name] = _convert(call, name, value)
+            changes[name] = convert(call, name, OPTIONS[name], value)
             changes.update(dict.fromkeys(_IMPLIED.get(name, ()), changes[name]))
         elif name in REFUSED and value != REFUSED[name][0]:
             default, cure = REFUSED[name]
@@ -367,61 +364,6 @@ def _checked(call: str, options: dict[str, object]) -> dict[str, object]:
         for check in _checks.get(name, ()):
             check(value)
     return changes
-
-
-def _convert(call: str, name: str, value: object) -> object:
-    option = OPTIONS[name]
-    kind = option.kind
-    if value is None and option.optional:
-        return None
-    if isinstance(kind, tuple):
-        word = getattr(value, "value", value)  # JAX's enumerations have the same words
-        if isinstance(word, str) and word in kind:
-            return word
-    elif kind is bool:
-        if isinstance(value, int) and value in (0, 1):  # True and False are integers too
-            return bool(value)
-    elif kind is object:
-        with contextlib.suppress(TypeError):
-            hash(value)
-            return value
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, kind) and not isinstance(value, bool):
-        return None if value == "" and option.optional else value  # JAX writes "" for None
-    raise ConfigError(call, f"{_describe(option)} for {name}", repr(value), fix=option.doc)
-
-
-def _describe(option: Option) -> str:
-    kind = option.kind
-    if isinstance(kind, tuple):
-        text = "one of " + ", ".join(map(repr, kind))
-    else:
-        words = {bool: "True or False", object: "a hashable value"}
-        text = words.get(kind, f"a value of type {kind.__name__}")
-    return text + " or None" if option.optional else text
-
-
-_SWITCH = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
-
-
-def _parse(variable: str, option: Option, text: str) -> object:
-    """Read the text of an environment variable."""
-    kind, word = option.kind, text.strip()
-    if option.optional and word.lower() in ("", "none"):
-        return None
-    if kind is str or kind is object or (isinstance(kind, tuple) and word in kind):
-        return word
-    if kind is bool and word.lower() in _SWITCH:
-        return _SWITCH[word.lower()]
-    with contextlib.suppress(ValueError):
-        if kind is int:
-            return int(word)
-        if kind is float:
-            return float(word)
-    expected = f"{_describe(option)} in the environment variable {variable}"
-    cure = f"Correct or unset it. {option.doc}"
-    raise ConfigError("import functrax", expected, repr(text), where="", fix=cure)
 
 
 # ---- the key
@@ -461,7 +403,7 @@ _IMPLIED = {"transfer_guard": tuple(n for n in OPTIONS if n.startswith("transfer
 for _name, _row in OPTIONS.items():
     _variable = "FUNCTRAX_" + _name.upper()
     _text = os.environ.get(_variable)
-    setattr(Config, _name, _row.default if _text is None else _parse(_variable, _row, _text))
+    setattr(Config, _name, parse(_variable, _row, _text) if _text else _row.default)
     # JAX's name, for reading. Not by __getattr__, which would make every read twice as slow.
     setattr(Config, "jax_" + _name, property(operator.attrgetter(_name)))
 _InForce.key = _intern_key({})

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.operators import ArrayOperators
 from functrax.core.primitive import Primitive, registry
 from functrax.core.source import Source
@@ -283,6 +284,9 @@ def install_operators(table: dict[str, Any]) -> None:
         setattr(Array, name, member)
 
 
+_KEEP = "Keep it an array (`.astype({})`), or compute it outside of the transform."
+
+
 class Tracer(Array):
     """A value that stands for an array while a function is traced.
 
@@ -323,6 +327,20 @@ class Tracer(Array):
             raise kind(self.owner.name, "a concrete value " + used, describe(self), fix=fix)
         return found
 
+    def _number_for(self, used: str, fix: str) -> Any:
+        """Return the concrete value for what would cut a real or complex number out of the
+        program: its derivative would be lost.
+        """
+        found = self._concrete_for(errors.TracerArrayError, used, fix)
+        if dtypes.is_inexact(self.aval.dtype):
+            raise errors.TracerArrayError(
+                self.owner.name,
+                f"a value without a derivative {used}",
+                describe(self),
+                fix="Keep it an array, or cut the derivative off with `lax.stop_gradient(x)`.",
+            )
+        return found
+
     def __bool__(self) -> bool:
         """Give the truth value if it is known."""
         fix = (
@@ -343,19 +361,16 @@ class Tracer(Array):
 
     def __int__(self) -> int:
         """Convert to int if the value is known."""
-        return int(self._number("int"))
+        fix = _KEEP.format("int")
+        return int(self._concrete_for(errors.TracerArrayError, "to make a Python int", fix))
 
     def __float__(self) -> float:
-        """Convert to float if the value is known."""
-        return float(self._number("float"))
+        """Convert to float if the value is known, and has no derivative."""
+        return float(self._number_for("to make a Python float", _KEEP.format("float")))
 
     def __complex__(self) -> complex:
-        """Convert to complex if the value is known."""
-        return complex(self._number("complex"))
-
-    def _number(self, kind: str) -> Any:
-        fix = f"Keep it an array (`.astype({kind})`), or compute it outside of the transform."
-        return self._concrete_for(errors.TracerArrayError, f"to make a Python {kind}", fix)
+        """Convert to complex if the value is known, and has no derivative."""
+        return complex(self._number_for("to make a Python complex", _KEEP.format("complex")))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """Refuse: a NumPy array would cut the value out of the program."""
@@ -373,18 +388,18 @@ class Tracer(Array):
         return self._concrete_for(errors.TracerArrayError, "for `.item()`", fix).item(*args)
 
     def tolist(self) -> Any:
-        """Return nested lists if the value is known."""
+        """Return nested lists if the values are known, and have no derivative."""
         fix = "Return the array, and take `.tolist()` outside of the transform."
-        return self._concrete_for(errors.TracerArrayError, "for `.tolist()`", fix).tolist()
+        return self._number_for("for `.tolist()`", fix).tolist()
 
     def __format__(self, spec: str) -> str:
-        """Format the value as a number if it is known; without a format, print the type."""
+        """Format the value as a number if it is known, and has no derivative; without a format,
+        print the type.
+        """
         if not spec:
             return repr(self)
         fix = "Return the array, and format it outside of the transform."
-        return format(
-            self._concrete_for(errors.TracerArrayError, f"for the format {spec!r}", fix), spec
-        )
+        return format(self._number_for(f"for the format {spec!r}", fix), spec)
 
     def __hash__(self) -> int:
         """Refuse: traced values are not known, so they cannot be dictionary keys."""

@@ -34,13 +34,21 @@ class Gone:
     Args:
         how: what happened, such as ``donated to 'step'``.
         source: the line of the user's code, decoded only if it is asked for.
+        fix: what the user can do.
     """
 
-    __slots__ = ("how", "source")
+    __slots__ = ("fix", "how", "source")
 
-    def __init__(self, how: str, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        how: str,
+        source: Source | None = None,
+        fix: str = "Use the result of that call, make a copy before, or do not donate this "
+        "argument.",
+    ) -> None:
         self.how = how
         self.source = source
+        self.fix = fix
 
     def __str__(self) -> str:
         """Print as ``donated to 'step' at train.py:41``."""
@@ -71,18 +79,18 @@ class DeviceArray(Array):
     def numpy(self) -> NDArray:
         """Return the value as a read-only NumPy array, waiting for it."""
         buffer = self.live_buffer("reading it")
-        if dtypes.is_extended(self.aval.dtype):
-            raise errors.KeyTypeError(
-                "array",
-                "an array of numbers",
-                f"the PRNG key {self.aval!r}",
-                fix="Use `random.key_data(key)`.",
-            )
+        self._check_numbers("array")
         if type(self.device) is not Device:
             return _joined(self.aval, self.addressable_shards)
         if self.device.platform != "cpu":  # the CPU's memory is the host's
             check_transfer("device_to_host", "array", self.aval)
         return buffers.to_numpy(buffer, self.aval.shape, self.aval.dtype)
+
+    def _check_numbers(self, call: str) -> None:
+        """Refuse keys, whose bits are nobody's numbers."""
+        if dtypes.is_extended(self.aval.dtype):
+            got, fix = f"the PRNG key {self.aval!r}", "Use `random.key_data(key)`."
+            raise errors.KeyTypeError(call, "an array of numbers", got, fix=fix)
 
     def live_buffer(self, use: str) -> Any:
         """Return the buffer.
@@ -96,8 +104,7 @@ class DeviceArray(Array):
                 "array",
                 f"an array that still has its memory, for {use}",
                 f"{self.aval!r}, {buffer}",
-                fix="Use the result of that call, make a copy before, or do not donate this "
-                "argument.",
+                fix=buffer.fix,
             )
         return buffer
 
@@ -243,7 +250,7 @@ class DeviceArray(Array):
         """Free the memory now."""
         if type(self.buffer) is not Gone:
             buffers.delete(self.buffer)
-            self.buffer = Gone("deleted by `delete()`")
+            self.buffer = Gone("deleted by `delete()`", fix="Delete it after its last use.")
 
     def is_deleted(self) -> bool:
         """Tell whether the memory was freed or donated."""
@@ -347,6 +354,10 @@ class DeviceArray(Array):
 
     # Exchange -------------------------------------------------------------------------------------
 
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Share the memory with `memoryview` and others, read-only (Python 3.12 and newer)."""
+        return self.numpy().data
+
     def __dlpack__(
         self,
         *,
@@ -372,6 +383,7 @@ class DeviceArray(Array):
 
         Source: Python array API standard, "__dlpack__".
         """
+        self._check_numbers("__dlpack__")
         source = self._alone("__dlpack__")._exported(dl_device, copy)
         if stream is not None and source.device.platform == "cpu":
             raise errors.ExchangeError(

@@ -126,7 +126,7 @@ class _Store:
         self.in_use: weakref.WeakValueDictionary[str, Executable] = weakref.WeakValueDictionary()
         try:
             self.folder = CacheFolder(path or default_path(), named=path is not None)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # ValueError: a null character in it
             self._give_up("a folder to keep programs in", error)
 
     def load(

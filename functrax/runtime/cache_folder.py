@@ -100,7 +100,7 @@ class CacheFolder:
         """
         path = self.entry_path(key)
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_at_once) as file:
                 data = file.read()
                 used = os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
@@ -170,7 +170,7 @@ class CacheFolder:
         """
         ledger = os.path.join(self.path, LEDGER)
         known = os.path.exists(ledger)
-        with open(ledger, "ab") as file:
+        with open(ledger, "ab", opener=_at_once) as file:
             file.write(bytes(_pages(size)))
             total = file.tell() * _PAGE
         if not known or 0 <= limit < total:
@@ -197,6 +197,11 @@ def _make_private(path: str) -> None:
     except FileExistsError:
         if not os.path.isdir(path):  # another process may have made it just now
             raise
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for another process, should it be a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _pages(size: int) -> int:

@@ -16,6 +16,7 @@ from functrax.core.source import is_internal
 from functrax.core.structure import substructures
 from functrax.core.trace import VALUES, Array, Value, as_value, current, describe, state, vary
 from functrax.core.types import ShapedArray, short_types
+from functrax.primitives.convert import convert
 from functrax.primitives.rules import has_tangent, zeros
 from functrax.transforms.flat import (
     FlatFunction,
@@ -284,6 +285,7 @@ def checked_leaves(
     expected_tree: Any,
     avals: Sequence[ShapedArray],
     names: Callable[[], Sequence[str]] | None = None,
+    rounded: bool = False,
 ) -> list[Value | None]:
     """Flatten a rule's result and check it against the types it must have.
 
@@ -295,6 +297,7 @@ def checked_leaves(
         expected_tree: the structure it must have.
         avals: the type of each leaf.
         names: gives what each leaf is for; its path by default.
+        rounded: whether numbers of another precision are converted, as are Python's.
 
     Returns:
         One value per leaf, None for zero.
@@ -321,6 +324,8 @@ def checked_leaves(
             checked.append(None)
             continue
         (value,) = checked_values(name, rule, what.partition(" to return")[0], [leaf])
+        if rounded and _is_rounded(value.aval, aval):
+            value = convert(value, aval.dtype)
         loose = value.aval.varying - aval.varying
         if loose or value.aval.shape != aval.shape or value.aval.dtype != aval.dtype:
             path = names()[index] if names else path_of(expected_tree, index)
@@ -335,6 +340,15 @@ def checked_leaves(
             )
         checked.append(vary(value, aval.varying))
     return checked
+
+
+def _is_rounded(given: ShapedArray, wanted: ShapedArray) -> bool:
+    """Tell whether a cotangent is one of another precision: no imaginary part would be lost."""
+    if given.weak_type and not dtypes.is_complex(given.dtype):
+        return True
+    return any(
+        kind(given.dtype) and kind(wanted.dtype) for kind in (dtypes.is_floating, dtypes.is_complex)
+    )
 
 
 def _is_zero(leaf: Any) -> bool:

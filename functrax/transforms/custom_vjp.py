@@ -94,8 +94,9 @@ class custom_vjp(Generic[P, R]):  # noqa: N801  (used as a decorator, like JAX's
         Args:
             fwd: the arguments of the function -> ``(output, residuals)``.
             bwd: ``(residuals, output cotangent)`` -> one cotangent per differentiable argument;
-                None stands for zero. With `nondiff_argnums`, these arguments come first. The
-                cotangents of integers are None, in the arguments and in the result.
+                None stands for zero, and numbers of another precision are converted. With
+                `nondiff_argnums`, these arguments come first. The cotangents of integers are None,
+                in the arguments and in the result.
             symbolic_zeros: whether `fwd` receives each array as a
                 `custom_derivatives.CustomVJPPrimal`, which says whether it is differentiated, and
                 `bwd` receives cotangents that are known to be zero as
@@ -194,6 +195,7 @@ def _user_rules(
                 fix="Return a tuple also for one argument: `return (g,)`.",
             )
         what = "the bwd rule to return cotangents"
-        return checked_leaves(name, bwd, what, tuple(result), args_tree, in_avals, names)
+        given = tuple(result)
+        return checked_leaves(name, bwd, what, given, args_tree, in_avals, names, rounded=True)
 
     return Rules(forward, backward, custom.mode == "transpose", custom.optimize_remat)

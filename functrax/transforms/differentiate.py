@@ -310,6 +310,7 @@ class Pullback:
         values: Sequence[Value],
         in_tree: Any,
         has_aux: bool,
+        names: Callable[[], Sequence[str]],
     ) -> None:
         """Evaluate `fun` at values and record its derivative.
 
@@ -319,13 +320,19 @@ class Pullback:
             values: the leaves of its arguments.
             in_tree: the structure of ``(args, kwargs)``.
             has_aux: whether it returns (output, aux).
+            names: gives what the user calls each leaf, for messages.
         """
         self.values = values
         avals = [x.aval for x in values]
         active = [has_tangent(aval) for aval in avals]
         self.flat = WithAux(fun, in_tree, call, has_aux)
         self.results, jaxpr, self.residuals, nonzero = linearize_flat(
-            self.flat, values, active, name=call
+            self.flat,
+            values,
+            active,
+            name=call,
+            function_name=function_name(fun),
+            argument_names=names,
         )
         self.linear = LinearPart(call, jaxpr, nonzero, active, avals)
 

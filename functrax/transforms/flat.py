@@ -229,6 +229,8 @@ class FlatFunction:
         """
         try:
             return as_value(leaf, self.call)
+        except errors.IntegerOverflowError:
+            raise
         except errors.FunctraxError as error:
             paths = [path for path, x in tree.flatten_with_path(result)[0] if x is leaf]
             place = "".join(map(str, paths[0]))

@@ -101,10 +101,13 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     avals = [x.aval for x in values]
     active = [has_tangent(aval) for aval in avals]
     flat = WithAux(fun, whole, "linearize", has_aux)
-    results, jaxpr, residuals, nonzero = linearize_flat(flat, values, active, name="linearize")
+    user = function_name(fun)
+    results, jaxpr, residuals, nonzero = linearize_flat(
+        flat, values, active, name="linearize", function_name=user, argument_names=names
+    )
     linear = LinearPart("linearize", jaxpr, nonzero, active, avals)
     out_avals = [r.aval for r in results[: flat.count]]
-    push = _Push(function_name(fun), linear, in_tree, flat.flat.out_tree, out_avals, names=names)
+    push = _Push(user, linear, in_tree, flat.flat.out_tree, out_avals, names=names)
     out = flat.out_of(results), tree.Partial(push, residuals)
     return (*out, flat.aux_of(results)) if has_aux else out
 

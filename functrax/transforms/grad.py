@@ -64,8 +64,9 @@ def vjp(
         raise errors.ArgumentError("vjp", "reduce_axes=()", repr(reduce_axes))
     leaves, in_tree = tree.flatten(primals)
     whole = call_tree(in_tree)
-    values = argument_values("vjp", leaves, lambda: argument_names(fun, whole))
-    pullback = Pullback("vjp", fun, values, whole, has_aux)
+    names = lambda: argument_names(fun, whole)  # noqa: E731
+    values = argument_values("vjp", leaves, names)
+    pullback = Pullback("vjp", fun, values, whole, has_aux, names)
     flat = pullback.flat
     out_tree = flat.flat.out_tree
     out_avals = [r.aval for r in pullback.results[: flat.count]]
@@ -228,11 +229,12 @@ def _gradient(
             chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
             leaves, in_tree = tree.flatten((chosen, {}))
             places = [n % len(args) for n in numbers]
-            values = argument_values(call, leaves, lambda: leaf_names(fun, places, chosen))
+            names = lambda: leaf_names(fun, places, chosen)  # noqa: E731
+            values = argument_values(call, leaves, names)
             check_inputs(
                 call, fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
             )
-            pullback = Pullback(call, rest, values, in_tree, has_aux)
+            pullback = Pullback(call, rest, values, in_tree, has_aux, names)
             one = _seed(call, fun, pullback, holomorphic)
             cotangents = pullback.linear.dense(pullback.pull([one]))
         except Exception as error:
@@ -248,6 +250,9 @@ def _gradient(
     return gradient
 
 
+_LEAF = tree.structure(0)
+
+
 @functools.lru_cache(maxsize=256)
 def _one(aval: ShapedArray) -> Literal:
     """Return 1, the same object each time: an eager gradient finds it on the device already."""
@@ -259,9 +264,11 @@ def _seed(call: str, fun: Callable[..., Any], pullback: Pullback, holomorphic: b
     outputs = pullback.results[: pullback.flat.count]
     name = function_name(fun)
     fix = "Return a scalar (a sum or mean), or use `jacrev` or `vjp`."
-    if len(outputs) != 1:
+    out_tree = pullback.flat.flat.out_tree
+    if out_tree != _LEAF:
+        got = f"a pytree of {len(outputs)} arrays" if len(outputs) != 1 else f"{out_tree}"
         raise errors.ArgumentError(
-            call, f"a scalar output from {name!r}", f"a pytree of {len(outputs)} arrays",
+            call, f"a scalar output from {name!r}", got,
             fix="Return one scalar; use `has_aux=True` for further results.",
         )  # fmt: skip
     aval = outputs[0].aval

@@ -96,13 +96,15 @@ def _by_columns(
         chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
         places = [n % len(args) for n in numbers]
-        values = argument_values(call, leaves, lambda: leaf_names(fun, places, chosen))
+        names = lambda: leaf_names(fun, places, chosen)  # noqa: E731
+        values = argument_values(call, leaves, names)
         check_inputs(
             call, fun, values, places, chosen, holomorphic=holomorphic, allow_complex=False
         )
         flat = WithAux(rest, in_tree, call, has_aux)
+        active, user = [True] * len(values), function_name(fun)
         results, linear, residuals, nonzero = linearize_flat(
-            flat, values, [True] * len(values), name=call
+            flat, values, active, name=call, function_name=user, argument_names=names
         )
         avals = [x.aval for x in values]
         basis = _basis(avals)
@@ -187,11 +189,12 @@ def _by_rows(
         chosen, rest = select_arguments(call, fun, numbers, args, kwargs)
         leaves, in_tree = tree.flatten((chosen, {}))
         places = [n % len(args) for n in numbers]
-        values = argument_values(call, leaves, lambda: leaf_names(fun, places, chosen))
+        names = lambda: leaf_names(fun, places, chosen)  # noqa: E731
+        values = argument_values(call, leaves, names)
         check_inputs(
             call, fun, values, places, chosen, holomorphic=holomorphic, allow_int=allow_int
         )
-        pullback = Pullback(call, rest, values, in_tree, has_aux)
+        pullback = Pullback(call, rest, values, in_tree, has_aux, names)
         outputs = [r.aval for r in pullback.results[: pullback.flat.count]]
         for aval in outputs:
             if not (

@@ -5,6 +5,7 @@ unknown, and every operation on them is recorded. What the record captured from 
 the residuals.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ def linearize_flat(
     active: Sequence[bool],
     *,
     name: str,
+    function_name: str = "",
+    argument_names: Callable[[], Sequence[str]] = list,
 ) -> tuple[list[Value], Jaxpr, list[Value], list[bool]]:
     """Evaluate a function of flat values and record its derivative at that point.
 
@@ -72,6 +75,8 @@ def linearize_flat(
         primals: where to evaluate.
         active: which arguments to differentiate.
         name: the user's transform, for messages.
+        function_name: the user's function, for messages.
+        argument_names: gives what the user calls each argument, for messages.
 
     Returns:
         The results; the linear program ``tangents of active arguments -> tangents of results``,
@@ -80,6 +85,8 @@ def linearize_flat(
     """
     saved, saved_source = state.trace, state.source
     record = RecordTrace(saved, name)
+    record.function_name = function_name
+    record.argument_names = lambda: list(itertools.compress(argument_names(), active))
     trace = JVPTrace(record, name)
     arguments: list[Value] = [
         JVPTracer(trace, primal, record.argument(tangent_type(primal.aval)))

@@ -62,7 +62,10 @@ def device_put(
     leaves, structure = tree.flatten(x)
     if device is None and donate is False and may_alias is None:  # what most calls ask for
         return structure.unflatten(
-            [x if isinstance(x, Tracer) else _placed(x, structure, i) for i, x in enumerate(leaves)]
+            [
+                _live(x) if isinstance(x, Tracer) else _placed(x, structure, i)
+                for i, x in enumerate(leaves)
+            ]
         )
     options = [
         _for_leaves(device, x, len(leaves), "device"),
@@ -76,6 +79,11 @@ def device_put(
             for i, (leaf, *each) in enumerate(zip(leaves, *options, strict=True))
         ]
     )
+
+
+def _live(tracer: Tracer) -> Tracer:
+    check_live(tracer, f"as an argument of {CALL}")
+    return tracer
 
 
 def _placed(

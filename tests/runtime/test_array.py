@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -237,8 +238,7 @@ def test_deleting() -> None:
         float(y)
     assert message(raised) == (
         "[array] expected an array that still has its memory, for reading it; got f32[], deleted "
-        "by `delete()`. Use the result of that call, make a copy before, or do not donate this "
-        "argument."
+        "by `delete()`. Delete it after its last use."
     )
 
 
@@ -266,3 +266,14 @@ def test_hashing_is_refused() -> None:
 def test_small_floats_are_read_exactly() -> None:
     values = np.array([0.5, -1.5, 448], ml_dtypes.float8_e4m3fn)
     np.testing.assert_array_equal(np.asarray(functrax.device_put(values)), values)
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="classes have no buffer protocol before 3.12"
+)
+def test_the_buffer_protocol():
+    x = jnp.arange(3, dtype="int16")
+    view = memoryview(x)
+    assert view.readonly
+    assert view.tolist() == [0, 1, 2]
+    assert bytes(x) == np.arange(3, dtype=np.int16).tobytes()

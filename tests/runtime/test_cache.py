@@ -159,6 +159,12 @@ def age(path: Path) -> None:
     path.write_bytes(data)
 
 
+def pipe(path: Path) -> None:
+    """Put a named pipe there: nobody writes to it, and a reader would wait."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -166,6 +172,7 @@ def age(path: Path) -> None:
         (truncate_header, "20 bytes"),
         (flip, "bytes that changed"),
         (empty, "an empty file"),
+        (pipe, "an empty file"),
         (replace, "another kind of file"),
         (age, "version 2"),
     ],
@@ -255,6 +262,19 @@ def test_the_folder_itself_is_a_file(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made() -> None:
     message = refused("/proc/functrax/cache")
     assert message.startswith("[compilation cache] expected a folder to keep programs in; got ")
+
+
+def test_a_path_that_no_folder_can_have() -> None:
+    message = refused("/tmp/functrax\0cache")
+    assert message.startswith("[compilation cache] expected a folder to keep programs in; got ")
+
+
+def test_a_pipe_in_the_place_of_the_ledger(folder: Path) -> None:
+    run(2.0)
+    pipe(folder / LEDGER)
+    with pytest.warns(CacheWarning, match="expected to write an entry"):
+        run(3.0)
+    run(2.0)
 
 
 def test_a_home_that_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:

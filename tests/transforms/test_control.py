@@ -618,6 +618,21 @@ BAD = {
         lambda: lax.while_loop(lambda v: v > 0, lambda v: v, jnp.ones(2)),
         "[while_loop] expected '<lambda>' to return one boolean scalar; got bool[2]",
     ),
+    "while: a condition that is a number": (
+        errors.ShapeError,
+        lambda: lax.while_loop(lambda v: v - 3, lambda v: v + 1, 1),
+        "[while_loop] expected '<lambda>' to return one boolean scalar; got ~i32[]",
+    ),
+    "while: a condition in a tuple": (
+        errors.ShapeError,
+        lambda: lax.while_loop(lambda v: (v < 3,), lambda v: v + 1, 1),
+        "[while_loop] expected '<lambda>' to return one boolean scalar; got PyTreeDef((*,))",
+    ),
+    "while: no condition": (
+        errors.ShapeError,
+        lambda: lax.while_loop(lambda v: None, lambda v: v + 1, 1),
+        "[while_loop] expected '<lambda>' to return one boolean scalar; got PyTreeDef(None)",
+    ),
     "while: the carry": (
         errors.ShapeError,
         lambda: lax.while_loop(lambda v: True, lambda v: v[:1], jnp.ones(2)),

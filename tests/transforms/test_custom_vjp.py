@@ -246,3 +246,29 @@ def test_mapped_values_that_are_closed_over():
         assert functrax.vmap(functrax.grad(outer, 1), axes)(c, point).tolist() == [0, 10, 20]
     table = functrax.vmap(functrax.vmap(outer, (0, None)), (None, 0))(c, x)
     assert table.tolist() == [[0, 1, 2]] * 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "other"),
+    [("bfloat16", "float32"), ("float32", "float16"), ("complex64", "complex128")],
+)
+@pytest.mark.parametrize("wrap", [lambda f: f, functrax.jit])
+def test_cotangents_of_another_precision(dtype, other, wrap):
+    @functrax.custom_vjp
+    def f(x):
+        return x * 1
+
+    with functrax.enable_x64():
+        f.defvjp(lambda x: (f(x), None), lambda _, g: (3 * g.astype(other),))
+        x = jnp.ones(2, dtype)
+        (found,) = wrap(lambda x: functrax.vjp(f, x)[1](x))(x)
+        assert found.dtype == dtype
+        assert found.tolist() == [3, 3]
+
+
+def test_a_number_as_a_cotangent():
+    f = functrax.custom_vjp(lambda x: x * 2)
+    f.defvjp(lambda x: (f(x), None), lambda _, g: (1,))
+    for gradient in (functrax.grad(f), functrax.jit(functrax.grad(f))):
+        assert gradient(jnp.bfloat16(3)).dtype == "bfloat16"
+        assert gradient(2.0) == 1

@@ -7,16 +7,13 @@ the last carry. Its reverse mode is in `while_reverse`.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from functrax import errors
 from functrax.core import dtypes, tree
 from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
 from functrax.core.primitive import BatchAxis, declare, registry
-from functrax.core.trace import Value, bind, diverging, vary
+from functrax.core.trace import Value, as_value, bind, diverging, vary
 from functrax.core.types import NO_AXES, ShapedArray, short_types
-from functrax.primitives.convert import convert
 from functrax.primitives.rules import Dim, Tangent, move_batch_axis, zeros
 from functrax.transforms.batch import batch_jaxpr
 from functrax.transforms.calls import place_of
@@ -37,7 +34,7 @@ from functrax.transforms.control.bodies import (
 from functrax.transforms.control.prune import prune_while
 from functrax.transforms.control.trim import bind_loop
 from functrax.transforms.control.while_reverse import partial_while, transpose_while
-from functrax.transforms.flat import check_callable, function_name
+from functrax.transforms.flat import as_array, check_callable, function_name
 from functrax.transforms.jvp import jvp_jaxpr
 from functrax.transforms.stage import stage_open
 
@@ -335,16 +332,18 @@ def _bounded(cond: Jaxpr, body: Jaxpr, num_cond_consts: int, max_steps: int) -> 
 
 
 def _truth(cond_fun: Callable[..., Any]) -> Any:
-    def fit(_: Any, results: list[Value]) -> list[Value]:
-        if len(results) != 1 or results[0].aval.shape or dtypes.is_inexact(results[0].aval.dtype):
+    def fit(structure: Any, results: list[Value]) -> list[Value]:
+        types = [x.aval for x in results]
+        is_one = structure.num_leaves == structure.num_nodes == 1
+        if not is_one or types[0].shape or not dtypes.is_bool(types[0].dtype):
             raise errors.ShapeError(
                 "while_loop",
                 f"{function_name(cond_fun)!r} to return one boolean scalar",
-                short_types([x.aval for x in results]) or "nothing",
+                short_types(types) if is_one else f"{structure}",
                 where=place_of(cond_fun),
                 fix="Reduce it with `.any()` or `.all()`, or compare it with something.",
             )
-        return [convert(results[0], np.dtype(bool))]
+        return results
 
     return fit
 
@@ -358,10 +357,12 @@ def _in_python(
         The carry, the steps that are left, and whether the loop has ended.
     """
     while max_steps is None or max_steps > 0:
-        goes_on = cond_fun(val)
+        leaves, structure = tree.flatten(cond_fun(val))
+        values = [as_value(x, "while_loop") for x in leaves]
+        (goes_on,) = _truth(cond_fun)(structure, values)
         if not is_known(goes_on):  # mapped or traced, perhaps not before some steps
             return val, max_steps, False
-        if not bool(goes_on):
+        if not bool(as_array(goes_on)):
             break
         val = body_fun(val)
         max_steps = None if max_steps is None else max_steps - 1
