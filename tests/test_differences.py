@@ -27,6 +27,13 @@ jnp.arange(2, dtype="int8") + 300 | [44 45] | IntegerOverflowError
 jnp.maximum(jnp.arange(2, dtype="int8"), 300) | [44 44] | IntegerOverflowError
 jnp.clip(jnp.arange(2, dtype="int8"), 0, 300) | [0 1] | IntegerOverflowError
 jnp.where(True, jnp.int8(1), 300) | 1 | IntegerOverflowError
+jnp.max(jnp.zeros(2, "int8"), initial=300) | 44 | IntegerOverflowError
+jnp.insert(jnp.zeros(1, "int8"), 0, 300) | [44  0] | IntegerOverflowError
+lax.convert_element_type(np.array([2**40]), "int32") | [0] | IntegerOverflowError
+jnp.astype(np.array([300]), "int8") | [44] | IntegerOverflowError
+jnp.max(jnp.arange(2), initial=1.5) | 1 | DtypeError
+jnp.max(jnp.arange(2), initial=-jnp.inf) | 1 | 1
+jnp.take(jnp.zeros(2, "int8"), 7, fill_value=jnp.nan) | 0 | ArgumentError
 jnp.asarray(2**40) | OverflowError | IntegerOverflowError
 jnp.ones(2) + 2**40 | OverflowError | [1.0995116e+12 1.0995116e+12]
 random.uniform(random.key(0), (2,), maxval=2**40).dtype | OverflowError | float32

@@ -14,6 +14,7 @@ from functrax.numpy.index_update import mode_name, update
 from functrax.numpy.indexing import Promises, getitem
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import gt, sub
+from functrax.primitives.gather import fill_for
 from functrax.primitives.keys import random_unwrap, random_wrap
 from functrax.primitives.reduce import reduce_or
 from functrax.primitives.rules import full, scalar
@@ -106,6 +107,8 @@ class IndexUpdate:
         promises = Promises(bool(indices_are_sorted), bool(unique_indices), filler)
         keys = self.array.aval.dtype
         if filler is None or not dtypes.is_extended(keys):
+            if filler is not None:
+                fill_for(keys, filler, "at[].get")  # so that an error does not say `gather`
             return getitem(self.array, self.index, how, promises, "at[].get")
         # Keys outside are those whose words are all the fill value.
         index = self.index if isinstance(self.index, tuple) else (self.index,)

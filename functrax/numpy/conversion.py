@@ -3,7 +3,7 @@
 from typing import Any
 
 from functrax.core.trace import Array
-from functrax.numpy.creation import array, converted, from_array, placed
+from functrax.numpy.creation import converted, from_array, in_dtype, placed
 from functrax.numpy.operands import dtype_or_default
 
 
@@ -17,7 +17,10 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
         device: where to put it.
 
     Returns:
-        An array of the same shape; integers wrap as in C, floats lose their fraction.
+        An array of the same shape; integers of arrays wrap as in C, floats lose their fraction.
+
+    Raises:
+        IntegerOverflowError: if an integer of Python's or NumPy's does not fit.
 
     Example:
         >>> jnp.astype(jnp.array([1.5, 2.5]), int)
@@ -25,7 +28,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     """
     dtype = dtype_or_default("astype", dtype)
     if not isinstance(x, Array):
-        x = array(x, copy=False)
+        x = in_dtype(x, dtype, "astype")
     aval = x.aval
     if aval.dtype == dtype and not aval.weak_type:
         made = from_array(x, None, copy)

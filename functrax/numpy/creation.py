@@ -1,6 +1,5 @@
 """Making arrays: from values, and filled with one number."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +20,9 @@ from functrax.numpy.operands import (
     literal,
     operand,
     shape_of,
-    strong,
     to_array,
 )
-from functrax.primitives.convert import convert, convert_element_type, copy
+from functrax.primitives.convert import convert, convert_element_type, copy, exact_value
 from functrax.primitives.join import concatenate
 from functrax.primitives.rules import broadcast_to, expand_axis
 from functrax.runtime.array import DeviceArray
@@ -132,7 +130,7 @@ def _from_other(x: Any, dtype: Any) -> Array:
             return to_array(python_literal(x, "array"))
         if dtypes.is_extended(dtype):
             raise errors.KeyTypeError("array", "PRNG keys", repr(x), fix="Use `random.key(seed)`.")
-        return to_array(strong(_literal_of(x, dtype)))
+        return to_array(_literal_of(x, dtype, "array"))
     if isinstance(x, list | tuple):
         return _from_sequence(x, dtype)
     if getattr(x, "__jax_array__", None) is not None:
@@ -148,25 +146,29 @@ def _from_other(x: Any, dtype: Any) -> Array:
     return array(to_array(operand(x, "array")), dtype)
 
 
-def _literal_of(x: Any, dtype: Any) -> Literal:
+def in_dtype(x: Any, dtype: Any, call: str) -> Array:
+    """Return anything array-like in a dtype. Arrays are cast, but integers that are known on the
+    host, Python's and NumPy's, must fit it.
+
+    Raises:
+        IntegerOverflowError: if an integer does not fit.
+    """
+    if is_python_scalar(x):
+        return to_array(_literal_of(x, dtype, call))
+    if isinstance(x, np.ndarray | np.generic):
+        dtypes.check_fits(x, dtype, call)
+        x = exact_value(x, call)
+    return converted(x, dtype) if isinstance(x, VALUES) else array(x, dtype, copy=False)
+
+
+def _literal_of(x: Any, dtype: Any, call: str) -> Literal:
     """Return a Python number as a literal of a dtype that was asked for."""
-    if isinstance(x, complex) and not (dtypes.is_complex(dtype) or dtypes.is_bool(dtype)):
-        raise errors.DtypeError("array", "a complex dtype for a complex number", str(dtype))
-    if isinstance(x, float) and dtypes.is_integer(dtype):
-        x = _whole(x, dtype)
-    return Literal(as_kind(x, dtype, "array"), ShapedArray((), dtype))
-
-
-def _whole(x: float, dtype: Any) -> int:
-    """Return a Python number without its fraction, for a dtype of integers."""
-    if math.isfinite(x):
-        return int(x)
-    kind = errors.ArgumentError if math.isnan(x) else errors.IntegerOverflowError
-    raise kind("array", f"numbers that {dtype.name} holds", str(x))
+    return Literal(as_kind(x, dtype, call), ShapedArray((), dtype))
 
 
 def _from_numpy(x: np.ndarray[Any, Any], dtype: Any) -> Array:
     if dtype is not None:
+        dtypes.canonicalize(x.dtype, "array")  # text is refused, not parsed
         dtypes.check_fits(x, dtype, "array")
     if x.dtype == dtypes.float0:
         x = np.zeros(x.shape, bool)
@@ -200,10 +202,10 @@ def _from_sequence(x: Sequence[Any], dtype: Any) -> Array:
 def _check_kept(values: np.ndarray[Any, Any], dtype: Any) -> None:
     """Refuse Python numbers that a dtype cannot hold; NumPy's own arrays are cast, as by NumPy."""
     if dtypes.is_complex(values.dtype) and values.size:
-        _literal_of(1j, dtype)
+        as_kind(1j, dtype, "array")
     if dtypes.is_floating(values.dtype) and dtypes.is_integer(dtype) and values.size:
         for extreme in (values.min(), values.max()):
-            dtypes.check_fits(_whole(float(extreme), dtype), dtype, "array")
+            as_kind(float(extreme), dtype, "array")
 
 
 def _python_dtype(values: np.ndarray[Any, Any], kinds: set[type]) -> Any:
@@ -289,7 +291,7 @@ def _filled(call: str, shape: Any, value: Any, dtype: Any, device: Any) -> Array
     key = (value, type(value), dtype)
     number = _numbers.get(key)
     if number is None:
-        number = _numbers[key] = Literal(as_kind(value, dtype, call), ShapedArray((), dtype))
+        number = _numbers[key] = _literal_of(value, dtype, call)
     if not shape and device is None:
         return to_array(number)
     return _spread(call, number, shape, device)
@@ -385,11 +387,9 @@ def _full(call: str, shape: tuple[int, ...], value: Any, dtype: Any, device: Any
     if is_python_scalar(value):
         if dtype is not None and dtypes.is_extended(dtype):
             return _filled(call, shape, value, dtype, device)
-        value = python_literal(value, call) if dtype is None else _literal_of(value, dtype)
-    elif dtype is None:
-        value = array(value, copy=False)
+        value = python_literal(value, call) if dtype is None else _literal_of(value, dtype, call)
     else:
-        value = converted(array(value, copy=False), dtype)
+        value = array(value, copy=False) if dtype is None else in_dtype(value, dtype, call)
     broadcast_shapes(call, [value.aval.shape, shape])
     return _spread(call, value, shape, device)
 

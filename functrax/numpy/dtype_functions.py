@@ -21,16 +21,18 @@ def _by_numpy(call: str, function: Callable[..., Any], *args: Any, **kwargs: Any
     """Call a function of NumPy's; what it says of its arguments is an error of ours.
 
     Raises:
-        ArgumentError: with NumPy's reason.
+        ArgumentError, IntegerOverflowError: with NumPy's reason.
     """
     try:
         return function(*args, **kwargs)
     except errors.FunctraxError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
         expected = f"what `numpy.{call}` takes"
-        raise errors.ArgumentError(call, expected, f"others: {reason}") from error
+        overflow = isinstance(error, OverflowError)
+        kind = errors.IntegerOverflowError if overflow else errors.ArgumentError
+        raise kind(call, expected, f"others: {reason}") from error
 
 
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
@@ -198,7 +200,8 @@ def fromstring(string: str, dtype: Any = float, count: int = -1, *, sep: str) ->
         A vector.
     """
     found = dtypes.canonicalize(dtype, "fromstring")
-    return array(_by_numpy("fromstring", np.fromstring, string, found, count, sep=sep), found)
+    wide = dtypes.int64 if dtypes.is_integer(found) and found.itemsize < 8 else found
+    return array(_by_numpy("fromstring", np.fromstring, string, wide, count, sep=sep), found)
 
 
 def load(file: Any, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from functrax import errors
 from functrax.core.arguments import integers, listed
 from functrax.core.trace import Array
-from functrax.numpy.creation import array
+from functrax.numpy.creation import array, in_dtype
 from functrax.numpy.manipulation import expand_dims, one_or_several
 from functrax.numpy.operands import array_operand, broadcast_shapes
 from functrax.numpy.ranges import indices
@@ -183,10 +183,12 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
             "piecewise", f"{len(conditions)} or {len(conditions) + 1} functions", str(len(funclist))
         )
     values = [
-        _on_elements(functools.partial(f, **kw), x, args) if callable(f) else array(f)
+        _on_elements(functools.partial(f, **kw), x, args).astype(x.dtype)
+        if callable(f)
+        else in_dtype(f, x.aval.dtype, "piecewise")
         for f in funclist
     ]
-    values = [broadcast_to(v.astype(x.dtype), x.shape) for v in values]
+    values = [broadcast_to(v, x.shape) for v in values]
     default = values.pop() if len(values) > len(conditions) else array(0).astype(x.dtype)
     return select(conditions[::-1], values[::-1], default)
 

@@ -70,6 +70,8 @@ def as_kind(value: Any, dtype: Any, call: str) -> Any:
 
     Raises:
         IntegerOverflowError: if an integer does not fit.
+        ArgumentError: if NaN would be an integer.
+        DtypeError: if an imaginary part would be lost.
         KeyTypeError: if the dtype is that of keys.
     """
     if dtypes.is_extended(dtype):
@@ -77,11 +79,14 @@ def as_kind(value: Any, dtype: Any, call: str) -> Any:
         raise errors.KeyTypeError(call, "a dtype of numbers", f"{dtype}", fix=fix)
     if dtypes.is_bool(dtype):
         return bool(value)
-    if dtypes.is_integer(dtype):
-        dtypes.check_fits(value, dtype, call)
-        return int(value)
     if dtypes.is_complex(dtype):
         return complex(value)
+    if isinstance(value, complex):
+        raise errors.DtypeError(call, "a complex dtype for a complex number", str(dtype))
+    if dtypes.is_integer(dtype):
+        value = whole(value, dtype, call) if isinstance(value, float) else value
+        dtypes.check_fits(value, dtype, call)
+        return int(value)
     try:
         number = float(value)
     except OverflowError:
@@ -95,6 +100,14 @@ def as_kind(value: Any, dtype: Any, call: str) -> Any:
             rounded = float(np.asarray(number).astype(dtype))
         return number if math.isfinite(rounded) else rounded
     return number
+
+
+def whole(x: float, dtype: Any, call: str) -> int:
+    """Return a Python number without its fraction, for a dtype of integers."""
+    if math.isfinite(x):
+        return int(x)
+    kind = errors.ArgumentError if math.isnan(x) else errors.IntegerOverflowError
+    raise kind(call, f"numbers that {dtype.name} holds", str(x))
 
 
 def is_python_scalar(x: Any) -> bool:

@@ -9,10 +9,11 @@ from functrax import errors
 from functrax.core import dtypes
 from functrax.core.trace import Array, Value, describe
 from functrax.numpy import quantiles, reductions, statistics
+from functrax.numpy.creation import in_dtype
 from functrax.numpy.functions import round as round_to
 from functrax.numpy.manipulation import axes_of, one_or_several
 from functrax.numpy.mapping import apply_along_axis
-from functrax.numpy.operands import array_operand, cast, operand, strong
+from functrax.numpy.operands import array_operand, cast, operand
 from functrax.numpy.ranges import linspace
 from functrax.primitives import elementwise as lax
 from functrax.primitives import join
@@ -118,8 +119,7 @@ def _pairs_or_none(lengths: Any, rank: int) -> Pairs | None:
 
 def _fillers(values: Any, x: Array) -> list[list[Value]]:
     """Return the value before and behind, for each axis, in the array's dtype."""
-    v = operand(np.asarray(values) if isinstance(values, list | tuple) else values, "pad")
-    v = cast(v, x.aval.dtype)
+    v = in_dtype(values, x.aval.dtype, "pad")
     if not v.aval.shape:
         return [[v, v]] * x.aval.ndim
     table = broadcast_to(v, (x.aval.ndim, 2)) if v.aval.ndim <= 2 else v
@@ -127,9 +127,9 @@ def _fillers(values: Any, x: Array) -> list[list[Value]]:
 
 
 def _pad_constant(x: Array, widths: Pairs, values: Any) -> Array:
-    if not hasattr(values, "__len__") or not np.shape(values):
-        filler = cast(operand(values, "pad"), x.aval.dtype)
-        return join.pad(x, strong(filler), [(low, high, 0) for low, high in widths])
+    if not isinstance(values, list | tuple) and not getattr(values, "shape", ()):
+        filler = in_dtype(values, x.aval.dtype, "pad")
+        return join.pad(x, filler, [(low, high, 0) for low, high in widths])
     for axis, fillers in enumerate(_fillers(values, x)):
         for side, filler in enumerate(fillers):
             config = [(0, 0, 0)] * x.aval.ndim

@@ -10,7 +10,7 @@ from functrax.core import dtypes
 from functrax.core.arguments import integer, listed
 from functrax.core.trace import Array, Tracer, describe
 from functrax.numpy.at import IndexUpdateHelper
-from functrax.numpy.creation import array, zeros_like
+from functrax.numpy.creation import array, in_dtype, zeros_like
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import moveaxis, ravel
 from functrax.numpy.operands import (
@@ -180,7 +180,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) != 1):
         raise errors.ShapeError("fill_diagonal", "a matrix, or equal sizes", f"shape {shape}")
     places = np.arange(min(shape))
-    values = array(val, copy=False).astype(x.dtype).reshape(-1)
+    values = in_dtype(val, x.aval.dtype, "fill_diagonal").reshape(-1)
     if values.size != 1:
         values = take(values, array(places % values.size))
     return IndexUpdateHelper(x)[(places,) * len(shape)].set(values)
@@ -276,7 +276,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
         raise errors.ShapeError("insert", "a place, or a vector of them", f"shape {places.shape}")
     if ((places < -size) | (places > size)).any():
         raise errors.BoundsError("insert", f"places from {-size} to {size}", str(places))
-    new = array(values, copy=False).astype(x.dtype)
+    new = in_dtype(values, x.aval.dtype, "insert")
     new = new.reshape((1,) * (x.ndim - new.ndim) + new.shape)
     if not places.ndim and new.ndim == x.ndim:
         new = moveaxis(new, 0, axis)

@@ -1,7 +1,10 @@
 """Reductions over axes: sums, products, extremes, truth, positions."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
@@ -9,6 +12,7 @@ from functrax.core.arguments import integer
 from functrax.core.primitive import Primitive
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.arithmetic import choose
+from functrax.numpy.creation import in_dtype
 from functrax.numpy.logic import to_bool
 from functrax.numpy.manipulation import axes_of
 from functrax.numpy.operands import (
@@ -109,7 +113,7 @@ def _reduce(
     if not kind.empty and initial is None:
         _check_not_empty(kind.name, aval, axes, where)
     mask = None if where is None else to_bool(where, kind.name)
-    start = None if initial is None else operand(initial, kind.name)
+    start = None if initial is None else start_value(kind.name, initial, _computed(kind, result))
     if start is not None and start.aval.shape:
         raise errors.ShapeError(kind.name, "a number as `initial`", repr(start.aval))
     return _general(x, mask, start, kind=kind, axes=axes, dtype=result, keepdims=bool(keepdims))
@@ -122,6 +126,28 @@ def _result_dtype(kind: Reduction, own: Any, asked: Any, widen: bool) -> Any:
     if asked is not None:
         return number_dtype(asked, kind.name)
     return wide_dtype(own) if kind.sums and (widen or dtypes.is_bool(own)) else own
+
+
+def _computed(kind: Reduction, dtype: Any) -> Any:
+    """Return the dtype in which a result of a dtype is computed."""
+    return dtypes.float32 if kind.sums and dtype in _HALF else dtype
+
+
+def start_value(call: str, initial: Any, dtype: Any) -> Value:
+    """Return an initial value in the dtype of a reduction. Of integers, infinities are the limits.
+
+    Raises:
+        IntegerOverflowError, DtypeError: if a number that is known on the host does not fit.
+    """
+    if isinstance(initial, float | np.floating) and dtypes.is_integer(dtype):
+        if math.isinf(initial):
+            initial = (primitives.greatest if initial > 0 else primitives.least)(dtype)
+        elif not float(initial).is_integer():
+            name = dtypes.short_name(dtype)
+            raise errors.DtypeError(
+                call, f"a number as `initial` that {name} can hold", f"{initial}"
+            )
+    return in_dtype(initial, dtype, call)
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -148,7 +174,7 @@ def _general(
     *, kind: Reduction, axes: tuple[int, ...], dtype: Any, keepdims: bool,
 ) -> Value:  # fmt: skip
     """Convert, mask, reduce, join the initial value, convert back."""
-    compute = dtypes.float32 if kind.sums and dtype in _HALF else dtype
+    compute = _computed(kind, dtype)
     x = cast(x, compute)
     if mask is not None:
         x = choose(mask_of(kind.name, mask, x), x, number(kind.identity(compute), compute))
@@ -156,7 +182,7 @@ def _general(
     primitive, combine = logical or (kind.primitive, kind.combine)
     result = bind(primitive, x, axes=axes)[0]
     if start is not None:
-        result = combine(cast(start, compute), result)
+        result = combine(start, result)
     if keepdims:
         result = with_axes(result, axes)
     return strong(cast(result, dtype))

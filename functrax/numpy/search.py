@@ -84,10 +84,12 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
 def _filler(value: Any) -> int:
     """Return what fills up indices; floats lose their fraction."""
-    found = known_real("nonzero", "fill_value", value)
-    if not math.isfinite(found):
-        raise errors.ArgumentError("nonzero", "a finite fill_value", repr(found))
-    return value if isinstance(value, int) else int(found)
+    if not isinstance(value, int | np.integer):
+        value = known_real("nonzero", "fill_value", value)
+        if not math.isfinite(value):
+            raise errors.ArgumentError("nonzero", "a finite fill_value", repr(value))
+    dtypes.check_fits(int(value), dtypes.int_dtype(), "nonzero")
+    return int(value)
 
 
 @fuse

@@ -10,7 +10,7 @@ from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.at import IndexUpdateHelper, plain
-from functrax.numpy.creation import array, full, zeros
+from functrax.numpy.creation import array, full, in_dtype, zeros
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import ravel
 from functrax.numpy.operands import array_operand, cast, number, promote, shape_of, to_array
@@ -84,9 +84,7 @@ def unique(
     if size is None or axis is not None:
         found = _unique_known(x, axis, equal_nan, size, fill_value)
     else:
-        filler = (
-            None if fill_value is None else cast(array_operand(fill_value, "unique"), x.aval.dtype)
-        )
+        filler = None if fill_value is None else in_dtype(fill_value, x.aval.dtype, "unique")
         found = _unique(
             ravel(x), filler, size=integer("unique", "size", size), equal_nan=bool(equal_nan)
         )
@@ -109,10 +107,15 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
             places[2],
             axis,  # pyright: ignore[reportArgumentType]
             _checked_size("unique", size),
-            plain(fill_value),
+            _filler("unique", fill_value, x.aval.dtype),
         )
     index = dtypes.int_dtype()
     return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]
+
+
+def _filler(call: str, fill_value: Any, dtype: Any) -> Any:
+    """Return what fills up known values of a dtype, as a Python number."""
+    return None if fill_value is None else plain(in_dtype(fill_value, dtype, call))
 
 
 def _comparable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -265,7 +268,7 @@ def _chosen(
     """Return known values, cut to a size or filled up."""
     if size is not None:
         size = _checked_size("set", size)
-        filler = plain(fill_value)
+        filler = _filler("set", fill_value, dtype)
         if filler is None:
             filler = values[0] if len(values) else 0
         values = np.concatenate(

@@ -11,10 +11,10 @@ from functrax.core.config import config
 from functrax.core.trace import Array, Value, describe
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.at import IndexUpdateHelper, plain
-from functrax.numpy.creation import zeros
+from functrax.numpy.creation import in_dtype, zeros
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import ravel
-from functrax.numpy.operands import array_operand, broadcast_shapes, number
+from functrax.numpy.operands import array_operand, broadcast_shapes, number, two_operands
 from functrax.numpy.search import host_value
 from functrax.primitives import elementwise as lax
 from functrax.primitives.check import check_bounds
@@ -291,7 +291,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     ends: list[Any] = []
     for end in (prepend, append):
         if end is not None:
-            end = array_operand(end, "diff")
+            end = two_operands("diff", x, end)[1]
             one = (*x.aval.shape[:axis], 1, *x.aval.shape[axis + 1 :])
             end = end if end.aval.ndim else broadcast_to(end, one)
         ends.append(end)
@@ -324,6 +324,9 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
         A vector.
     """
     found = diff(ravel(ary))
-    ends = [None if e is None else ravel(e).astype(found.dtype) for e in (to_begin, to_end)]
+    ends = [
+        None if e is None else ravel(in_dtype(e, found.aval.dtype, "ediff1d"))
+        for e in (to_begin, to_end)
+    ]
     parts = [part for part in (ends[0], found, ends[1]) if part is not None]
     return concatenate(parts) if len(parts) > 1 else found

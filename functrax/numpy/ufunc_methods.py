@@ -188,7 +188,7 @@ class ufunc(metaclass=_Kind):  # noqa: N801
                 call, "at least one element to reduce", repr(x.aval), fix="Give `initial`."
             )
         mask = None if where is None else reductions.mask_of(call, logic.to_bool(where, call), x)
-        start = None if start is None else cast(array_operand(start, call), found)
+        start = None if start is None else reductions.start_value(call, start, found)
         return self._run(
             _fold, cast(x, found), start, mask, axes=axes, keepdims=bool(keepdims)
         )  # fmt: skip

@@ -68,7 +68,10 @@ def _reduce_by(
         x = prepare(a, call)
         axes = reductions.axes_or_all(call, axis, x.aval.ndim)
         x = x if dtype is None else cast(x, number_dtype(dtype, call))
-        start = None if initial is None else cast(prepare(initial, call), x.aval.dtype)
+        start = None
+        if initial is not None:
+            prepare(initial, call)
+            start = reductions.start_value(call, initial, x.aval.dtype)
         mask = None if where is None else reductions.mask_of(call, logic.to_bool(where, call), x)
         return reduced(x, mask, start, axes=axes, keepdims=bool(keepdims))
 

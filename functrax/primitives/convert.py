@@ -41,6 +41,7 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Value:
 
     Raises:
         DtypeError: if `new_dtype` is not a dtype.
+        IntegerOverflowError: if an integer of Python's or NumPy's does not fit.
         KeyTypeError: if a PRNG key would be converted to numbers, or numbers to keys.
 
     Source: StableHLO specification, "convert".
@@ -55,7 +56,7 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Value:
         )
     if value is operand:
         return convert(value, dtype)
-    if isinstance(operand, int) and not isinstance(operand, bool):
+    if isinstance(operand, int | np.ndarray | np.generic):
         dtypes.check_fits(operand, dtype, "convert_element_type")
     return bind(convert_element_type_p, value, new_dtype=dtype, weak_type=False)[0]
 

@@ -1,6 +1,7 @@
 """Gather: slices of one shape, from many places of an array at once; scatter_add is its adjoint."""
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -189,11 +190,13 @@ def gather(
     return results[0]
 
 
-def fill_for(dtype: Any, value: Any) -> Any:
+def fill_for(dtype: Any, value: Any, call: str = "gather") -> Any:
     """Return the Python scalar that is read outside of an array: `value`, or the dtype's own.
 
     Raises:
         DtypeError: if the value is not a number of that kind.
+        IntegerOverflowError: if it does not fit.
+        ArgumentError: if NaN or an infinity would be an integer.
     """
     if value is None:
         if dtypes.is_inexact(dtype):
@@ -204,11 +207,17 @@ def fill_for(dtype: Any, value: Any) -> Any:
         return int(info.max if dtypes.is_unsigned(dtype) else info.min)
     scalar = np.asarray(value)
     if scalar.shape:
-        raise errors.ShapeError("gather", "a scalar fill_value", f"one of shape {scalar.shape}")
+        raise errors.ShapeError(call, "a scalar fill_value", f"one of shape {scalar.shape}")
     if scalar.dtype not in dtypes.NUMBERS:
-        raise errors.DtypeError("gather", "a number as fill_value", repr(value))
-    if dtypes.is_integer(dtype) and scalar.dtype.kind in "iu":
-        dtypes.check_fits(scalar, dtype, "gather")
+        raise errors.DtypeError(call, "a number as fill_value", repr(value))
+    number = scalar.item()
+    if isinstance(number, complex):
+        if not dtypes.is_complex(dtype):
+            raise errors.DtypeError(call, f"a fill_value for {dtype.name}", repr(number))
+    elif dtypes.is_integer(dtype):
+        if not math.isfinite(number):
+            raise errors.ArgumentError(call, "a finite fill_value for integers", repr(number))
+        dtypes.check_fits(number, dtype, call)
     return exact(scalar.astype(dtype).item())
 
 

@@ -91,6 +91,19 @@ jnp.intersect1d(j, n, size=4, fill_value=-1, return_indices=True)
 jnp.intersect1d(jnp.array([1, 1, 4, 2]), jnp.array([4, 5, 1]), size=1, return_indices=True)
 jnp.intersect1d(jnp.array([1, 1]), jnp.array([4]), size=2, return_indices=True)
 jnp.intersect1d(j, n, assume_unique=True, size=4, return_indices=True)
+jnp.max(i, initial=-np.inf)
+jnp.max(u, initial=np.inf)
+jnp.sum(i, initial=2.0)
+jnp.max(b, initial=2)
+jnp.max(h, initial=1e6)
+jnp.max(u, initial=jnp.int32(300))
+jnp.diff(u, append=1.5)
+jnp.diff(u, append=np.int16(300))
+jnp.insert(u, 0, 1.5)
+jnp.insert(u, 0, jnp.int32(300))
+jnp.full((2,), np.array(300.0), 'int8')
+jnp.take(u, jnp.array([7]), fill_value=1.5)
+lib.jit(lambda x: jnp.pad(x, 1, constant_values=(x[0], 2)))(g)
 """)
 
 
@@ -170,6 +183,16 @@ REFUSED: list[tuple[str, type[Exception], str]] = [
     ("jnp.arange(0, 1e30)", errors.OutOfMemoryError, "enough memory"),
     ("jnp.arange(1j)", errors.ArgumentError, "real numbers"),
     ("jnp.arange(True)", errors.DtypeError, "a dtype to count in; got bool"),
+    ("jnp.max(j, initial=1.5)", errors.DtypeError, "[max] expected a number as `initial` that i32"),
+    ("jnp.max(j, initial=1j)", errors.DtypeError, "[max] expected a complex dtype for a complex"),
+    ("jnp.subtract.reduce(j, initial=0.5)", errors.DtypeError, "`initial` that i32 can hold; got"),
+    ("jnp.pad(j, 1, constant_values=np.nan)", errors.ArgumentError, "[pad] expected numbers that"),
+    ("jnp.pad(j, 1, constant_values=1j)", errors.DtypeError, "[pad] expected a complex dtype"),
+    ("jnp.take(j, 7, fill_value=np.nan)", errors.ArgumentError, "a finite fill_value for integers"),
+    ("jnp.take(j, 7, fill_value=1j)", errors.DtypeError, "[take] expected a fill_value for int32"),
+    ("jnp.unique(j, size=5, fill_value=np.nan)", errors.ArgumentError, "[unique] expected numbers"),
+    ("jnp.array(['2', '3'], dtype='int32')", errors.DtypeError, "[array] expected"),
+    ("jnp.fromiter([300], 'int8')", errors.IntegerOverflowError, "[fromiter] expected what"),
     ("jnp.pad(j, 1, mode=3)", errors.ArgumentError, "got mode=3"),
     ("jnp.pad(j, 1, mode=lambda row, *rest: None)", errors.ShapeError, "got None"),
     ("jnp.pad(j, 1, mode=lambda row, *rest: row[1:])", errors.ShapeError, "returns 5 elements"),
@@ -182,6 +205,61 @@ def test_edges_are_refused(expression: str, kind: type[Exception], text: str) ->
     with pytest.raises(kind) as caught:
         evaluate(functrax, expression)
     assert text in str(caught.value)
+
+
+#: The function that the error names, the dtype, the integer that does not fit, and the call.
+UNFIT = rows("""
+max | int8 | 300 | jnp.zeros(2, 'int8').max(initial=300)
+max | int8 | 300 | jnp.zeros(2, 'int8').max(initial=np.int64(300))
+max | int8 | 300 | jnp.zeros(2, 'int8').max(initial=300.0)
+min | int8 | -300 | jnp.zeros(2, 'int8').min(initial=-300)
+sum | int8 | 300 | jnp.sum(jnp.ones(2, 'int8'), dtype='int8', initial=300)
+prod | uint32 | -1 | jnp.prod(jnp.ones(2, 'uint8'), initial=-1)
+nanmax | int8 | 300 | jnp.nanmax(jnp.ones(2, 'int8'), initial=300)
+bitwise_and.reduce | int8 | 300 | jnp.bitwise_and.reduce(jnp.ones(2, 'int8'), initial=300)
+subtract.reduce | int8 | 300 | jnp.subtract.reduce(jnp.ones(2, 'int8'), initial=300)
+insert | int8 | 300 | jnp.insert(jnp.ones(4, 'int8'), 0, 300)
+insert | int8 | 300 | jnp.insert(jnp.ones(4, 'int8'), 0, np.array([300]))
+insert | int8 | 300 | jnp.insert(jnp.ones(4, 'int8'), 0, [300, 2])
+fill_diagonal | int8 | 300 | jnp.fill_diagonal(jnp.ones((2, 2), 'int8'), 300, inplace=False)
+fill_diagonal | int8 | 300 | jnp.fill_diagonal(jnp.ones((2, 2), 'int8'), [1, 300], inplace=False)
+diff | int8 | 300 | jnp.diff(jnp.ones(4, 'int8'), prepend=300)
+diff | int8 | 300 | jnp.diff(jnp.ones(4, 'int8'), append=300)
+ediff1d | int8 | 300 | jnp.ediff1d(jnp.ones(4, 'int8'), to_end=300)
+ediff1d | int8 | 300 | jnp.ediff1d(jnp.ones(4, 'int8'), to_begin=np.array([300]))
+unique | int8 | 300 | jnp.unique(jnp.ones(4, 'int8'), size=3, fill_value=300)
+unique | int8 | 300 | jnp.unique(jnp.ones((4, 2), 'int8'), axis=0, size=3, fill_value=300)
+union1d | int8 | 300 | jnp.union1d(jnp.ones(4, 'int8'), jnp.ones(4, 'int8'), size=3, fill_value=300)
+setdiff1d | int8 | 300 | jnp.setdiff1d(jnp.ones(4, 'int8'), jnp.zeros(4, 'int8'), size=3, fill_value=300)
+full | int8 | 300 | jnp.full((2,), np.array(300), 'int8')
+full | int8 | 300 | jnp.full((2,), [300, 1], 'int8')
+full | int8 | 300 | lib.lax.full((2,), np.int64(300), 'int8')
+full_like | int8 | 300 | jnp.full_like(jnp.zeros(2, 'int8'), np.int64(300))
+astype | int8 | 300 | jnp.astype(np.array([300]), 'int8')
+astype | int8 | 300 | jnp.astype(300, 'int8')
+convert_element_type | int32 | 1099511627776 | lib.lax.convert_element_type(np.array([2**40]), 'int32')
+convert_element_type | uint8 | -1 | lib.lax.convert_element_type(np.int64(-1), 'uint8')
+nonzero | int32 | 1099511627776 | jnp.nonzero(jnp.ones(4), size=6, fill_value=2**40)
+nonzero | int32 | 1099511627776 | jnp.nonzero(jnp.ones(4), size=6, fill_value=np.int64(2**40))
+where | int32 | 1099511627776 | jnp.where(jnp.ones(4), size=6, fill_value=2**40)
+take | uint8 | -1 | jnp.take(u, jnp.array([7]), fill_value=-1.0)
+take | int8 | 300 | jnp.take(jnp.ones(4, 'int8'), jnp.array([7]), fill_value=300.0)
+at[].get | uint8 | 300 | u.at[jnp.array([7])].get(mode='fill', fill_value=300)
+pad | int8 | 300 | jnp.pad(jnp.ones(4, 'int8'), 1, constant_values=(300, 1))
+piecewise | int8 | 300 | jnp.piecewise(jnp.ones(2, 'int8'), [jnp.ones(2, bool)], [300])
+fromstring | int8 | 300 | jnp.fromstring('300', 'int8', sep=' ')
+""")
+
+
+@pytest.mark.parametrize("row", UNFIT)
+def test_integers_that_do_not_fit_are_refused(row: str) -> None:
+    """Whoever takes a number puts it into the array's dtype; it must not wrap there."""
+    call, dtype, got, expression = row.split(" | ", 3)
+    limits = np.iinfo(dtype)
+    with pytest.raises(errors.IntegerOverflowError) as caught:
+        evaluate(functrax, expression)
+    expected = f"integers from {limits.min} to {limits.max}, which {dtype} holds; got {got} ("
+    assert str(caught.value).startswith(f"[{call}] expected {expected}")
 
 
 @pytest.mark.parametrize("value", ["np.array([1j])", "[np.array([1j])]", "jnp.array([1j])"])
