@@ -51,6 +51,7 @@ jnp.sort(jnp.array([2, 1]), kind="mergesort") | TypeError | [1 2]
 jnp.arange(3)[5] | 2 | BoundsError
 jnp.arange(3)[-4] | 0 | BoundsError
 jnp.arange(3)[np.array([5])] | [2] | BoundsError
+jnp.take(jnp.zeros(0), 0, mode="fill") | IndexError | nan
 jnp.arange(3).at[5].get() | 2 | BoundsError
 jnp.arange(3).at[5].get(mode="clip") | 2 | 2
 jnp.arange(3).at[5].set(1) | [0 1 2] | BoundsError

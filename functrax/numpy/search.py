@@ -166,7 +166,8 @@ def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: An
     Returns:
         A vector.
     """
-    return compress(condition, arr, size=size, fill_value=fill_value)
+    mask = array_operand(condition, "extract")
+    return compress(reshape(mask, (mask.aval.size,)), arr, size=size, fill_value=fill_value)
 
 
 def compress(
@@ -176,7 +177,7 @@ def compress(
     """Return the slices along an axis where a condition is true.
 
     Args:
-        condition: vector of booleans, or numbers.
+        condition: vector of booleans, or numbers; one that ends early is False there.
         a: array.
         axis: int; None chooses among the elements of the whole array, row by row.
         size: int, how many slices to return; needed where the condition is traced.
@@ -185,16 +186,34 @@ def compress(
 
     Returns:
         An array.
+
+    Raises:
+        TracerArrayError: for a traced condition without `size`.
+        BoundsError: without `size`, if the condition is true behind the end of the axis.
+        ShapeError: if it is not a vector.
     """
     if out is not None:
         raise errors.ArgumentError("compress", "out=None", type(out).__name__)
     x, mask = array_operand(a, "compress"), array_operand(condition, "compress")
+    if mask.aval.ndim != 1:
+        raise errors.ShapeError("compress", "a vector as `condition`", repr(mask.aval))
     if axis is None:
-        x, axis, mask = reshape(x, (x.aval.size,)), 0, reshape(mask, (mask.aval.size,))
+        x, axis = reshape(x, (x.aval.size,)), 0
     axis = canonical_axis("compress", axis, x.aval.ndim)
+    if size is None and mask.aval.size > x.aval.shape[axis]:
+        _check_end(mask, axis, x.aval.shape[axis])
     places = flatnonzero(mask, size=size, fill_value=x.aval.shape[axis])
     index = (slice(None),) * axis + (places,)
     return IndexUpdateHelper(x)[index].get(mode="fill", fill_value=fill_value)
+
+
+def _check_end(mask: Array, axis: int, size: int) -> None:
+    """Raise if a condition is true behind the end of an axis."""
+    known = host_value("compress", mask, "Give `size`, so that the shape is known.")
+    beyond = np.flatnonzero(known[size:])
+    if beyond.size:
+        expected = f"a condition that is false behind the end of axis {axis}, of size {size}"
+        raise errors.BoundsError("compress", expected, f"a true one at {size + beyond[0]}")
 
 
 def unravel_index(indices: Any, shape: Any) -> tuple[Array, ...]:

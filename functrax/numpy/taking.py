@@ -49,6 +49,13 @@ def _check_places(call: str, places: Any, axis: int, size: int, wraps: bool) -> 
         check_bounds(call, starts, axis, size, given=places)
 
 
+def _check_not_empty(call: str, x: Array, places: Array, axis: int, mode: Any) -> None:
+    """Raise if elements of an empty axis are asked for, unless "fill" says what they are."""
+    if mode != "fill" and not x.aval.shape[axis] and places.aval.size:
+        expected = f"no index into axis {axis}, which is empty, of shape {x.aval.shape}"
+        raise errors.BoundsError(call, expected)
+
+
 def take(
     a: Any, indices: Any, axis: int | None = None, out: None = None, mode: str | None = None,
     unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: Any = None,
@@ -71,6 +78,7 @@ def take(
 
     Raises:
         DtypeError: if the indices are not integers.
+        BoundsError: if the axis is empty, and indices are not, except with mode "fill".
 
     Example:
         >>> jnp.take(jnp.array([10, 20, 30]), jnp.array([2, 0]))
@@ -83,6 +91,7 @@ def take(
     if axis is None:
         x, axis = ravel(x), 0
     axis = canonical_axis("take", axis, x.aval.ndim)
+    _check_not_empty("take", x, places, axis, mode)
     if mode is None:
         _check_places("take", places, axis, x.aval.shape[axis], True)
     if mode == "wrap":
@@ -118,6 +127,7 @@ def take_along_axis(
     Raises:
         ShapeError: if the numbers of axes differ, or shapes do not broadcast.
         DtypeError: if the indices are not integers.
+        BoundsError: if the axis is empty, and indices are not.
 
     Example:
         >>> x = jnp.array([[3, 1], [2, 4]])
@@ -139,6 +149,7 @@ def take_along_axis(
             f"{places.aval!r} for {x.aval!r}",
         )
     axis = canonical_axis("take_along_axis", axis, rank)
+    _check_not_empty("take_along_axis", x, places, axis, None)
     filler = plain(fill_value)
     wraps = wrap_negative_indices is None or bool(wrap_negative_indices)
     if mode is None:

@@ -91,6 +91,13 @@ jnp.intersect1d(j, n, size=4, fill_value=-1, return_indices=True)
 jnp.intersect1d(jnp.array([1, 1, 4, 2]), jnp.array([4, 5, 1]), size=1, return_indices=True)
 jnp.intersect1d(jnp.array([1, 1]), jnp.array([4]), size=2, return_indices=True)
 jnp.intersect1d(j, n, assume_unique=True, size=4, return_indices=True)
+jnp.compress(jnp.array([True, False, False]), jnp.arange(2))
+jnp.compress(jnp.array([True]), jnp.arange(2))
+jnp.compress(b, jnp.arange(2), size=2)
+jnp.compress(jnp.array([False]), z, axis=0)
+jnp.extract(m, i)
+jnp.take(z, jnp.zeros(0, int), axis=0)
+jnp.take(z, n - 1, axis=1, mode="wrap")
 jnp.max(i, initial=-np.inf)
 jnp.max(u, initial=np.inf)
 jnp.sum(i, initial=2.0)
@@ -192,6 +199,16 @@ REFUSED: list[tuple[str, type[Exception], str]] = [
     ("jnp.take(j, 7, fill_value=1j)", errors.DtypeError, "[take] expected a fill_value for int32"),
     ("jnp.unique(j, size=5, fill_value=np.nan)", errors.ArgumentError, "[unique] expected numbers"),
     ("jnp.array(['2', '3'], dtype='int32')", errors.DtypeError, "[array] expected"),
+    ("jnp.compress(b, jnp.arange(2))", errors.BoundsError, "[compress] expected a condition that is "
+     "false behind the end of axis 0, of size 2; got a true one at 2"),
+    ("jnp.arange(2).compress(b)", errors.BoundsError, "[compress] expected a condition that is"),
+    ("jnp.compress(b, z, axis=0)", errors.BoundsError, "of axis 0, of size 0; got a true one at 0"),
+    ("jnp.compress(m, i)", errors.ShapeError, "[compress] expected a vector as `condition`; got"),
+    ("jnp.extract(m, j)", errors.BoundsError, "[extract] expected a condition that is false"),
+    ("jnp.take(z, 0)", errors.BoundsError, "[take] expected no index into axis 0, which is empty"),
+    ("z.take(0, axis=0)", errors.BoundsError, "which is empty, of shape (0, 3)"),
+    ("jnp.take(z, n, axis=0, mode='wrap')", errors.BoundsError, "[take] expected no index into"),
+    ("jnp.take_along_axis(z, n[None], 0)", errors.BoundsError, "[take_along_axis] expected no"),
     ("jnp.fromiter([300], 'int8')", errors.IntegerOverflowError, "[fromiter] expected what"),
     ("jnp.pad(j, 1, mode=3)", errors.ArgumentError, "got mode=3"),
     ("jnp.pad(j, 1, mode=lambda row, *rest: None)", errors.ShapeError, "got None"),
