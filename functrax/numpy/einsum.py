@@ -13,7 +13,7 @@ from functrax.numpy.linear import contract
 from functrax.numpy.operands import cast, operand, promote, strong, to_array
 from functrax.primitives import elementwise as lax
 from functrax.primitives.precision import canonical_precision
-from functrax.primitives.reduce import reduce_sum
+from functrax.primitives.reduce import reduce_or, reduce_sum
 from functrax.primitives.rules import full, reshape, transpose_axes
 from functrax.primitives.select import select_n
 from functrax.primitives.shape import iota_p
@@ -280,6 +280,8 @@ def _found_path(equation: str, shapes: tuple[Any, ...], kind: Any) -> tuple[Any,
 @fuse
 def _fused(*values: Value, plan: Plan, precision: Any, preferred: Any) -> Value:
     """Multiply along the path."""
+    if preferred is not None and dtypes.is_bool(values[0].aval.dtype):
+        values = tuple([cast(x, preferred) for x in values])
     terms = list(zip(values, plan.inputs, strict=True))
     for step in plan.path:
         chosen = [terms.pop(i) for i in sorted(step, reverse=True)][::-1]
@@ -308,7 +310,7 @@ def _single(value: Value, letters: str, kept: set[str]) -> tuple[Value, str]:
             value, letters = _diagonal(value, letters, letter)
     gone = tuple(i for i, letter in enumerate(letters) if letter not in kept)
     if gone:
-        value = reduce_sum(value, gone)
+        value = _summed(value, gone)
         letters = "".join(letter for letter in letters if letter in kept)
     return value, letters
 
@@ -328,8 +330,13 @@ def _diagonal(value: Value, letters: str, letter: str) -> tuple[Value, str]:
         return bind(iota_p, **params)[0]
 
     zero = full(shape, 0, value.aval.dtype)
-    value = reduce_sum(select_n(lax.eq(index(first), index(second)), zero, value), (second,))
+    value = _summed(select_n(lax.eq(index(first), index(second)), zero, value), (second,))
     return value, letters[:second] + letters[second + 1 :]
+
+
+def _summed(value: Value, axes: tuple[int, ...]) -> Value:
+    """Sum over axes; of booleans, whose product is *and*, the sum is *or*."""
+    return (reduce_or if dtypes.is_bool(value.aval.dtype) else reduce_sum)(value, axes)
 
 
 def _multiply(

@@ -56,6 +56,11 @@ def _finished(x: Value, left: Value, right: Value) -> Array:
     return to_array(convert(x, x.aval.dtype, weak) if x.aval.weak_type != weak else x)
 
 
+def _times(a: Value, b: Value) -> Value:
+    """Multiply elementwise; the product of booleans is *and*."""
+    return (lax.bitwise_and if dtypes.is_bool(a.aval.dtype) else lax.mul)(a, b)
+
+
 # ---- matmul
 
 
@@ -221,7 +226,7 @@ def _dot(call: str, a: Any, b: Any, precision: Any, preferred: Any) -> Array:
     a, b, preferred = _operands(call, a, b, preferred)
     left, right = a.aval.shape, b.aval.shape
     if not left or not right:
-        product = lax.mul(a, b)
+        product = _times(a, b)
         return to_array(product if preferred is None else cast(product, preferred))
     if left[-1] != right[0 if len(right) == 1 else -2]:
         raise _misfit(call, a, b)
@@ -364,8 +369,7 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
     if out is not None:
         raise errors.ArgumentError("outer", "out=None", type(out).__name__)
     a, b = promote("outer", a, b)
-    multiply = lax.bitwise_and if dtypes.is_bool(a.aval.dtype) else lax.mul
-    return multiply(reshape(a, (a.aval.size, 1)), reshape(b, (1, b.aval.size)))
+    return _times(reshape(a, (a.aval.size, 1)), reshape(b, (1, b.aval.size)))
 
 
 def tensordot(

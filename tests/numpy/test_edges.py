@@ -98,6 +98,22 @@ jnp.compress(jnp.array([False]), z, axis=0)
 jnp.extract(m, i)
 jnp.take(z, jnp.zeros(0, int), axis=0)
 jnp.take(z, n - 1, axis=1, mode="wrap")
+jnp.einsum("ij->i", m)
+jnp.einsum("ij->", m)
+jnp.einsum("ii", m[:, :2])
+jnp.einsum("ii->i", m[:, :2])
+jnp.einsum("ij,j->", m, b)
+jnp.einsum("i,j->", b, b)
+jnp.einsum("ij,kj->ik", m, m)
+jnp.einsum("ij,kj,k->i", m, m, b[:2])
+jnp.einsum("ij->i", m, preferred_element_type=jnp.int32)
+jnp.einsum("i,j->", b, b, preferred_element_type=jnp.int32)
+jnp.dot(True, b)
+jnp.dot(b, False)
+jnp.dot(b[0], b[0])
+jnp.dot(True, True, preferred_element_type=jnp.int32)
+jnp.inner(True, b)
+jnp.inner(b[0], b[1])
 jnp.max(i, initial=-np.inf)
 jnp.max(u, initial=np.inf)
 jnp.sum(i, initial=2.0)
@@ -199,8 +215,12 @@ REFUSED: list[tuple[str, type[Exception], str]] = [
     ("jnp.take(j, 7, fill_value=1j)", errors.DtypeError, "[take] expected a fill_value for int32"),
     ("jnp.unique(j, size=5, fill_value=np.nan)", errors.ArgumentError, "[unique] expected numbers"),
     ("jnp.array(['2', '3'], dtype='int32')", errors.DtypeError, "[array] expected"),
-    ("jnp.compress(b, jnp.arange(2))", errors.BoundsError, "[compress] expected a condition that is "
-     "false behind the end of axis 0, of size 2; got a true one at 2"),
+    (
+        "jnp.compress(b, jnp.arange(2))",
+        errors.BoundsError,
+        "[compress] expected a condition that is "
+        "false behind the end of axis 0, of size 2; got a true one at 2",
+    ),
     ("jnp.arange(2).compress(b)", errors.BoundsError, "[compress] expected a condition that is"),
     ("jnp.compress(b, z, axis=0)", errors.BoundsError, "of axis 0, of size 0; got a true one at 0"),
     ("jnp.compress(m, i)", errors.ShapeError, "[compress] expected a vector as `condition`; got"),
