@@ -17,6 +17,7 @@ from functrax.numpy.operands import (
     number,
     operand,
     promote,
+    strong,
     to_array,
 )
 from functrax.numpy.pairs import logaddexp
@@ -79,12 +80,12 @@ def relu(x: Any) -> Array:
 
 
 def _real(call: str, x: Value) -> Value:
-    """Refuse complex numbers, which have no order; booleans become integers."""
+    """Refuse complex numbers, which have no order; booleans become weak integers."""
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
         fix = "Apply it to `.real` and `.imag`."
         raise errors.DtypeError(call, "real numbers", repr(x.aval), fix=fix)
-    return cast(x, dtypes.int_dtype()) if dtypes.is_bool(dtype) else x
+    return cast(x, dtypes.int_dtype(), True) if dtypes.is_bool(dtype) else x
 
 
 def _beside(call: str, x: Any, constant: float) -> Value:
@@ -220,7 +221,7 @@ def gelu(x: Any, approximate: bool = True) -> Array:
         >>> functrax.nn.gelu(jnp.array([0.0, 1.0])).round(3)
         Array([0.   , 0.841], dtype=float32)
     """
-    return _gelu(inexact(x, "gelu"), approximate=bool(approximate))
+    return _gelu(strong(inexact(x, "gelu")), approximate=bool(approximate))
 
 
 # ---- sigmoids

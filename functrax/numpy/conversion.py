@@ -4,7 +4,7 @@ from typing import Any
 
 from functrax.core.trace import Array
 from functrax.numpy.creation import converted, from_array, in_dtype, placed
-from functrax.numpy.operands import dtype_or_default
+from functrax.numpy.operands import dtype_or_default, to_array
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
@@ -28,7 +28,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     """
     dtype = dtype_or_default("astype", dtype)
     if not isinstance(x, Array):
-        x = in_dtype(x, dtype, "astype")
+        x = to_array(in_dtype(x, dtype, "astype"))
     aval = x.aval
     if aval.dtype == dtype and not aval.weak_type:
         made = from_array(x, None, copy)

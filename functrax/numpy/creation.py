@@ -146,7 +146,7 @@ def _from_other(x: Any, dtype: Any) -> Array:
     return array(to_array(operand(x, "array")), dtype)
 
 
-def in_dtype(x: Any, dtype: Any, call: str) -> Array:
+def in_dtype(x: Any, dtype: Any, call: str) -> Value:
     """Return anything array-like in a dtype. Arrays are cast, but integers that are known on the
     host, Python's and NumPy's, must fit it.
 
@@ -154,7 +154,7 @@ def in_dtype(x: Any, dtype: Any, call: str) -> Array:
         IntegerOverflowError: if an integer does not fit.
     """
     if is_python_scalar(x):
-        return to_array(_literal_of(x, dtype, call))
+        return _literal_of(x, dtype, call)
     if isinstance(x, np.ndarray | np.generic):
         dtypes.check_fits(x, dtype, call)
         x = exact_value(x, call)

@@ -10,8 +10,9 @@ from functrax.core import dtypes
 from functrax.core.arguments import integers, listed
 from functrax.core.trace import Array, Value, bind, describe
 from functrax.numpy.linear import contract
-from functrax.numpy.operands import cast, operand, promote, strong, to_array
+from functrax.numpy.operands import cast, operand, promote, to_array
 from functrax.primitives import elementwise as lax
+from functrax.primitives.convert import convert
 from functrax.primitives.precision import canonical_precision
 from functrax.primitives.reduce import reduce_or, reduce_sum
 from functrax.primitives.rules import full, reshape, transpose_axes
@@ -279,7 +280,8 @@ def _found_path(equation: str, shapes: tuple[Any, ...], kind: Any) -> tuple[Any,
 
 @fuse
 def _fused(*values: Value, plan: Plan, precision: Any, preferred: Any) -> Value:
-    """Multiply along the path."""
+    """Multiply along the path; the result is weak only if all arrays are."""
+    weak = preferred is None and all(x.aval.weak_type for x in values)
     if preferred is not None and dtypes.is_bool(values[0].aval.dtype):
         values = tuple([cast(x, preferred) for x in values])
     terms = list(zip(values, plan.inputs, strict=True))
@@ -293,14 +295,10 @@ def _fused(*values: Value, plan: Plan, precision: Any, preferred: Any) -> Value:
             chosen = [_multiply(a, b, kept, output, precision, preferred), *rest]
         terms.append(chosen[0])
     ((value, letters),) = terms
-    return _arranged(value, letters, plan.output, preferred)
-
-
-def _arranged(value: Value, letters: str, output: str, preferred: Any) -> Array:
-    """Take the diagonal and sum what one array alone has, and put its axes in order."""
-    value, letters = _single(value, letters, set(output))
-    value = transpose_axes(value, tuple(map(letters.index, output)))
-    return to_array(strong(value if preferred is None else cast(value, preferred)))
+    value, letters = _single(value, letters, set(plan.output))
+    value = transpose_axes(value, tuple(map(letters.index, plan.output)))
+    value = value if preferred is None else cast(value, preferred)
+    return to_array(convert(value, value.aval.dtype, weak))
 
 
 def _single(value: Value, letters: str, kept: set[str]) -> tuple[Value, str]:

@@ -9,7 +9,7 @@ from functrax.core import dtypes
 from functrax.core.arguments import integer
 from functrax.core.trace import Array, Value, bind
 from functrax.numpy.arithmetic import choose
-from functrax.numpy.operands import cast, inexact, number, numeric, refuse_out, to_array
+from functrax.numpy.operands import cast, inexact, number, numeric, refuse_out, strong, to_array
 from functrax.numpy.ufunc import INEXACT, NUMBERS, unary
 from functrax.primitives import elementwise as lax
 from functrax.primitives import rounding
@@ -76,7 +76,7 @@ def log2(x: Any, /) -> Array:
     Returns:
         An array of the same shape and of floating or complex dtype.
     """
-    return _scaled_log(inexact(x, "log2"), base=2.0)
+    return _scaled_log(strong(inexact(x, "log2")), base=2.0)
 
 
 def log10(x: Any, /) -> Array:

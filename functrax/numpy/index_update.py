@@ -102,7 +102,7 @@ def update(
     x, y = _converted(x, values, operation, call)
     if operation == "divide" and not dtypes.is_inexact(x.aval.dtype):
         dtype = dtypes.to_inexact(x.aval.dtype)
-        x, y = convert(x, dtype), convert(y, dtype)
+        x, y = convert(x, dtype, x.aval.weak_type), convert(y, dtype)
     mask = _mask_of(index, x, y)
     if mask is not None:
         return _write_masked(x, y, as_value(mask, call), operation=operation)
@@ -242,7 +242,7 @@ def _write_masked(x: Value, y: Value, mask: Value, *, operation: str) -> Value:
     y = broadcast_to(y, shape)
     if operation in ("divide", "power"):
         y = select_n(mask, full(shape, 1, dtype), y)  # so that no NaN arises where nothing is asked
-    return select_n(mask, x, _COMBINE[operation](x, y))
+    return _weak_as(x, select_n(mask, x, _COMBINE[operation](x, y)))
 
 
 # Writing ----------------------------------------------------------------------------------------
@@ -259,12 +259,19 @@ def _write(
     check_places(f"at[].{operation}", plan, places, starts, mode)
     y = broadcast_to(y, plan.shape)
     if plan.block is None:
-        return _write_box(x, y, starts, plan, operation, mode)
-    if operation in ("divide", "power"):
+        made = _write_box(x, y, starts, plan, operation, mode)
+    elif operation in ("divide", "power"):
         ones = full(x.aval.shape, 1, x.aval.dtype)
         factors = _write_block(ones, y, starts, plan, "multiply", mode, promises)
-        return _COMBINE[operation](x, factors)
-    return _write_block(x, y, starts, plan, operation, mode, promises)
+        made = _COMBINE[operation](x, factors)
+    else:
+        made = _write_block(x, y, starts, plan, operation, mode, promises)
+    return _weak_as(x, made)
+
+
+def _weak_as(x: Value, made: Value) -> Value:
+    """Return what was made of an array, weak if that is: values do not decide it."""
+    return convert(made, made.aval.dtype, x.aval.weak_type)
 
 
 def _write_box(

@@ -11,7 +11,7 @@ from functrax.core.trace import Array, Value
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.creation import array, placed
 from functrax.numpy.manipulation import moveaxis
-from functrax.numpy.operands import array_operand, number, shape_of
+from functrax.numpy.operands import array_operand, number, shape_of, strong
 from functrax.numpy.ranges import iota
 from functrax.numpy.reductions import sum
 from functrax.primitives import elementwise as lax
@@ -109,7 +109,7 @@ def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = None) -> Array:
 @fuse
 def _triangle(m: Value, *, k: int, lower: bool) -> Value:
     below = _below(m.aval.shape, k if lower else k - 1)
-    zero = full(m.aval.shape, 0, m.aval.dtype)
+    zero = broadcast_to(number(0, m.aval.dtype), m.aval.shape)
     return select_n(below, zero, m) if lower else select_n(below, m, zero)
 
 
@@ -239,7 +239,7 @@ def diagflat(v: Any, k: int = 0) -> Array:
     Returns:
         An array of two axes.
     """
-    v = array_operand(v, "diagflat")
+    v = strong(array_operand(v, "diagflat"))
     return diag(v.reshape((v.aval.size,)), k)
 
 
@@ -338,7 +338,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     Raises:
         ShapeError: if `x` is not a vector.
     """
-    x = array_operand(x, "vander")
+    x = strong(array_operand(x, "vander"))
     if x.aval.ndim != 1:
         raise errors.ShapeError("vander", "a vector", repr(x.aval))
     columns = x.aval.size if N is None else _size("vander", N)

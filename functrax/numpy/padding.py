@@ -13,10 +13,11 @@ from functrax.numpy.creation import in_dtype
 from functrax.numpy.functions import round as round_to
 from functrax.numpy.manipulation import axes_of, one_or_several
 from functrax.numpy.mapping import apply_along_axis
-from functrax.numpy.operands import array_operand, cast, operand
+from functrax.numpy.operands import array_operand, operand
 from functrax.numpy.ranges import linspace
 from functrax.primitives import elementwise as lax
 from functrax.primitives import join
+from functrax.primitives.convert import convert
 from functrax.primitives.rules import broadcast_to, scalar
 from functrax.primitives.shape import canonical_axis, rev
 from functrax.primitives.slice_along import dynamic_slice_in_dim, slice_in_dim
@@ -117,9 +118,14 @@ def _pairs_or_none(lengths: Any, rank: int) -> Pairs | None:
     return None if lengths is None else _widths(lengths, rank)
 
 
+def _like(x: Value, value: Value) -> Value:
+    """Return what is put around an array in its dtype, and weak if that is."""
+    return convert(value, x.aval.dtype, x.aval.weak_type)
+
+
 def _fillers(values: Any, x: Array) -> list[list[Value]]:
     """Return the value before and behind, for each axis, in the array's dtype."""
-    v = in_dtype(values, x.aval.dtype, "pad")
+    v = _like(x, in_dtype(values, x.aval.dtype, "pad"))
     if not v.aval.shape:
         return [[v, v]] * x.aval.ndim
     table = broadcast_to(v, (x.aval.ndim, 2)) if v.aval.ndim <= 2 else v
@@ -128,7 +134,7 @@ def _fillers(values: Any, x: Array) -> list[list[Value]]:
 
 def _pad_constant(x: Array, widths: Pairs, values: Any) -> Array:
     if not isinstance(values, list | tuple) and not getattr(values, "shape", ()):
-        filler = in_dtype(values, x.aval.dtype, "pad")
+        filler = _like(x, in_dtype(values, x.aval.dtype, "pad"))
         return join.pad(x, filler, [(low, high, 0) for low, high in widths])
     for axis, fillers in enumerate(_fillers(values, x)):
         for side, filler in enumerate(fillers):
@@ -181,6 +187,7 @@ def _pad_ramp(x: Array, widths: Pairs, values: Any) -> Array:
             edge = _end(x, axis, bool(side))
             edge = edge.reshape(edge.aval.shape[:axis] + edge.aval.shape[axis + 1 :])
             ramp = linspace(filler, edge, width, endpoint=False, dtype=x.aval.dtype, axis=axis)
+            ramp = _like(x, ramp)
             parts = [*parts, rev(ramp, (axis,))] if side else [ramp, *parts]
         x = join.concatenate(parts, axis)
     return x
@@ -200,7 +207,7 @@ def _pad_statistic(x: Value, *, widths: Pairs, mode: str, lengths: Pairs | None)
         ends = [reduce(part, axis=axis, keepdims=True) for part in (head, tail)]
         if dtypes.is_integer(x.aval.dtype):
             ends = [round_to(end) for end in ends]
-        ends = [_repeated(cast(e, x.aval.dtype), axis, n) for e, n in zip(ends, pair, strict=True)]
+        ends = [_repeated(_like(x, e), axis, n) for e, n in zip(ends, pair, strict=True)]
         x = join.concatenate([ends[0], x, ends[1]], axis)
     return x
 

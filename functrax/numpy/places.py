@@ -24,6 +24,7 @@ from functrax.numpy.operands import (
 from functrax.numpy.search import nonzero
 from functrax.numpy.selection import select
 from functrax.numpy.taking import take
+from functrax.primitives.convert import convert
 from functrax.primitives.rules import broadcast_to
 from functrax.primitives.shape import canonical_axes, canonical_axis
 
@@ -180,7 +181,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) != 1):
         raise errors.ShapeError("fill_diagonal", "a matrix, or equal sizes", f"shape {shape}")
     places = np.arange(min(shape))
-    values = in_dtype(val, x.aval.dtype, "fill_diagonal").reshape(-1)
+    values = ravel(in_dtype(val, x.aval.dtype, "fill_diagonal"))
     if values.size != 1:
         values = take(values, array(places % values.size))
     return IndexUpdateHelper(x)[(places,) * len(shape)].set(values)
@@ -276,7 +277,8 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
         raise errors.ShapeError("insert", "a place, or a vector of them", f"shape {places.shape}")
     if ((places < -size) | (places > size)).any():
         raise errors.BoundsError("insert", f"places from {-size} to {size}", str(places))
-    new = in_dtype(values, x.aval.dtype, "insert")
+    new = to_array(in_dtype(values, x.aval.dtype, "insert"))
+    new = convert(new, x.aval.dtype, x.aval.weak_type)
     new = new.reshape((1,) * (x.ndim - new.ndim) + new.shape)
     if not places.ndim and new.ndim == x.ndim:
         new = moveaxis(new, 0, axis)

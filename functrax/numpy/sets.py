@@ -18,6 +18,7 @@ from functrax.numpy.ranges import iota
 from functrax.numpy.reductions import any as any_of
 from functrax.numpy.search import host_value
 from functrax.primitives import elementwise as lax
+from functrax.primitives.convert import convert
 from functrax.primitives.cumulative import cumsum
 from functrax.primitives.rules import broadcast_to, reshape, scalar
 from functrax.primitives.select import select_n
@@ -110,12 +111,13 @@ def _unique_known(x: Array, axis: Any, equal_nan: bool, size: Any, fill_value: A
             _filler("unique", fill_value, x.aval.dtype),
         )
     index = dtypes.int_dtype()
-    return [array(values, x.aval.dtype), *(array(place.astype(index)) for place in places)]
+    values = convert(array(values, x.aval.dtype), x.aval.dtype, x.aval.weak_type)
+    return [values, *(array(place.astype(index)) for place in places)]
 
 
 def _filler(call: str, fill_value: Any, dtype: Any) -> Any:
     """Return what fills up known values of a dtype, as a Python number."""
-    return None if fill_value is None else plain(in_dtype(fill_value, dtype, call))
+    return None if fill_value is None else plain(to_array(in_dtype(fill_value, dtype, call)))
 
 
 def _comparable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

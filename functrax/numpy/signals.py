@@ -21,7 +21,6 @@ from functrax.numpy.operands import (
     number,
     promote,
     refuse_keys,
-    strong,
     to_array,
 )
 from functrax.numpy.ranges import linspace
@@ -29,6 +28,7 @@ from functrax.numpy.sets import bincount
 from functrax.numpy.sorting import searchsorted
 from functrax.numpy.taking import diff, take
 from functrax.primitives import elementwise as lax
+from functrax.primitives.convert import convert
 from functrax.primitives.convolution import conv_general_dilated
 from functrax.primitives.precision import canonical_precision
 from functrax.primitives.rules import reshape
@@ -307,7 +307,9 @@ def _slid(
         precision=precision, preferred_element_type=preferred,
     )  # fmt: skip
     found = reshape(found, (found.aval.size,))
-    return strong(rev(found, (0,)) if correlates and exchanged else found)
+    found = rev(found, (0,)) if correlates and exchanged else found
+    weak = preferred is None and a.aval.weak_type and v.aval.weak_type
+    return convert(found, found.aval.dtype, weak)
 
 
 # ---- histograms

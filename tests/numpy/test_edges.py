@@ -129,6 +129,62 @@ jnp.take(u, jnp.array([7]), fill_value=1.5)
 lib.jit(lambda x: jnp.pad(x, 1, constant_values=(x[0], 2)))(g)
 """)
 
+#: Of weakly typed arrays: x is a number, v a vector, w a matrix of floats, k a vector of integers.
+WEAK = rows("""
+x.at[()].set(3)
+x.at[()].set(jnp.float32(3))
+x.at[()].add(3.0)
+x.at[()].divide(2)
+k.at[0].divide(2)
+k.at[jnp.array([0, 0])].add(3)
+v.at[:1].set(3.0)
+v.at[jnp.array([0])].power(2.0)
+v.at[jnp.array([True, False])].set(3.0)
+v.at[5].set(3.0, mode="drop")
+jnp.pad(v, 1)
+jnp.pad(k, 1, constant_values=1)
+jnp.pad(v, 1, constant_values=(1.0, 2.0))
+jnp.pad(v, 1, constant_values=jnp.float32(1))
+jnp.pad(v, 1, mode="mean")
+jnp.pad(v, 1, mode="linear_ramp")
+jnp.pad(f, 1, constant_values=x)
+jnp.tril(w)
+jnp.triu(w)
+jnp.einsum("i->i", v)
+jnp.einsum("ii", w)
+jnp.einsum("ij,jk->ik", w, w)
+jnp.einsum("i,i->", k, k)
+jnp.einsum("i,i->", v, k)
+jnp.einsum("i,i->", v, jnp.ones(2, "float16"))
+jnp.einsum("i,j,k->", v, jnp.ones(2, "float16"), v)
+jnp.einsum("i,i->", v, v, preferred_element_type=jnp.float32)
+jnp.convolve(v, v)
+jnp.correlate(k, v)
+jnp.convolve(v, jnp.ones(2))
+jnp.insert(v, 0, 1.0)
+jnp.fill_diagonal(w, 1.0, inplace=False)
+jnp.put_along_axis(v, jnp.array([0]), 1.0, 0, inplace=False)
+jnp.unique(v)
+jnp.unique(v, size=3, fill_value=1)
+jnp.log2(x)
+jnp.diagflat(v)
+jnp.vander(v)
+nn.relu(b)
+nn.hard_tanh(b)
+nn.gelu(x)
+nn.gelu(k)
+nn.gelu(x, approximate=False)
+""")
+
+
+@pytest.mark.parametrize("expression", WEAK)
+def test_weak_types_are_jax_s(expression: str) -> None:
+    """What is made of weak arrays yields in promotion where it does in JAX."""
+    made = {"x": "jnp.asarray(2.0)", "v": "jnp.full((2,), 2.0)", "w": "jnp.full((2, 2), 2.0)"}
+    made["k"] = "jnp.full((2,), 3)"
+    names = ", ".join(f"{name}={value}" for name, value in made.items())
+    check(f"(lambda {names}: {expression})()")
+
 
 @pytest.mark.parametrize("expression", LIKE_JAX)
 def test_edges_are_jax_s(expression: str) -> None:
