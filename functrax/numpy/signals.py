@@ -17,6 +17,7 @@ from functrax.numpy.manipulation import moveaxis, ravel
 from functrax.numpy.operands import (
     array_operand,
     cast,
+    inexact,
     is_python_scalar,
     number,
     promote,
@@ -145,7 +146,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
         A floating array without the axis.
     """
     if x is None:
-        y, dx = (to_array(v) for v in promote("trapezoid", y, dx, to_float=True))
+        y, dx = (to_array(v) for v in promote("trapezoid", inexact(y, "trapezoid"), dx))
         rows = moveaxis(y, axis, -1)
     else:
         y, x = (to_array(v) for v in promote("trapezoid", y, x, to_float=True))

@@ -219,8 +219,8 @@ def repeat(
         Array([1, 1, 2, 2], dtype=int32)
     """
     x = array_operand(a, "repeat")
-    if axis is None:
-        x, axis = ravel(x), 0
+    if axis is None or not x.aval.ndim:  # a number is a vector of one, as for NumPy
+        x, axis = ravel(x), 0 if axis is None else axis
     axis = canonical_axis("repeat", axis, x.aval.ndim)
     size = x.aval.shape[axis]
     if isinstance(repeats, int | np.integer) and total_repeat_length is None:

@@ -114,6 +114,14 @@ jnp.dot(b[0], b[0])
 jnp.dot(True, True, preferred_element_type=jnp.int32)
 jnp.inner(True, b)
 jnp.inner(b[0], b[1])
+jnp.float32(2.5).repeat(2, axis=0)
+jnp.repeat(2.5, 2, axis=-1)
+jnp.repeat(2.5, jnp.array([2]), axis=0)
+jnp.repeat(s, jnp.array([2]), axis=0, total_repeat_length=3)
+jnp.trapezoid(jnp.ones(3, "int4"))
+jnp.trapezoid(jnp.ones(3, "int4"), dx=2.0)
+jnp.trapezoid(u, dx=jnp.float16(2))
+jnp.trapezoid(jnp.asarray([1, 2]), dx=2)
 jnp.max(i, initial=-np.inf)
 jnp.max(u, initial=np.inf)
 jnp.sum(i, initial=2.0)
@@ -285,6 +293,7 @@ REFUSED: list[tuple[str, type[Exception], str]] = [
     ("z.take(0, axis=0)", errors.BoundsError, "which is empty, of shape (0, 3)"),
     ("jnp.take(z, n, axis=0, mode='wrap')", errors.BoundsError, "[take] expected no index into"),
     ("jnp.take_along_axis(z, n[None], 0)", errors.BoundsError, "[take_along_axis] expected no"),
+    ("jnp.repeat(2.5, 2, axis=1)", errors.BoundsError, "[repeat] expected an axis of an array of"),
     ("jnp.fromiter([300], 'int8')", errors.IntegerOverflowError, "[fromiter] expected what"),
     ("jnp.pad(j, 1, mode=3)", errors.ArgumentError, "got mode=3"),
     ("jnp.pad(j, 1, mode=lambda row, *rest: None)", errors.ShapeError, "got None"),
