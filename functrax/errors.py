@@ -65,6 +65,8 @@ def _called_function(call: str) -> str:
 def _public_name(frame: FrameType) -> str | None:
     """Return the name of the public library function that a frame runs, or None."""
     name, module = frame.f_code.co_name, frame.f_globals["__name__"]
+    if name == "__call__" and module == "functrax.numpy.scalar_types":
+        return frame.f_locals["cls"].__name__  # jnp.int8(300)
     if name.startswith(("_", "<")) or not module.startswith(_LIBRARY):
         return None
     module = module.replace("primitives", "lax")

@@ -7,7 +7,7 @@ import numpy as np
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.trace import Array, Value, bind
+from functrax.core.trace import Array, Value, bind, describe
 from functrax.core.types import Literal
 from functrax.numpy.operands import (
     align,
@@ -354,8 +354,12 @@ def _integer_power(x: Any, exponent: int) -> Array:
 pow = power
 
 
-def power_operator(self: Any, other: Any) -> Any:
-    """Return ``self ** other``."""
+def power_operator(self: Any, other: Any, modulo: Any = None) -> Any:
+    """Return ``self ** other``; refuse the third argument that Python's `pow` takes."""
+    if modulo is not None:
+        expected = "two arguments: arrays have no power modulo a number"
+        got = f"{describe(modulo)} as the third"
+        raise errors.ArgumentError("pow", expected, got, fix="Write `x**y % z`.")
     if type(other) is int:
         return _integer_power(self, other)
     if mixes(other):

@@ -168,7 +168,7 @@ def _converted(x: Value, values: Any, operation: str, call: str) -> tuple[Value,
         return x, y
     pair = (dtype, y.aval.dtype)
     kinds = all(map(dtypes.is_floating, pair)) or all(map(dtypes.is_complex, pair))
-    if not kinds and dtypes.promote(pair, (x.aval.weak_type, y.aval.weak_type))[0] != dtype:
+    if not kinds and dtypes.promote(pair, (x.aval.weak_type, y.aval.weak_type), call)[0] != dtype:
         if operation == "divide" and dtypes.is_integer(dtype):
             return convert(x, y.aval.dtype), y
         raise errors.DtypeError(

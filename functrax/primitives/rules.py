@@ -491,7 +491,7 @@ def literal_like(call: str, value: Any, dtype: Any) -> Literal:
         IntegerOverflowError: if an integer does not fit.
     """
     own = dtypes.python_scalar_dtype(type(value))
-    joined, _ = dtypes.promote((dtype, own), (False, not isinstance(value, bool)))
+    joined, _ = dtypes.promote((dtype, own), (False, not isinstance(value, bool)), call)
     if joined != dtype:
         got = f"{dtypes.short_name(dtype)} and the Python scalar {value!r}"
         raise errors.DtypeError(call, "operands of one dtype", got)

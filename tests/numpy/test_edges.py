@@ -293,6 +293,17 @@ REFUSED: list[tuple[str, type[Exception], str]] = [
     ("z.take(0, axis=0)", errors.BoundsError, "which is empty, of shape (0, 3)"),
     ("jnp.take(z, n, axis=0, mode='wrap')", errors.BoundsError, "[take] expected no index into"),
     ("jnp.take_along_axis(z, n[None], 0)", errors.BoundsError, "[take_along_axis] expected no"),
+    ("jnp.int8(300)", errors.IntegerOverflowError, "[int8] expected integers from -128 to 127"),
+    ("jnp.float32('a')", errors.ArgumentError, "[float32] expected numbers, or sequences of"),
+    ("f.at[0].set(key)", errors.KeyTypeError, "[at[].set] expected only PRNG keys of one kind"),
+    ("f.at[0].add(key)", errors.KeyTypeError, "[at[].add] expected only PRNG keys of one kind"),
+    ("key + 1", errors.KeyTypeError, "[add] expected only PRNG keys of one kind"),
+    (
+        "pow(f, 2, 3)",
+        errors.ArgumentError,
+        "[pow] expected two arguments: arrays have no power "
+        "modulo a number; got 3 of type int as the third",
+    ),
     ("jnp.repeat(2.5, 2, axis=1)", errors.BoundsError, "[repeat] expected an axis of an array of"),
     ("jnp.fromiter([300], 'int8')", errors.IntegerOverflowError, "[fromiter] expected what"),
     ("jnp.pad(j, 1, mode=3)", errors.ArgumentError, "got mode=3"),
