@@ -110,12 +110,14 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int) -> Array:
 
     Raises:
         BoundsError: if there is no such axis.
+        IntegerOverflowError: if the dtype does not hold the numbers.
     """
     sizes = integers("broadcasted_iota", "shape", shape)
     axis = integer("broadcasted_iota", "dimension", dimension)
     if not 0 <= axis < len(sizes):
         raise errors.BoundsError("broadcasted_iota", f"an axis of shape {sizes}", f"axis {axis}")
     found = dtypes.canonicalize(dtype, "broadcasted_iota")
+    dtypes.check_fits(max(0, sizes[axis] - 1), found, "broadcasted_iota")
     return bind(iota_p, dtype=found, shape=sizes, dimension=axis)[0]
 
 

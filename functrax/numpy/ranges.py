@@ -351,9 +351,13 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
 
     Returns:
         An array of shape (n, *dimensions), or a tuple of n arrays.
+
+    Raises:
+        IntegerOverflowError: if the dtype does not hold the indices.
     """
     shape = shape_of("indices", dimensions)
     found = dtypes.int_dtype() if dtype is None else dtypes.canonicalize(dtype, "indices")
+    dtypes.check_fits(max((1, *shape)) - 1, found, "indices")
     if sparse:
         return tuple(
             iota(found, tuple(size if i == axis else 1 for i, size in enumerate(shape)), axis)

@@ -260,6 +260,7 @@ def ravel_multi_index(
 
     Raises:
         BoundsError: with "raise", if an index lies outside.
+        IntegerOverflowError: if the dtype does not hold the number of the last element.
         ArgumentError: for another mode or order.
     """
     call = "ravel_multi_index"
@@ -290,4 +291,6 @@ def ravel_multi_index(
         x = x % size if mode == "wrap" else x.clip(0, size - 1)
         x = x if dtype is None else x.astype(dtype)
         total = total * size + x
+    if sizes:
+        dtypes.check_fits(max(math.prod(sizes), 1) - 1, total.aval.dtype, call)
     return total

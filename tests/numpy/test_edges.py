@@ -360,6 +360,9 @@ take | int8 | 300 | jnp.take(jnp.ones(4, 'int8'), jnp.array([7]), fill_value=300
 at[].get | uint8 | 300 | u.at[jnp.array([7])].get(mode='fill', fill_value=300)
 pad | int8 | 300 | jnp.pad(jnp.ones(4, 'int8'), 1, constant_values=(300, 1))
 piecewise | int8 | 300 | jnp.piecewise(jnp.ones(2, 'int8'), [jnp.ones(2, bool)], [300])
+indices | int8 | 299 | jnp.indices((300, 1), dtype='int8')
+iota | int8 | 299 | lib.lax.iota('int8', 300)
+ravel_multi_index | int32 | 4398046511103 | jnp.ravel_multi_index((j * j, n), (2**21, 2**21))
 fromstring | int8 | 300 | jnp.fromstring('300', 'int8', sep=' ')
 """)
 
