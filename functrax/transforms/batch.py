@@ -7,7 +7,9 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
+from functrax.core.leaks import check_leaks
 from functrax.core.primitive import BatchAxis, Primitive, Refusal, abstract_eval, missing_rule
 from functrax.core.source import current_source
 from functrax.core.trace import NamedAxis, Trace, Tracer, Value, bind, state
@@ -162,6 +164,10 @@ def batch_flat(
         (r.value, r.dim) if type(r) is BatchTracer and r.owner is trace else (r, NOT_MAPPED)
         for r in results
     ]
+    if config.check_tracer_leaks and not isinstance(axis, LiveAxis):
+        held: list[Trace] = [trace]
+        del trace, arguments, results
+        check_leaks(held)
     return [value for value, _ in out], [dim for _, dim in out]
 
 

@@ -7,7 +7,9 @@ carry no information, never have one.
 from collections.abc import Sequence
 from typing import Any
 
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
+from functrax.core.leaks import check_leaks
 from functrax.core.primitive import ZERO_DERIVATIVE, Primitive, Refusal, missing_rule
 from functrax.core.trace import Array, Trace, Tracer, Value, bind, state
 from functrax.core.types import ShapedArray
@@ -117,6 +119,10 @@ def jvp_flat(
         state.trace = saved
         trace.ended = True
     pairs = [split(trace, result) for result in results]
+    if config.check_tracer_leaks:
+        held: list[Trace] = [trace]
+        del trace, arguments, results
+        check_leaks(held)
     return [primal for primal, _ in pairs], [tangent for _, tangent in pairs]
 
 

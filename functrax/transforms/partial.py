@@ -9,10 +9,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from functrax.core.config import config
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr, program_cache
+from functrax.core.leaks import check_leaks
 from functrax.core.primitive import Primitive
 from functrax.core.source import Derived
-from functrax.core.trace import Value, bind, current, state
+from functrax.core.trace import Trace, Value, bind, current, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import tangent_type
 from functrax.transforms.jvp import JVPTrace, JVPTracer, Tangent, split
@@ -104,6 +106,10 @@ def linearize_flat(
     pairs = [split(trace, result) for result in results]
     tangents: list[Tangent] = [tangent for _, tangent in pairs]
     jaxpr, residuals = record.finish([tangent for tangent in tangents if tangent is not None])
+    if config.check_tracer_leaks:
+        held: list[Trace] = [trace]
+        del trace, arguments, results
+        check_leaks(held)
     return (
         [primal for primal, _ in pairs],
         jaxpr,
