@@ -6,6 +6,7 @@ should hold.
 """
 
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -80,10 +81,16 @@ def report() -> Iterator[str]:
 
 def main() -> int:
     """Print the report and return the exit status."""
-    for line in report():
-        print(line)
+    try:
+        for line in report():
+            print(line)
+    except errors.FunctraxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     sys.exit(main())

@@ -93,9 +93,21 @@ def test_a_number_of_devices_that_cannot_be(python):
     )
     lines = python(COUNT, fails=True, FUNCTRAX_NUM_CPU_DEVICES="0").splitlines()
     assert lines[-1] == (
-        "functrax.errors.ConfigError: [FUNCTRAX_NUM_CPU_DEVICES] expected a positive number; "
+        "functrax.errors.ConfigError: [FUNCTRAX_NUM_CPU_DEVICES] expected a positive number "
+        "of CPU devices; got '0' (<string>:1)."
+    )
+    flags = "--xla_force_host_platform_device_count=0"
+    lines = python(COUNT, fails=True, FUNCTRAX_NUM_CPU_DEVICES=None, XLA_FLAGS=flags).splitlines()
+    assert lines[-1] == (
+        "functrax.errors.ConfigError: [XLA_FLAGS] expected a positive number of CPU devices; "
         "got '0' (<string>:1)."
     )
+
+
+@pytest.mark.parametrize(("number", "count"), [("-1", "3"), ("", "3"), ("2", "2")])
+def test_which_variable_counts(python, number, count):
+    flags = "--xla_force_host_platform_device_count=3"
+    assert python(COUNT, FUNCTRAX_NUM_CPU_DEVICES=number, XLA_FLAGS=flags).split()[0] == count
 
 
 # Those that are not here --------------------------------------------------------------------------

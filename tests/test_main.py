@@ -94,3 +94,30 @@ def test_nothing_to_report_is_said():
 def test_the_table_of_primitives():
     assert run("functrax.primitives", "--missing") == ""
     assert run("functrax.primitives").startswith("primitive ")
+
+
+def test_a_bad_environment_is_one_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "functrax"],
+        env={**os.environ, "FUNCTRAX_NUM_CPU_DEVICES": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: [FUNCTRAX_NUM_CPU_DEVICES] expected a positive number of CPU devices; got '0'"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no SIGPIPE")
+@pytest.mark.parametrize("module", ["functrax", "functrax.primitives"])
+def test_a_reader_that_stops_ends_it_quietly(module):
+    command = [sys.executable, "-u", "-m", module]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait(120)

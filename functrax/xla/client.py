@@ -164,19 +164,23 @@ _clients: dict[str, Client] = {}
 def num_cpu_devices() -> int:
     """Return how many CPU devices the environment asks for.
 
-    ``FUNCTRAX_NUM_CPU_DEVICES`` counts first, then ``XLA_FLAGS``, then it is one.
+    ``FUNCTRAX_NUM_CPU_DEVICES`` counts first, unless it is -1, then ``XLA_FLAGS``, then it is one.
 
     Raises:
-        ConfigError: the variable is not a positive number.
+        ConfigError: what counts is not a positive number.
     """
-    text = os.environ.get("FUNCTRAX_NUM_CPU_DEVICES")
-    if text is None:
-        flags = os.environ.get("XLA_FLAGS", "")
-        found = re.findall(r"--xla_force_host_platform_device_count=(\d+)", flags)
+    variable, text = "FUNCTRAX_NUM_CPU_DEVICES", os.environ.get("FUNCTRAX_NUM_CPU_DEVICES", "")
+    if text.strip() in ("", "-1"):
+        variable, flags = "XLA_FLAGS", os.environ.get("XLA_FLAGS", "")
+        found = re.findall(r"--xla_force_host_platform_device_count=(\S+)", flags)
         text = found[-1] if found else "1"
-    if not text.isdigit() or int(text) < 1:
-        raise ConfigError("FUNCTRAX_NUM_CPU_DEVICES", "a positive number", repr(text))
-    return int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigError(variable, "a positive number of CPU devices", repr(text))
+    return number
 
 
 def cpu_client(num_devices: int | None = None, group: "ProcessGroup | None" = None) -> Client:
