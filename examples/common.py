@@ -121,6 +121,8 @@ def load_params(
         return functrax.errors.FileError("evaluate", expected, got, where="", fix=cure)
 
     try:
+        if path.is_dir():
+            raise IsADirectoryError("a folder")
         arrays = safetensors.numpy.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise file_error("a safetensors file", f"{path}: {error}") from None
@@ -134,19 +136,24 @@ def load_params(
             raise file_error(text, f"none in {path}")
         if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
             raise file_error(text, f"shape {found.shape} and dtype {found.dtype} in {path}")
+        if not np.isfinite(found).all():
+            raise file_error(f"{name!r} of finite numbers", f"NaN or infinities in {path}")
     return {name: jnp.asarray(value) for name, value in arrays.items()}
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the output folder and check that it can be written, before any work is done.
+def prepare_folder(folder: Path, *names: str) -> None:
+    """Make the output folder and check that these files can be written, before any work is done.
 
     Raises:
-        functrax.errors.FileError: if it cannot.
+        functrax.errors.FileError: if they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        for name in names:
+            if (folder / name).is_dir():
+                raise IsADirectoryError(f"{name} is a folder there")
     except OSError as error:
         raise functrax.errors.FileError(
             "train",

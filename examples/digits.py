@@ -265,19 +265,20 @@ def main(arguments: list[str] | None = None) -> int:
             types = functrax.eval_shape(init_params, random.key(0))
             report(load_params(options.evaluate, CURE, lambda _: types), test)
             return 0
-        prepare_folder(options.out)
+        names = "loss.png", "mistakes.png", "digits.safetensors"
+        prepare_folder(options.out, *names)
         functrax.timings.reset()
         start = time.perf_counter()
         params, losses = train(training, options.seed, options.epochs, options.batch_size, devices)
         predicted = report(params, test)
         print(time_spent(time.perf_counter() - start))
-        draw_losses(losses, options.out / "loss.png")
-        draw_mistakes(test, predicted, options.out / "mistakes.png")
-        save_params(params, options.out / "digits.safetensors")
+        save_params(params, options.out / names[2])
+        draw_losses(losses, options.out / names[0])
+        draw_mistakes(test, predicted, options.out / names[1])
     except OSError as error:  # FileError is one too
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"wrote loss.png, mistakes.png and digits.safetensors to {options.out}")
+    print(f"wrote {names[0]}, {names[1]} and {names[2]} to {options.out}")
     return 0
 
 

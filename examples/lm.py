@@ -487,7 +487,8 @@ def main(arguments: list[str] | None = None) -> int:
             params = load_params(options.evaluate, CURE, lambda x: parameter_types(size_of(x)))
             report(params, test, options.seed, options.prompt)
             return 0
-        prepare_folder(options.out)
+        names = "loss.png", "sample.txt", "lm.safetensors"
+        prepare_folder(options.out, *names)
         functrax.timings.reset()
         start = time.perf_counter()
         size = Size(options.width, options.layers, options.heads, options.context)
@@ -499,13 +500,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"speed: {rate:,.0f} tokens/s, {options.parallel} on {mesh.size} devices")
         sample = report(params, test, options.seed, options.prompt)
         print(time_spent(time.perf_counter() - start))
-        draw_losses(losses, options.out / "loss.png", "bits per byte", "linear")
-        write_atomically(options.out / "sample.txt", lambda path: path.write_text(sample))
-        save_params(params, options.out / "lm.safetensors")
+        save_params(params, options.out / names[2])
+        draw_losses(losses, options.out / names[0], "bits per byte", "linear")
+        write_atomically(options.out / names[1], lambda path: path.write_text(sample))
     except OSError as error:  # FileError is one too
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"wrote loss.png, sample.txt and lm.safetensors to {options.out}")
+    print(f"wrote {names[0]}, {names[1]} and {names[2]} to {options.out}")
     return 0
 
 
