@@ -36,9 +36,14 @@ for pool in ("OMP", "OPENBLAS", "MKL"):
 # child process, and jax refuses to have both.
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["JAX_NUM_CPU_DEVICES"] = DEVICES
-# Most of a run's time is XLA's: LLVM without optimization makes the suite a quarter shorter, and
-# changes no semantics. Whoever sets the variable, be it to nothing, tests what users run.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of a run's time is XLA's: LLVM without optimization, on one part for each program, makes the
+# suite a quarter shorter, and changes no semantics. Whoever sets the variable, be it to nothing,
+# tests what users run.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_parallel_codegen_split_count=1",
+)
 # One cache for the run, shared by its workers as on a user's machine, and never the user's own.
 if not IS_WORKER:
     os.environ["FUNCTRAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="functrax-test-cache-")

@@ -54,7 +54,7 @@ def test_how_many_cpu_devices(environment, number, monkeypatch):
     assert client.num_cpu_devices() == number
 
 
-@pytest.mark.parametrize("text", ["0", "two", "-1"])
+@pytest.mark.parametrize("text", ["0", "two", "-2"])
 def test_not_a_number_of_devices(text, monkeypatch):
     monkeypatch.setenv("FUNCTRAX_NUM_CPU_DEVICES", text)
     with pytest.raises(ConfigError) as caught:
