@@ -94,6 +94,12 @@ def below(stop: int, start: int = 0) -> Domain:
     return lambda rng, shape, dtype: rng.integers(start, stop, shape).astype(dtype)
 
 
+def far(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray:
+    """Unsigned places, most of them far beyond any array: as signed ones they would be negative."""
+    top = int(np.iinfo(dtype).max)
+    return rng.choice(np.array([1, 3, top // 2 + 1, top - 1, top], dtype), shape)
+
+
 # Rows ---------------------------------------------------------------------------------------------
 
 
@@ -285,6 +291,15 @@ SHAPES = [
         label="uint8",
     ),
     row("dynamic_update_slice", x(5, 4), x(2, 3), *(ints(domain=below(7, -3)),) * 2, dtypes=ANY),
+    *(
+        case
+        for dtype in (U32, np.dtype(np.uint64))
+        for places in [(ints(domain=far, dtype=dtype),) * 2]
+        for case in (
+            row("dynamic_slice", x(5, 4), *places, slice_sizes=(2, 3), label=dtype.name),
+            row("dynamic_update_slice", x(5, 4), x(2, 3), *places, label=dtype.name),
+        )
+    ),
     row("convert_element_type", x(3, 4), new_dtype=F64, weak_type=False, dtypes=REAL),
     row("convert_element_type", x(3, 4), new_dtype=C128, weak_type=False, label="complex"),
     row(
@@ -426,6 +441,8 @@ INDEXING = [
     _gather("clip", x(5, 3), ints(6, 1, domain=_WILD), _ROWS, (1, 2)),
     _gather("fill", x(5, 3), ints(6, 1, domain=_WILD), _ROWS, (1, 2), mode=FILL, dtypes=ANY),
     _gather("fill-7", x(5, 3), ints(6, 1, domain=_WILD), _ROWS, (1, 3), mode=FILL, fill_value=7),
+    _gather("uint32", x(5, 3), ints(6, 1, domain=far, dtype=U32), _ROWS, (1, 2)),
+    _gather("uint32-fill", x(5, 3), ints(6, 1, domain=far, dtype=U32), _ROWS, (1, 2), mode=FILL),
     _gather("points", x(5, 5), ints(2, 3, 2, domain=_WILD), _POINTS, (1, 1), mode=FILL),
     _gather("promise", x(5, 5), ints(3, 2, domain=below(5)), _POINTS, (1, 1), mode=PROMISE),
     _gather("windows", x(5, 5), ints(3, 2, domain=below(5)), ((0, 2), (), (1, 0)), (2, 3)),
@@ -499,6 +516,14 @@ INDEXING = [
         "batched",
         (x(2, 5, 3), ints(2, 4, 1, domain=_WILD), x(2, 4, 3)),
         ((2,), (1,), (1,), (0,), (0,)),
+        mode=FILL,
+    ),
+    _scatter("scatter_add", "uint32", (x(5, 3), ints(4, 1, domain=far, dtype=U32), x(4, 3)), _ROWS),
+    _scatter(
+        "scatter_add",
+        "uint32-drop",
+        (x(5, 3), ints(4, 1, domain=far, dtype=U32), x(4, 3)),
+        _ROWS,
         mode=FILL,
     ),
     _scatter("scatter_add", "empty", (x(5, 3), ints(0, 1, domain=below(5)), x(0, 3)), _ROWS),

@@ -36,7 +36,7 @@ from functrax.primitives.gather import (
 )
 from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
-from functrax.primitives.slice import dynamic_slice, from_start, slice, start_values
+from functrax.primitives.slice import dynamic_slice, from_start, of_one_dtype, slice, start_values
 from functrax.runtime.array import DeviceArray, device_array, put_numpy
 from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import literal_array
@@ -284,15 +284,12 @@ def block_numbers(plan: Plan) -> BlockNumbers:
 def gather_parts(plan: Plan, starts: Sequence[Any]) -> tuple[Value, GatherDimensionNumbers, Dims]:
     """Return index vectors, dimension numbers and slice sizes for a plan with a block."""
     numbers = block_numbers(plan)
-    columns = [_places_along(plan, n, starts[n]) for n in numbers.counted]
-    kinds = {c.aval.dtype for c in columns}
-    wide = any(kind.itemsize == 8 for kind in kinds)
-    dtype = kinds.pop() if len(kinds) == 1 else dtypes.int64 if wide else dtypes.int32
+    columns = of_one_dtype([_places_along(plan, n, starts[n]) for n in numbers.counted])
     batch = numbers.batch
     spread = [
         bind(
             registry["broadcast_in_dim"],
-            _stretched(c if c.aval.dtype == dtype else convert(c, dtype), along, batch),
+            _stretched(c, along, batch),
             shape=(*batch, 1),
             broadcast_dimensions=along[len(along) - c.aval.ndim :],
         )[0]

@@ -288,6 +288,8 @@ def ravel_multi_index(
                 raise errors.BoundsError(
                     "ravel_multi_index", f"indices from 0 to {size - 1}", str(known)
                 )
+        if size > dtypes.iinfo(x.aval.dtype).max:  # an index of a narrow dtype
+            x = x.astype(dtypes.int32 if size < 2**31 else dtypes.int64)
         x = x % size if mode == "wrap" else x.clip(0, size - 1)
         x = x if dtype is None else x.astype(dtype)
         total = total * size + x

@@ -9,12 +9,11 @@ from functrax.core import dtypes
 from functrax.core.arguments import integer
 from functrax.core.config import config
 from functrax.core.trace import Array, Value, describe
-from functrax.numpy.arithmetic import choose
 from functrax.numpy.at import IndexUpdateHelper, plain
 from functrax.numpy.creation import in_dtype, zeros
 from functrax.numpy.joining import concatenate
 from functrax.numpy.manipulation import ravel
-from functrax.numpy.operands import array_operand, broadcast_shapes, number, two_operands
+from functrax.numpy.operands import array_operand, broadcast_shapes, cast, number, two_operands
 from functrax.numpy.search import host_value
 from functrax.primitives import elementwise as lax
 from functrax.primitives.check import check_bounds
@@ -34,6 +33,11 @@ def _integers(call: str, indices: Any) -> Array:
     if not dtypes.is_integer(places.aval.dtype):
         raise errors.DtypeError(call, "integer indices", describe(places))
     return places
+
+
+def _around(places: Value, size: int) -> Value:
+    """Bring indices into an axis by whole turns; narrow dtypes need not hold its size."""
+    return (places if places.aval.dtype.itemsize >= 4 else cast(places, dtypes.int32)) % size
 
 
 def _check_mode(call: str, mode: Any) -> None:
@@ -95,8 +99,7 @@ def take(
     if mode is None:
         _check_places("take", places, axis, x.aval.shape[axis], True)
     if mode == "wrap":
-        places = places % x.aval.shape[axis]
-        mode = "promise_in_bounds"
+        places, mode = _around(places, x.aval.shape[axis]), "promise_in_bounds"
     return IndexUpdateHelper(x)[(slice(None),) * axis + (places,)].get(
         mode=mode or "fill",
         fill_value=fill_value,
@@ -171,12 +174,10 @@ def _take_along(
     places = broadcast_to(places, (*common[:axis], places.aval.shape[axis], *common[axis + 1 :]))
     if not places.aval.size:
         return full(places.aval.shape, 0, x.aval.dtype)
-    dtype = places.aval.dtype
     if mode == "wrap":
-        places, mode = places % size, "promise_in_bounds"
-    elif wraps and not dtypes.is_unsigned(dtype):
-        negative = lax.lt(places, number(0, dtype))
-        places = choose(negative, lax.add(places, number(size, dtype)), places)
+        places, mode = _around(places, size), "promise_in_bounds"
+    elif wraps:
+        places = from_start("take_along_axis", places, size)
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
     return gather(

@@ -10,10 +10,11 @@ from functrax.core import dtypes
 from functrax.core.arguments import integers, listed
 from functrax.core.primitive import BatchAxis, registry
 from functrax.core.trace import Value, as_value, bind
-from functrax.core.types import ShapedArray, short_types
+from functrax.core.types import Literal, ShapedArray, short_types
 from functrax.primitives.check import check_bounds
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, lt
+from functrax.primitives.extreme import min_p
 from functrax.primitives.gather import (
     GatherDimensionNumbers,
     GatherScatterMode,
@@ -213,9 +214,38 @@ def start_values(
     for axis, (start, size) in enumerate(zip(starts, sizes or (), strict=False)):
         given = _integer(call, items[axis])
         check_bounds(call, start, axis, shape[axis], size, given)
-    wide = [i.aval.dtype for i in starts if i.aval.dtype.itemsize == 8]
-    dtype = wide[0] if wide else dtypes.int32
-    return [i if i.aval.dtype == dtype else convert(i, dtype) for i in starts]
+    return of_one_dtype(starts)
+
+
+def of_one_dtype(indices: Sequence[Value]) -> list[Value]:
+    """Return indices in one dtype of at least 32 bits that holds them all: never is one that is too
+    large taken for a negative one.
+    """
+    kinds = {i.aval.dtype for i in indices if type(i) is not Literal}
+    numbers = [i.value for i in indices if type(i) is Literal]
+    large = any(kind.itemsize == 8 or kind == dtypes.uint32 for kind in kinds)
+    candidates = [dtypes.int64] if large else [dtypes.int32, dtypes.int64]
+    if len(kinds) == 1:
+        candidates = [*(kind for kind in kinds if kind.itemsize >= 4), *candidates]
+    dtype = next(dtype for dtype in candidates if _holds(dtype, numbers))
+    return [_index_in(i, dtype) for i in indices]
+
+
+def _holds(dtype: Any, numbers: Sequence[int]) -> bool:
+    limits = dtypes.iinfo(dtype)
+    return all(limits.min <= number <= limits.max for number in numbers)
+
+
+def _index_in(index: Value, dtype: Any) -> Value:
+    """Convert an index; what int64 does not hold becomes its greatest number, outside as well."""
+    own = index.aval.dtype
+    if own == dtype:
+        return index
+    if type(index) is Literal:
+        return scalar(index.value, dtype)
+    if own == dtypes.uint64:
+        (index,) = bind(min_p, index, scalar(dtypes.iinfo(dtypes.int64).max, own))
+    return convert(index, dtype)
 
 
 def _unpacked(call: str, indices: Any) -> list[Any]:

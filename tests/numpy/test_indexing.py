@@ -1,5 +1,6 @@
 """Indexing against NumPy: reads and writes over a table of indices, eager and transformed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import functrax
 import functrax.numpy as jnp
-from functrax import errors
+from functrax import errors, lax
 from functrax.core import dtypes
 from functrax.core.trace import as_value
 from functrax.numpy.at import IndexUpdateHelper as At
@@ -506,3 +507,60 @@ def test_fill_values_that_are_equal_but_not_the_same():
         known = len(programs)
     x.at[index].get(mode="fill", fill_value=-float("nan"))
     assert len(programs) == known
+
+
+Y = np.arange(9, dtype=np.float32).reshape(3, 3)
+UNSIGNED_READS: dict[str, Callable[[Any], Any]] = {
+    "row": lambda a: array(Y)[a],
+    "place": lambda a: array(Y)[a, 1],
+    "both": lambda a: array(Y)[a, a],
+    "beside int32": lambda a: array(Y)[a, jnp.int32(1)],
+    "array": lambda a: array(Y)[a[None], -2][0],
+    "clip": lambda a: jnp.take(array(Y), a, axis=0, mode="clip"),
+    "dynamic_slice": lambda a: lax.dynamic_slice(array(Y), (a, jnp.int8(-2)), (1, 1)),
+    "index": lambda a: lax.dynamic_index_in_dim(array(Y), a, 0),
+    "along": lambda a: jnp.take_along_axis(array(Y), a[None, None], 0, mode="clip"),
+    "update": lambda a: lax.dynamic_update_index_in_dim(array(Y), 9.0, a, 0),
+    "update slice": lambda a: lax.dynamic_update_slice(array(Y), array(Y[:1]), (a, 0)),
+    "set": lambda a: array(Y).at[a].set(9.0, mode="clip"),
+}
+
+
+@pytest.mark.parametrize("name", UNSIGNED_READS)
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+@pytest.mark.parametrize("how", ["eager", "jit", "vmap"])
+def test_large_unsigned_indices_are_beyond_the_end(name, dtype, how):
+    """They lie outside on the right, where signed ones of the same bits would be negative."""
+    read = UNSIGNED_READS[name]
+    top = int(np.iinfo(dtype).max)
+    for place in (top, top // 2 + 1, top - 5):
+        far, last = (jnp.asarray(np.asarray(p, dtype), dtype) for p in (place, len(Y) - 1))
+        if how == "vmap":
+            got, wanted = functrax.vmap(read)(jnp.stack([far, last]))
+        else:
+            made = functrax.jit(read) if how == "jit" else read
+            got, wanted = made(far), made(last)
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32"])
+def test_roll_by_any_dtype(dtype):
+    """Unsigned shifts have no negative, nor has the least signed one."""
+    x = np.arange(300)
+    for shift in (3, 0, np.iinfo(dtype).max, np.iinfo(dtype).min):
+        shift = np.asarray(shift, dtype)
+        same(functrax.jit(jnp.roll)(array(x), array(shift)), np.roll(x, int(shift)))
+        same(jnp.roll(array(x), array(shift)), np.roll(x, int(shift)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_indices_of_a_dtype_that_does_not_hold_the_size(dtype):
+    x = np.arange(300)
+    i = jnp.asarray(3, dtype)
+    assert int(array(x).at[i].set(-1, wrap_negative_indices=False)[3]) == -1
+    assert int(jnp.take(array(x), i, mode="wrap")) == 3
+    if dtype != "uint8":
+        assert int(jnp.take_along_axis(array(x), i[None] - 4, 0)[0]) == 299
+    assert int(jnp.ravel_multi_index((i, i), (300, 300), mode="wrap")) == 903
+    assert int(jnp.ravel_multi_index((i, i), (300, 300), mode="clip")) == 903
+    assert float(lax.switch(i, [lambda k=k: float(k) for k in range(300)])) == 3.0

@@ -79,7 +79,9 @@ def switch(
         raise errors.DtypeError("switch", "an integer index", f"{value.aval!r}")
     if config.disable_jit and is_known(value):
         return functions[min(max(int(value), 0), len(functions) - 1)](*operands)
-    value = clamp(scalar(0, value.aval.dtype), value, scalar(len(functions) - 1, value.aval.dtype))
+    dtype = value.aval.dtype
+    last = min(len(functions) - 1, int(dtypes.iinfo(dtype).max))
+    value = clamp(scalar(0, dtype), value, scalar(last, dtype))
     index = convert(value, np.dtype(np.int32))
     return _choose("switch", index, functions, operands, **_way("switch", batched))
 
