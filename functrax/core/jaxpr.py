@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from functrax.core import primitive as primitives
 from functrax.core.primitive import Primitive
+from functrax.core.signature import check_signature
 from functrax.core.source import Source
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import NO_AXES, Literal, ShapedArray
@@ -315,6 +316,7 @@ def _pruned(eqn: Equation, live: set[Var]) -> Equation:
 def check_equation_types(eqn: Equation) -> tuple[ShapedArray, ...]:
     """Return the types an equation's results should have, by its primitive's rule."""
     types = tuple(var.aval for var in eqn.invars)
+    check_signature(eqn.primitive, len(types), eqn.params)
     return primitives.abstract_eval(eqn.primitive, types, eqn.params)
 
 

@@ -16,8 +16,6 @@ A program that is read is checked like one that was traced, so it runs, or there
 
 import ast
 import difflib
-import functools
-import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar, overload
@@ -28,6 +26,7 @@ from functrax.core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Var, check_e
 from functrax.core.params import param_types
 from functrax.core.primitive import Primitive, registry
 from functrax.core.show import DTYPES, HEADER, IR_VERSION, KEYWORDS
+from functrax.core.signature import check_signature, signature_of
 from functrax.core.types import NO_AXES, Literal, ShapedArray, exact
 from functrax.errors import FunctraxError, JaxprError
 
@@ -236,7 +235,8 @@ class _Parser:
         while self.starts_atom():
             invars.append(self.atom(variables))
         eqn = Equation(primitive, invars, self.define(results, variables), params, None)
-        self.check_params(eqn, name)
+        if self.token.kind == "name" or self.at("("):  # else what follows it is malformed
+            self.check_params(eqn, name)
         return eqn
 
     def check_params(self, eqn: Equation, name: Token) -> None:
@@ -245,12 +245,17 @@ class _Parser:
         What its rules say in errors of their own is left to the checker, which shows the equation.
         """
         self.places[eqn] = self.here(name)
-        required = _required(eqn.primitive)
+        required = signature_of(eqn.primitive).required
         missing = [key for key in required if key not in eqn.params]
         if missing:
             close = [_did_you_mean(key, missing) for key in eqn.params if key not in required]
             expected = f"{', '.join(map(repr, missing))} among the parameters of {eqn.primitive}"
             self.fail(expected, name, next(filter(None, close), None))
+        try:
+            check_signature(eqn.primitive, len(eqn.invars), eqn.params)
+        except FunctraxError as error:
+            expected = f"{error.expected} for {eqn.primitive}"
+            raise JaxprError("parse", expected, f"{error.got} {self.here(name)}") from None
         for look in (lambda: check_equation_types(eqn), lambda: Jaxpr((), (), (), [eqn])):
             try:
                 look()
@@ -443,17 +448,6 @@ class _Parser:
         """Raise for what stands for a Python object."""
         fix = "It stands for a Python object, which text cannot hold: keep the jaxpr itself."
         self.fail("a value", token, fix)
-
-
-@functools.cache
-def _required(primitive: Primitive) -> list[str]:
-    """Return the names of the parameters that a primitive cannot do without."""
-    names: dict[str, None] = {}
-    for rule in filter(callable, (primitive.abstract_eval, primitive.batch, primitive.lower)):
-        for parameter in inspect.signature(rule).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                names[parameter.name] = None
-    return list(names)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -55,7 +55,7 @@ def _position(primitive: Primitive, operand: Any, axis: int, index_dtype: Any) -
 
 
 def _position_abstract(
-    name: str, operand: ShapedArray, *, axes: tuple[int, ...], index_dtype: Any
+    name: str, operand: ShapedArray, *, axes: tuple[int, ...], index_dtype: dtypes.DType
 ) -> tuple[ShapedArray]:
     check_kind(name, operand, "biuf")
     check_kind(name, operand.update(dtype=index_dtype), "iu")

@@ -22,17 +22,27 @@ def to_bool(_: Any) -> np.dtype[Any]:
 # Bits ---------------------------------------------------------------------------------------------
 
 not_p = declare_elementwise("not", "not", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-and_p = declare_elementwise("and", "and", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-or_p = declare_elementwise("or", "or", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
-xor_p = declare_elementwise("xor", "xor", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR)
+and_p = declare_elementwise("and", "and", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR, operands=2)
+or_p = declare_elementwise("or", "or", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR, operands=2)
+xor_p = declare_elementwise("xor", "xor", BITS, ZERO_DERIVATIVE, pulls=NOT_LINEAR, operands=2)
 shift_left_p = declare_elementwise(
-    "shift_left", "shift_left", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+    "shift_left", "shift_left", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR, operands=2
 )
 shift_right_arithmetic_p = declare_elementwise(
-    "shift_right_arithmetic", "shift_right_arithmetic", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+    "shift_right_arithmetic",
+    "shift_right_arithmetic",
+    INTEGER,
+    ZERO_DERIVATIVE,
+    pulls=NOT_LINEAR,
+    operands=2,
 )
 shift_right_logical_p = declare_elementwise(
-    "shift_right_logical", "shift_right_logical", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+    "shift_right_logical",
+    "shift_right_logical",
+    INTEGER,
+    ZERO_DERIVATIVE,
+    pulls=NOT_LINEAR,
+    operands=2,
 )
 population_count_p = declare_elementwise(
     "population_count", "popcnt", INTEGER, ZERO_DERIVATIVE, pulls=NOT_LINEAR
@@ -53,7 +63,7 @@ def _compare_lower(direction: str, b: Any, x: Any, y: Any) -> Any:
 def _declare_compare(name: str, kinds: str) -> Any:
     lower = partial(_compare_lower, name.upper())
     return declare_elementwise(
-        name, lower, kinds, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR
+        name, lower, kinds, ZERO_DERIVATIVE, result=to_bool, pulls=NOT_LINEAR, operands=2
     )
 
 

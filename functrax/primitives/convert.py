@@ -78,7 +78,7 @@ def exact_value(operand: Any, call: str) -> Value:
 
 
 def _convert_abstract(
-    operand: ShapedArray, *, new_dtype: Any, weak_type: bool
+    operand: ShapedArray, *, new_dtype: dtypes.DType, weak_type: bool
 ) -> tuple[ShapedArray]:
     keys = dtypes.is_extended(operand.dtype) or dtypes.is_extended(new_dtype)
     if keys and operand.dtype != new_dtype:
@@ -166,7 +166,7 @@ def bit_width(dtype: Any) -> int:
     return dtypes.finfo(dtype).bits if dtypes.is_floating(dtype) else dtype.itemsize * 8
 
 
-def _bitcast_abstract(operand: ShapedArray, *, new_dtype: Any) -> tuple[ShapedArray]:
+def _bitcast_abstract(operand: ShapedArray, *, new_dtype: dtypes.DType) -> tuple[ShapedArray]:
     call = "bitcast_convert_type"
     if operand.dtype == new_dtype:
         return (operand.strong(),)

@@ -166,7 +166,7 @@ def _abstract(
     feature_group_count: int,
     batch_group_count: int,
     precision: Any,
-    preferred_element_type: Any,
+    preferred_element_type: dtypes.DType | None,
     window_strides: tuple[int, ...],
     padding: tuple[tuple[int, int], ...],
     lhs_dilation: tuple[int, ...],

@@ -224,7 +224,7 @@ def _abstract(
     *,
     dimension_numbers: Numbers,
     precision: Canonical,
-    preferred_element_type: Any,
+    preferred_element_type: dtypes.DType | None,
 ) -> tuple[ShapedArray]:
     check_kind("dot_general", lhs, "biufc")
     check_kind("dot_general", rhs, "biufc")

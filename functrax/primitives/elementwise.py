@@ -404,7 +404,7 @@ rem_p = declare_elementwise(
     pulls=NOT_LINEAR,
 )
 nextafter_p = declare_elementwise(
-    "nextafter", "chlo.next_after", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR
+    "nextafter", "chlo.next_after", FLOAT, ZERO_DERIVATIVE, pulls=NOT_LINEAR, operands=2
 )
 
 

@@ -396,7 +396,7 @@ def _gather_lower(
     unique_indices: bool,
     indices_are_sorted: bool,
     mode: GatherScatterMode,
-    fill_value: Any,
+    fill_value: bool | int | float | complex | np.generic | None,
 ) -> Any:
     operand, index_type = b.in_types
     out = b.out_types[0]

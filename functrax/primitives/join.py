@@ -222,7 +222,10 @@ def padded_size(size: int, low: int, high: int, interior: int) -> int:
 
 
 def _pad_abstract(
-    operand: ShapedArray, padding_value: ShapedArray, *, padding_config: tuple[Any, ...]
+    operand: ShapedArray,
+    padding_value: ShapedArray,
+    *,
+    padding_config: tuple[tuple[int, int, int], ...],
 ) -> tuple[ShapedArray]:
     if operand.dtype != padding_value.dtype:
         raise errors.DtypeError(

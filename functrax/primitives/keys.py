@@ -59,7 +59,7 @@ def random_wrap(words: Any, dtype: Any = THREEFRY) -> Value:
     return bind(random_wrap_p, as_value(words, "random_wrap"), dtype=dtype)[0]
 
 
-def _wrap_abstract(words: ShapedArray, *, dtype: Any) -> tuple[ShapedArray]:
+def _wrap_abstract(words: ShapedArray, *, dtype: dtypes.KeyType) -> tuple[ShapedArray]:
     split = words.ndim - len(dtype.key_shape)
     if words.dtype != np.uint32 or split < 0 or words.shape[split:] != dtype.key_shape:
         sizes = ", ".join(map(str, dtype.key_shape))
@@ -166,7 +166,7 @@ def random_seed(seeds: Any, dtype: Any = THREEFRY) -> Value:
     return bind(random_seed_p, as_value(seeds, "random_seed"), dtype=dtype)[0]
 
 
-def _seed_abstract(seeds: ShapedArray, *, dtype: Any) -> tuple[ShapedArray]:
+def _seed_abstract(seeds: ShapedArray, *, dtype: dtypes.KeyType) -> tuple[ShapedArray]:
     check_kind("key", seeds, "iu")
     return (seeds.update(dtype=dtype, weak_type=False),)
 

@@ -48,6 +48,10 @@ def _same_type(x: ShapedArray, **_: Any) -> tuple[ShapedArray]:
     return (x,)
 
 
+def _named_type(x: ShapedArray, *, name: str) -> tuple[ShapedArray]:
+    return (x,)
+
+
 def _tangents_pass(name: str) -> Any:
     """D name(x) = dx: what is kept is the value, never a tangent."""
 
@@ -77,7 +81,7 @@ def _name_lower(b: Any, x: Any, **_: Any) -> Any:
 
 name_p = declare(
     "name",
-    abstract_eval=_same_type,
+    abstract_eval=_named_type,
     jvp=_tangents_pass("name"),
     transpose=_pass_back,
     batch=_same_axis("name"),

@@ -7,6 +7,7 @@ from typing import Any
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.primitive import BatchAxis, Linear, Primitive, declare, registry
+from functrax.core.signature import of_operands
 from functrax.core.trace import VALUES, Value, as_value, bind, vary
 from functrax.core.types import Literal, ShapedArray, short_types
 
@@ -384,6 +385,7 @@ def declare_elementwise(
     *,
     result: Any = None,
     pulls: Sequence[Any] | Any = None,
+    operands: int = 1,
 ) -> Primitive:
     """Declare an elementwise primitive from one table row.
 
@@ -396,24 +398,20 @@ def declare_elementwise(
         result: maps the operand dtype to the result dtype; the same by default.
         pulls: per operand ``(cotangent, *operands, **params) -> cotangent`` for the operands it is
             linear in; or a Refusal.
+        operands: how many there are, where no derivatives tell.
 
     Returns:
         The primitive.
     """
-    jvp = (
-        partial(elementwise_jvp, name, derivatives)
-        if isinstance(derivatives, tuple)
-        else derivatives
-    )
+    jvp: Any = derivatives
+    if isinstance(derivatives, tuple):
+        jvp, operands = partial(elementwise_jvp, name, derivatives), len(derivatives)
     transpose = partial(elementwise_transpose, pulls) if isinstance(pulls, tuple) else pulls
     lower = partial(elementwise_lower, operation) if isinstance(operation, str) else operation
-
-    def abstract_eval(*avals: ShapedArray, **_: Any) -> tuple[ShapedArray]:
-        return elementwise_type(name, kinds, result, *avals)
-
+    check = partial(elementwise_type, name, kinds, result)
     return declare(
         name,
-        abstract_eval=abstract_eval,
+        abstract_eval=of_operands(check, name, operands, operation),
         jvp=jvp,
         transpose=transpose,
         batch=partial(elementwise_batch, name),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.arguments import integer, integers, listed
 from functrax.core.primitive import NOT_LINEAR, ZERO_DERIVATIVE, BatchAxis, declare
 from functrax.core.trace import Value, as_value, bind
@@ -401,7 +402,9 @@ rev_p = declare_linear(
 # iota ---------------------------------------------------------------------------------------------
 
 
-def _iota_abstract(*, dtype: Any, shape: tuple[int, ...], dimension: int) -> tuple[ShapedArray]:
+def _iota_abstract(
+    *, dtype: dtypes.DType, shape: tuple[int, ...], dimension: int
+) -> tuple[ShapedArray]:
     return (ShapedArray(shape, dtype),)
 
 

@@ -135,7 +135,14 @@ def _insert(sequence: Sequence[Any], position: int, item: Any) -> tuple[Any, ...
     return (*sequence[:position], item, *sequence[position:])
 
 
-def _slice_lower(b: Any, x: Any, *, start_indices: Any, limit_indices: Any, strides: Any) -> Any:
+def _slice_lower(
+    b: Any,
+    x: Any,
+    *,
+    start_indices: tuple[int, ...],
+    limit_indices: tuple[int, ...],
+    strides: tuple[int, ...],
+) -> Any:
     return b.slice(x, b.out_types[0], start_indices, limit_indices, strides)
 
 

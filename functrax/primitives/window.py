@@ -6,6 +6,7 @@ from typing import Any
 
 from functrax.core.arguments import integers
 from functrax.core.primitive import BatchAxis, registry
+from functrax.core.signature import takes
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
 from functrax.primitives.convolution_numbers import (
@@ -79,11 +80,25 @@ def reduced_type(name: str, kinds: str, operand: ShapedArray, **params: Any) -> 
 
 
 def window_shape(
-    call: str, shape: tuple[int, ...], *, window_dimensions: Any, **geometry: Any
+    call: str, shape: tuple[int, ...], *, window_dimensions: tuple[int, ...], **geometry: Any
 ) -> tuple[int, ...]:
     """Return how many windows lie along each axis."""
     ordered = {name: geometry.get(name, (1,) * len(shape)) for name in _NEUTRAL}
     return window_counts(call, shape, window_dimensions, ordered)
+
+
+def _parameters(
+    *,
+    window_dimensions: tuple[int, ...],
+    window_strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    base_dilation: tuple[int, ...] = (),
+    window_dilation: tuple[int, ...] = (),
+) -> None:
+    """What windows are described by; those of `select_and_scatter_add` have no dilations."""
+
+
+of_windows = takes(_parameters)
 
 
 def _mapped_params(params: dict[str, Any], dim: int) -> dict[str, Any]:
@@ -167,6 +182,7 @@ def reduce_window_sum(
     return bind(reduce_window_sum_p, operand, **params)[0]
 
 
+@of_windows
 def _sum_abstract(operand: ShapedArray, **params: Any) -> tuple[ShapedArray]:
     return (reduced_type("reduce_window_sum", "iufc", operand, **params),)
 

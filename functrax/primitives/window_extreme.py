@@ -31,6 +31,7 @@ from functrax.primitives.window import (
     batch_one,
     batch_two,
     lower_reduction,
+    of_windows,
     reduced_type,
     window_params,
     window_shape,
@@ -130,6 +131,7 @@ def _extreme_jvp(
 
 
 def _declare_extreme(name: str, operation: str, select: str, identity: Any) -> Primitive:
+    @of_windows
     def abstract_eval(operand: ShapedArray, **params: Any) -> tuple[ShapedArray]:
         return (reduced_type(name, "biuf", operand, **params),)
 
@@ -192,6 +194,7 @@ def select_and_gather_add(
     return bind(select_and_gather_add_p, tangents, operand, select=select, **params)[0]
 
 
+@of_windows
 def _gather_abstract(
     tangents: ShapedArray, operand: ShapedArray, *, select: str, **params: Any
 ) -> tuple[ShapedArray]:
@@ -344,6 +347,7 @@ def select_and_scatter_add(
     return bind(select_and_scatter_add_p, source, operand, select=select, **kept)[0]
 
 
+@of_windows
 def _scatter_abstract(
     source: ShapedArray, operand: ShapedArray, *, select: str, **params: Any
 ) -> tuple[ShapedArray]:

@@ -8,6 +8,7 @@ from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr, Var, eval_jaxpr
 from functrax.core.primitive import BatchAxis, declare
+from functrax.core.signature import takes
 from functrax.core.trace import Array, Value, as_value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.rules import (
@@ -55,6 +56,18 @@ def _evaluate(*operands: Value, **params: Any) -> list[Value]:
     return eval_jaxpr(params["jaxpr"], (), *_arguments(operands, params))
 
 
+def _parameters(
+    *,
+    jaxpr: Jaxpr,
+    transposed: Jaxpr,
+    num_consts: int,
+    num_transposed_consts: int,
+    num_linear: int,
+) -> None:
+    """What a call is described by."""
+
+
+@takes(_parameters)
 def _abstract_eval(*avals: ShapedArray, **params: Any) -> tuple[ShapedArray, ...]:
     return call_types("linear_call", _arguments(avals, params), params["jaxpr"])
 

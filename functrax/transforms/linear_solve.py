@@ -8,6 +8,7 @@ from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr, eval_jaxpr
 from functrax.core.primitive import BatchAxis, declare
+from functrax.core.signature import takes
 from functrax.core.trace import Value, bind, state
 from functrax.core.types import ShapedArray
 from functrax.primitives.elementwise import neg
@@ -72,6 +73,19 @@ def _evaluate(*operands: Value, **params: Any) -> list[Value]:
     return eval_jaxpr(params["solve"], (), *consts, *b)
 
 
+def _parameters(
+    *,
+    matvec: Jaxpr,
+    vecmat: Jaxpr | None,
+    solve: Jaxpr,
+    transpose_solve: Jaxpr | None,
+    num_consts: tuple[int, ...],
+    num_unknowns: int,
+) -> None:
+    """What a call is described by."""
+
+
+@takes(_parameters)
 def _abstract_eval(*avals: ShapedArray, **params: Any) -> tuple[ShapedArray, ...]:
     _, _, consts, _, b = _split(avals, params)
     return call_types(CALL, [*consts, *b], params["solve"])

@@ -119,9 +119,27 @@ def test_operands_that_the_primitive_does_not_take():
 
 def test_parameters_that_are_missing():
     x, y = variables(F32, F32.update(shape=()))
-    found = problem(Jaxpr((), (x,), (y,), [equation("reduce_sum", [x], [y])]))
-    assert found.startswith("operands and parameters that reduce_sum takes in equation 0, `")
-    assert found.endswith("missing 1 required keyword-only argument: 'axes'")
+    assert problem(Jaxpr((), (x,), (y,), [equation("reduce_sum", [x], [y])])) == (
+        "the parameters 'axes' for reduce_sum in equation 0, `b:f32[] = reduce_sum a`; got none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("operands", "params", "found"),
+    [
+        (2, {"y": 2}, "1 operand for integer_pow in equation 0, `b:f32[3] = integer_pow[y=2] a a`; got 2"),
+        (1, {"y": 2.0}, "y of type int for integer_pow in equation 0, "
+         "`b:f32[3] = integer_pow[y=2.0] a`; got 2.0"),
+        (1, {"y": 2, "z": 1}, "the parameters 'y' for integer_pow in equation 0, "
+         "`b:f32[3] = integer_pow[y=2 z=1] a`; got 'y', 'z'"),
+    ],
+)  # fmt: skip
+def test_operands_and_parameters_that_are_not_declared(operands, params, found):
+    """Also where the parameters equal others that are: 2.0 is no exponent, though 2 is."""
+    x, y = variables(F32, F32)
+    check_jaxpr(Jaxpr((), (x,), (y,), [equation("integer_pow", [x], [y], y=2)]))
+    jaxpr = Jaxpr((), (x,), (y,), [equation("integer_pow", [x] * operands, [y], **params)])
+    assert problem(jaxpr) == found
 
 
 def test_too_few_results():

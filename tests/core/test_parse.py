@@ -294,8 +294,8 @@ INNER = "{ lambda ; a:f32[3]. let in (a,) }"
         ("b:f32[3] = round a", "'rounding_method' among the parameters of round", ""),
         (
             "b:f32[3] = " + COND.format("add"),
-            "operands and parameters that cond takes",
-            "AttributeError: 'str' object has no attribute",
+            "branches of type tuple[Jaxpr, ...] for cond",
+            "",
         ),
         (
             "b:f32[3] = bitcast_convert_type[new_dtype=float0] a",
@@ -304,8 +304,20 @@ INNER = "{ lambda ; a:f32[3]. let in (a,) }"
         ),
         (
             "b:f32[3] = pad[padding_config=((1e999, 1, 0),)] a 0.0:f32[]",
-            "operands and parameters that pad takes",
-            "OverflowError: cannot convert float infinity to integer.",
+            "padding_config of type tuple[tuple[int, int, int], ...] for pad",
+            "",
+        ),
+        ("b:f32[3] = mul a", "2 operands for mul", ""),
+        ("b:f32[3] = sin a a", "1 operand for sin", ""),
+        ("b:f32[3] = sin[foo=3] a", "no parameters for sin", ""),
+        ("b:f32[3] = integer_pow[y='x'] a", "y of type int for integer_pow", ""),
+        ("b:f32[3] = integer_pow[y=1.5] a", "y of type int for integer_pow", ""),
+        ("b:f32[3] = integer_pow[y=True] a", "y of type int for integer_pow", ""),
+        ("b:f32[3] = cumsum[axis=0 reverse='x'] a", "reverse of type bool for cumsum", ""),
+        (
+            "b:f32[3] = cumsum[axis=0 reverse=True by=2] a",
+            "the parameters 'axis', 'reverse' for cumsum",
+            "",
         ),
         ("b:f32[3] = squeeze[axes=(0,)] a", "'dimensions' among the parameters of squeeze", ""),
         (f"b:f32[3] = add[x=1{'0' * 5000}] a a", "a number of fewer digits", ""),

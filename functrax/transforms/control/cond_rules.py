@@ -32,7 +32,11 @@ from functrax.transforms.transpose import transpose_jaxpr
 
 
 def _abstract_eval(
-    index: ShapedArray, *avals: ShapedArray, branches: Branches, **options: Any
+    index: ShapedArray,
+    *avals: ShapedArray,
+    branches: Branches,
+    platforms: tuple[Any, ...] | None = None,
+    batched: str = "select",
 ) -> tuple[ShapedArray, ...]:
     wanted = [aval.strong() for aval in branches[0].in_avals]
     if (

@@ -40,7 +40,11 @@ from functrax.transforms.stage import stage_open
 
 
 def _abstract_eval(
-    *avals: ShapedArray, cond: Jaxpr, body: Jaxpr, num_cond_consts: int, **_: Any
+    *avals: ShapedArray,
+    cond: Jaxpr,
+    body: Jaxpr,
+    num_cond_consts: int,
+    max_steps: int | None = None,
 ) -> tuple[ShapedArray, ...]:
     count = len(cond.invars) - num_cond_consts
     carry = body.in_avals[len(body.invars) - count :]

@@ -268,7 +268,7 @@ def _split(
 
 
 def _abstract_eval(
-    *avals: ShapedArray, body: Jaxpr, carry_unknown: tuple[bool, ...], **_: Any
+    *avals: ShapedArray, body: Jaxpr, carry_unknown: tuple[bool, ...], max_steps: int | None
 ) -> tuple[ShapedArray, ...]:
     carry = body.in_avals[len(body.invars) - len(carry_unknown) :]
     return tuple(a for a, u in zip(carry, carry_unknown, strict=True) if u)
