@@ -14,8 +14,9 @@ from functrax.core import dtypes
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, Primitive, declare, registry
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
-from functrax.primitives.elementwise import add, bitwise_or, div, eq, exp, is_finite, mul, sub
+from functrax.primitives.elementwise import add, bitwise_or, div, eq, exp, is_finite, mul, ne, sub
 from functrax.primitives.extreme import extreme
+from functrax.primitives.extreme import max as larger
 from functrax.primitives.join import pad
 from functrax.primitives.reduce import greatest, least, one_of, zero_of
 from functrax.primitives.rules import (
@@ -297,7 +298,9 @@ def _cumprod_jvp(
 def _extreme_jvp(
     name: str, primals: Sequence[Value], tangents: Sequence[Tangent], *, axis: int, reverse: bool
 ) -> Any:
-    """D m_i = the mean of dx over the elements up to i that attain m_i."""
+    """D m_i = the mean of dx over the elements up to i that attain m_i; 0 where none does, which is
+    where m_i is NaN.
+    """
     (x,), dx = primals, tangents[0]
     (m,) = bind(registry[name], x, axis=axis, reverse=reverse)
     zero, one = (full(x.aval.shape, value, x.aval.dtype) for value in (0, 1))
@@ -305,7 +308,7 @@ def _extreme_jvp(
     kept = select_n(eq(m, _before(m, axis, reverse, math.nan)), zero, one)
     count = linear_recurrence(kept, select_n(attained, zero, one), axis, reverse)
     total = linear_recurrence(kept, select_n(attained, zero, dx), axis, reverse)
-    return [m], [div(total, count)]
+    return [m], [div(total, larger(count, one))]
 
 
 def _cumlogsumexp_jvp(
@@ -319,10 +322,10 @@ def _cumlogsumexp_jvp(
 
 
 def _weight(x: Value, r: Value) -> Value:
-    """Return exp(x - r) for x <= r, which is 1 where both are the same infinity."""
+    """Return exp(x - r) for x <= r, which is 1 where both are the same infinity, and NaN at NaN."""
     if dtypes.is_complex(x.aval.dtype):
         return exp(sub(x, r))
-    usual = bitwise_or(is_finite(r), is_finite(x))
+    usual = bitwise_or(bitwise_or(is_finite(r), is_finite(x)), ne(r, r))
     edge = select_n(eq(x, r), full(x.aval.shape, -math.inf, x.aval.dtype), zeros(x.aval))
     return exp(select_n(usual, edge, sub(x, r)))
 

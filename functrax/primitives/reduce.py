@@ -20,7 +20,7 @@ from functrax.core.primitive import (
 from functrax.core.trace import Value, as_value, bind
 from functrax.core.types import ShapedArray
 from functrax.primitives.convert import convert
-from functrax.primitives.elementwise import add, div, eq, mul
+from functrax.primitives.elementwise import add, bitwise_or, div, eq, mul
 from functrax.primitives.extreme import extreme
 from functrax.primitives.join import pad, split
 from functrax.primitives.rules import (
@@ -276,12 +276,18 @@ def reduce_min(operand: Any, axes: Sequence[int]) -> Value:
 def _extreme_jvp(
     name: str, primals: Sequence[Value], tangents: Sequence[Tangent], *, axes: tuple[int, ...]
 ) -> Any:
-    """D max(x) = the mean of dx over the elements that attain the maximum."""
+    """D max(x) = the mean of dx over the elements that attain the maximum; NaN, which no element
+    attains, is the result of all of them, and its derivative in each is NaN.
+    """
     (x,), dx = primals, tangents[0]
     results = bind(registry[name], x, axes=axes)
-    chosen = eq(x, kept(results[0], x.aval, axes))
-    nothing = full(x.aval.shape, 0, x.aval.dtype)
-    count = sum_axes(select_n(chosen, nothing, full(x.aval.shape, 1, x.aval.dtype)), axes)
+    m, dtype = results[0], x.aval.dtype
+    chosen = eq(x, kept(m, x.aval, axes))
+    nothing = full(x.aval.shape, 0, dtype)
+    count = sum_axes(select_n(chosen, nothing, full(x.aval.shape, 1, dtype)), axes)
+    none = eq(count, full(m.aval.shape, 0, dtype))
+    count = select_n(none, count, full(m.aval.shape, np.nan, dtype))
+    chosen = bitwise_or(chosen, kept(none, x.aval.update(dtype=none.aval.dtype), axes))
     return results, [div(sum_axes(select_n(chosen, nothing, dx), axes), count)]
 
 

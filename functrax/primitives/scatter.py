@@ -16,6 +16,7 @@ from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.check import check_vectors
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, div, eq, mul, neg
+from functrax.primitives.extreme import max as larger
 from functrax.primitives.gather import (
     GatherDimensionNumbers,
     GatherScatterMode,
@@ -439,7 +440,9 @@ scatter_mul = _function("scatter_mul", "Multiply many places of an array by slic
 def _extreme_jvp(
     name: str, primals: Sequence[Value], tangents: Sequence[Tangent], **params: Any
 ) -> Any:
-    """The mean of the tangents of all that are equal to the result: operand and updates."""
+    """The mean of the tangents of all that are equal to the result, operand and updates; 0 where
+    none is, which is where the result is NaN.
+    """
     operand, indices, updates = primals
     (result,) = results = bind(registry[name], *primals, **params)
     dtype = operand.aval.dtype
@@ -450,7 +453,7 @@ def _extreme_jvp(
     def total(x: Value, u: Value) -> Value:
         return bind(scatter_add_p, x, indices, u, **params)[0]
 
-    ties = total(kept, chosen)
+    ties = larger(total(kept, chosen), full(result.aval.shape, 1, dtype))
     return results, [div(total(mul(kept, dx), mul(chosen, du)), ties)]
 
 

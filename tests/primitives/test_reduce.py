@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import functrax
+import functrax.numpy as jnp
 from functrax import errors, lax
 from functrax.primitives.argmax import argmax, argmin
 from functrax.primitives.reduce import reduce_max, reduce_prod, reduce_sum
@@ -22,6 +23,42 @@ def test_the_derivative_of_a_product_is_exact_at_zeros():
 def test_ties_share_the_derivative_of_a_maximum():
     grad = functrax.grad(lambda v: reduce_max(v, (0,)))
     np.testing.assert_allclose(grad(np.array([3.0, 1, 3, 3])), [1 / 3, 0, 1 / 3, 1 / 3])
+
+
+EXTREMES = {
+    "max": jnp.max,
+    "min": jnp.min,
+    "max with initial": lambda v: jnp.max(v, initial=0.0),
+    "max over all axes": lambda v: reduce_max(v.reshape(3, 1), (0, 1)),
+    "ptp": jnp.ptp,
+    "cummax": lambda v: jnp.sum(jnp.nan_to_num(lax.cummax(v))),
+    "cummin": lambda v: jnp.sum(jnp.nan_to_num(lax.cummin(v, reverse=True))),
+    "cumlogsumexp": lambda v: jnp.sum(lax.cumlogsumexp(v)),
+    "pmax": lambda v: jnp.sum(functrax.vmap(lambda x: lax.pmax(x, "i"), axis_name="i")(v)),
+    "pmin": lambda v: jnp.sum(functrax.vmap(lambda x: lax.pmin(x, "i"), axis_name="i")(v)),
+    "scatter_max": lambda v: jnp.sum(jnp.zeros(2).at[jnp.array([0, 1, 0])].max(v)),
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_derivative_at_nan_is_the_same_in_both_modes(name, place):
+    """A NaN that was the result does not vanish from the gradient."""
+    x = np.array([1.0, 2.0, 3.0], np.float32)
+    x[place] = np.nan
+    backward = np.asarray(functrax.grad(EXTREMES[name])(x))
+    forward = [functrax.jvp(EXTREMES[name], (x,), (e,))[1] for e in np.eye(3, dtype=np.float32)]
+    np.testing.assert_array_equal(backward, np.stack(forward))
+    if name not in ("cummax", "cummin", "scatter_max"):
+        assert np.isnan(backward).all()
+
+
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+def test_the_derivative_of_a_running_extreme_is_zero_from_nan_on(name):
+    x = np.array([1.0, np.nan, 3.0], np.float32)
+    for jacobian in (functrax.jacfwd, functrax.jacrev):
+        found = jacobian(getattr(lax, name))(x)
+        np.testing.assert_array_equal(found, [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("find", [argmax, argmin])

@@ -1,5 +1,6 @@
 """Largest and smallest values over named axes."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from functrax.primitives.collectives.axes import (
 )
 from functrax.primitives.collectives.gathers import all_gather
 from functrax.primitives.collectives.sums import summed
-from functrax.primitives.elementwise import div, eq
+from functrax.primitives.elementwise import bitwise_or, div, eq
 from functrax.primitives.reduce import reduce_max, reduce_min
 from functrax.primitives.rules import Dim, Tangent, check_kind, full
 from functrax.primitives.select import select_n
@@ -108,7 +109,7 @@ def _jvp(
     axes: Names,
     groups: Groups,
 ) -> Any:
-    """D max(x) = the mean of dx over the positions that attain the maximum."""
+    """D max(x) = the mean of dx over the positions that attain the maximum; NaN where it is NaN."""
     x, dx = primals[0], tangents[0]
     results = bind(registry[name], x, axes=axes, groups=groups)
     if dx is None:
@@ -117,6 +118,11 @@ def _jvp(
     nothing = full(x.aval.shape, 0, x.aval.dtype)
     once = full(x.aval.shape, 1, x.aval.dtype)
     count = summed(select_n(chosen, nothing, once), axes, groups, name)
+    none = eq(count, nothing)
+    chosen, count = (
+        bitwise_or(chosen, none),
+        select_n(none, count, full(x.aval.shape, math.nan, x.aval.dtype)),
+    )
     return results, [div(summed(select_n(chosen, nothing, dx), axes, groups, name), count)]
 
 
