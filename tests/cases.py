@@ -258,6 +258,15 @@ ELEMENTWISE = [
     row("select_n", bools(3, 4), x(3, 4), x(3, 4), dtypes=ANY),
     row("select_n", bools(), x(3, 4), x(3, 4), dtypes=ANY, label="scalar"),
     row("select_n", ints(3, 2, domain=below(4)), *(x(3, 2),) * 4, dtypes=ANY, label="four"),
+    row(
+        "select_n",
+        ints(3, 2, domain=below(3), dtype=np.dtype(np.uint8)),
+        *(x(3, 2),) * 3,
+        label="uint8",
+    ),
+    row(
+        "select_n", ints(3, domain=below(2), dtype=np.dtype(np.int64)), *(x(3),) * 2, label="int64"
+    ),
     row("clamp", x(), x(3, 4), x(3, 4), dtypes=ORDERED),
     row("clamp", x(3, 4), x(3, 4), x(3, 4), dtypes=ORDERED, label="arrays"),
     row("clamp", x(domain=interval(-1, 0)), x(5), x(domain=positive), dtypes=ORDERED, label="ends"),
@@ -470,8 +479,8 @@ INDEXING = [
         for name, dtypes in (
             ("scatter", ANY),
             ("scatter_add", NUMBER),
-            ("scatter_min", ORDERED),
-            ("scatter_max", ORDERED),
+            ("scatter_min", ANY),
+            ("scatter_max", ANY),
         )
         for label, domain, mode in (
             ("rows", below(5), PROMISE),

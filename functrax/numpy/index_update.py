@@ -4,7 +4,6 @@ Integers and slices are written by one dynamic_update_slice, masks by one select
 one scatter. Repeated places combine all their updates; of those of `set` one stays.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,7 @@ from functrax.numpy.indexing import (
 from functrax.primitives import elementwise as ew
 from functrax.primitives import extreme
 from functrax.primitives.convert import convert
-from functrax.primitives.gather import GatherScatterMode, ScatterDimensionNumbers, gather
+from functrax.primitives.gather import GatherScatterMode, ScatterDimensionNumbers
 from functrax.primitives.join import pad
 from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.scatter import (
@@ -332,8 +331,6 @@ def _write_block(
     promises: Promises,
 ) -> Value:
     """Write where index arrays point, by one scatter."""
-    if operation in ("max", "min") and dtypes.is_complex(x.aval.dtype):
-        return _write_extreme(x, y, starts, plan, operation, mode, promises)
     indices, numbers, _ = gather_parts(plan, starts)
     window, inserted, counted, *_ = numbers
     return _SCATTER[operation](
@@ -345,36 +342,6 @@ def _write_block(
         unique_indices=plan.unique or promises.unique,
         mode=_scatter_mode(plan, mode),
     )
-
-
-def _write_extreme(
-    x: Value,
-    y: Value,
-    starts: list[Any],
-    plan: Plan,
-    operation: str,
-    mode: Mode,
-    promises: Promises,
-) -> Value:
-    """Write the extremes of complex numbers: of the real parts, then of the imaginary parts of
-    those numbers that have the extreme real part.
-    """
-
-    def written(old: Value, new: Value) -> Value:
-        return _write_block(old, new, starts, plan, operation, mode, promises)
-
-    def among(chosen: Value, part: Value) -> Value:
-        worst = full(part.aval.shape, -math.inf if operation == "max" else math.inf, dtype)
-        return select_n(chosen, worst, part)
-
-    dtype = dtypes.to_real(x.aval.dtype)
-    real = written(ew.real(x), ew.real(y))
-    # What each update finds at its place: the extreme, read back by the gather of the same plan.
-    indices, numbers, sizes = gather_parts(plan, starts)
-    found = gather(real, indices, numbers, sizes, mode=GatherScatterMode.CLIP)
-    here = ew.eq(reshape(found, plan.shape), ew.real(y))
-    imaginary = written(among(ew.eq(real, ew.real(x)), ew.imag(x)), among(here, ew.imag(y)))
-    return ew.complex(real, select_n(ew.ne(real, real), imaginary, real))
 
 
 def _scatter_mode(plan: Plan, mode: Mode) -> GatherScatterMode:

@@ -9,6 +9,8 @@ from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.elementwise import bitwise_and, bitwise_or, gt, lt
+from functrax.primitives.extreme import max as larger
+from functrax.primitives.extreme import min as smaller
 from functrax.primitives.rules import (
     Dim,
     Tangent,
@@ -28,7 +30,7 @@ def clamp(min: Any, x: Any, max: Any) -> Value:
 
     Args:
         min: the lower limits: a scalar, or an array of x's shape.
-        x: array of real numbers or booleans.
+        x: array of numbers or booleans; complex ones compare by real part, then imaginary part.
         max: the upper limits, like `min`.
 
     Returns:
@@ -39,21 +41,29 @@ def clamp(min: Any, x: Any, max: Any) -> Value:
 
     Source: StableHLO specification, "clamp".
     """
-    return bind(clamp_p, *matched("clamp", min, x, max))[0]
+    low, value, high = matched("clamp", min, x, max)
+    if dtypes.is_complex(value.aval.dtype):
+        _check_operands(low.aval, value.aval, high.aval)
+        return smaller(larger(value, low), high)
+    return bind(clamp_p, low, value, high)[0]
 
 
-def _abstract(min: ShapedArray, x: ShapedArray, max: ShapedArray) -> tuple[ShapedArray]:
+def _check_operands(min: ShapedArray, x: ShapedArray, max: ShapedArray) -> None:
     operands = (min, x, max)
     if min.dtype != x.dtype or max.dtype != x.dtype:
         cure = "Convert them with `.astype(...)`."
         raise errors.DtypeError("clamp", "operands of one dtype", short_types(operands), fix=cure)
-    check_kind("clamp", x, "biuf")
     if min.shape not in ((), x.shape) or max.shape not in ((), x.shape):
         raise errors.ShapeError(
             "clamp", "limits that are scalars or of the array's shape", short_types(operands)
         )
+
+
+def _abstract(min: ShapedArray, x: ShapedArray, max: ShapedArray) -> tuple[ShapedArray]:
+    check_kind("clamp", x, "biuf")
+    _check_operands(min, x, max)
     varying = min.varying | x.varying | max.varying
-    weak = all(aval.weak_type for aval in operands)
+    weak = min.weak_type and x.weak_type and max.weak_type
     return (ShapedArray(x.shape, x.dtype, weak, varying),)
 
 

@@ -16,6 +16,7 @@ from functrax.core.types import ShapedArray, short_types
 from functrax.primitives.check import check_vectors
 from functrax.primitives.convert import convert
 from functrax.primitives.elementwise import add, div, eq, mul, neg
+from functrax.primitives.extreme import extreme
 from functrax.primitives.extreme import max as larger
 from functrax.primitives.gather import (
     GatherDimensionNumbers,
@@ -274,6 +275,8 @@ def _clipped(
 
 
 def _combine(operation: str, b: Any, old: Any, new: Any, element: ShapedArray) -> Any:
+    if operation in ("maximum", "minimum"):
+        return extreme(b, operation, old, new, element)
     return b.op("stablehlo." + operation, (old, new), element)
 
 
@@ -458,7 +461,7 @@ def _extreme_jvp(
 
 
 def _declare_extreme(name: str, operation: str) -> Any:
-    return _declare(name, operation, "biuf", partial(_extreme_jvp, name), NOT_LINEAR)
+    return _declare(name, operation, "biufc", partial(_extreme_jvp, name), NOT_LINEAR)
 
 
 scatter_min_p = _declare_extreme("scatter_min", "minimum")

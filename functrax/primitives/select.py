@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from functrax import errors
+from functrax.core import dtypes
 from functrax.core.primitive import BatchAxis, declare, registry
 from functrax.core.trace import Value, bind
 from functrax.core.types import ShapedArray, short_types
@@ -24,8 +23,8 @@ def select_n(which: Any, *cases: Any) -> Value:
     """Pick elementwise among cases.
 
     Args:
-        which: boolean (False picks case 0, True case 1) or int32 array; the shape of the cases, or
-            a scalar.
+        which: boolean (False picks case 0, True case 1) or integer array; the shape of the cases,
+            or a scalar. What is less than 0 picks the first case, what is too large the last.
         *cases: arrays of one shape and dtype.
 
     Returns:
@@ -50,10 +49,9 @@ def _abstract_eval(which: ShapedArray, *cases: ShapedArray) -> tuple[ShapedArray
         )
     if any(case.dtype != first.dtype for case in cases):
         raise errors.DtypeError("select_n", "cases of one dtype", short_types(cases))
-    if not (which.dtype == bool and len(cases) <= 2) and which.dtype != np.int32:
-        raise errors.DtypeError(
-            "select_n", "a boolean predicate, or int32 with more than two cases", repr(which)
-        )
+    if not (which.dtype == bool and len(cases) <= 2) and not dtypes.is_integer(which.dtype):
+        expected = "a boolean predicate, or integers with more than two cases"
+        raise errors.DtypeError("select_n", expected, repr(which))
     varying = which.varying.union(*(case.varying for case in cases))
     return (first.update(weak_type=all(case.weak_type for case in cases), varying=varying),)
 
@@ -109,7 +107,7 @@ def _lower(b: Any, which: Any, *cases: Any) -> Any:
     which = b.stretch(which, which_type, out.shape)
     index_type = which_type.update(shape=out.shape)
     result = cases[0]
-    for number, case in enumerate(cases[1:], 1):
+    for number, case in enumerate(cases[1 : dtypes.iinfo(which_type.dtype).max + 1], 1):
         picked = b.compare("GE", which, b.full(number, index_type), index_type)
         result = b.select(picked, case, result, out)
     return result

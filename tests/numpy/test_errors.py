@@ -435,7 +435,7 @@ CASES: list[tuple[str, type[Exception], str]] = [
     (
         "functrax.lax.select_n(1.5, a, a)",
         errors.DtypeError,
-        "[select_n] expected a boolean predicate, or int32 with more than two cases; got ~f32[].",
+        "[select_n] expected a boolean predicate, or integers with more than two cases; got ~f32[].",
     ),
     (
         "jnp.arange(None)",

@@ -45,3 +45,26 @@ def test_circular_functions_of_imaginary_numbers(name):
     for part in (np.real, np.imag):
         np.testing.assert_allclose(part(found), part(expected), rtol=1e-6)
         np.testing.assert_array_equal(np.signbit(part(found)), np.signbit(part(expected)))
+
+
+def test_complex_numbers_are_clamped_by_real_then_imaginary_part():
+    low, high = np.complex64(1 + 3j), np.complex64(2 + 5j)
+    x = np.array([1 + 2j, 1 + 4j, 3 - 1j, 2 + 4j, 2 + 6j, -9], np.complex64)
+    wanted = np.minimum(np.maximum(x, low), high)
+    np.testing.assert_array_equal(lax.clamp(low, x, high), wanted)
+    np.testing.assert_array_equal(functrax.vmap(lambda x: lax.clamp(low, x, high))(x), wanted)
+    np.testing.assert_array_equal(lax.clamp(high, x, low), np.full(6, low))
+    _, tangent = functrax.jvp(lambda x: lax.clamp(low, x, high), (x,), (np.ones_like(x),))
+    np.testing.assert_array_equal(tangent, wanted == x)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "int64", "uint64"])
+def test_cases_are_picked_by_any_integers(dtype):
+    """What is too large picks the last case, and what is negative the first."""
+    cases = [np.full(4, k, np.float32) for k in range(300)]
+    for count in (1, 2, 3, 300):
+        which = jnp.asarray(np.array([0, 1, 2, np.iinfo(dtype).max], dtype), dtype)
+        wanted = [min(int(k), count - 1) for k in np.asarray(which)]
+        np.testing.assert_array_equal(lax.select_n(which, *cases[:count]), wanted)
+        least = jnp.full(4, np.iinfo(dtype).min, dtype)
+        np.testing.assert_array_equal(lax.select_n(least, *cases[:count]), np.zeros(4))
