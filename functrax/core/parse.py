@@ -28,7 +28,7 @@ from functrax.core.primitive import Primitive, registry
 from functrax.core.show import DTYPES, HEADER, IR_VERSION, KEYWORDS
 from functrax.core.signature import check_signature, signature_of
 from functrax.core.types import NO_AXES, Literal, ShapedArray, exact
-from functrax.errors import FunctraxError, JaxprError
+from functrax.errors import ArgumentError, FunctraxError, JaxprError
 
 T = TypeVar("T")
 
@@ -89,6 +89,10 @@ def parse(text: str, consts: Sequence[Any] | None = None) -> Jaxpr | ClosedJaxpr
         >>> functrax.jit(lambda x: eval_jaxpr(jaxpr, (), x))(3.0)
         [Array(6., dtype=float32)]
     """
+    if not isinstance(text, str):
+        raise ArgumentError(
+            "parse", "a printed program of type str", f"{text!r} of type {type(text).__name__}"
+        )
     parser = _Parser(text)
     try:
         jaxpr = parser.text_of_programs()
@@ -440,9 +444,20 @@ class _Parser:
     def class_of(self, token: Token) -> Any:
         """Return the class of parameters that has a name."""
         if token.text not in param_types:
+            if (held := self.object_inside()) is not None:
+                self.refuse_object(held)
             fix = _did_you_mean(token.text, param_types)
             self.fail("the name of a class of parameters", token, fix)
         return param_types[token.text]
+
+    def object_inside(self) -> Token | None:
+        """Return what stands for a Python object among the fields of a record, if anything does."""
+        depth = 1
+        for token in self.tokens[self.next :]:
+            depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+            if token.kind == "opaque" or not depth:
+                return token if depth else None
+        return None
 
     def refuse_object(self, token: Token) -> NoReturn:
         """Raise for what stands for a Python object."""

@@ -341,7 +341,9 @@ register_node(
 # ---- what went wrong
 
 
-def _explain_flatten(call: str, tree: Any, is_leaf: Any, error: Exception) -> None:
+def _explain_flatten(
+    call: str, tree: Any, is_leaf: Any, error: Exception, path: KeyPath = ()
+) -> None:
     """Raise a better error for a tree that C++ could not take apart, if the fault is the tree's or
     that of `is_leaf`.
     """
@@ -352,10 +354,10 @@ def _explain_flatten(call: str, tree: Any, is_leaf: Any, error: Exception) -> No
         got = "one that contains itself, or is nested deeper than Python recurses"
         cure = "If it contains itself, take that reference out."
         raise TreeError(call, "a tree of finite depth", got, fix=cure) from None
-    found = None if isinstance(error, FunctraxError) else _unsortable(tree, "")
+    found = None if isinstance(error, FunctraxError) else _unsortable(tree, "".join(map(str, path)))
     if found is not None:
-        path, keys = found
-        got = f"keys {', '.join(map(repr, keys))}" + (f" at {path}" if path else "")
+        place, keys = found
+        got = f"keys {', '.join(map(repr, keys))}" + (f" at {place}" if place else "")
         cure = "Use keys of one type, or an OrderedDict, which keeps its own order."
         raise TreeError(call, "dict keys that can be sorted", got, fix=cure) from None
 
@@ -411,16 +413,16 @@ def first_mismatch(
     Returns:
         The path, the node that the structure has there, and what the tree has: a leaf's type, or
         a node; None if the tree has the structure.
-
-    Example:
-        >>> first_mismatch(flatten([1, [2]])[1], [1, "b"], ())[0]
-        (SequenceKey(idx=1),)
     """
     node = treedef.node_data()
     if node is None:
         return None
     children = treedef.children()
-    level = one_level(tree)
+    try:
+        level = one_level(tree)
+    except (ValueError, TypeError, SystemError) as error:
+        _explain_flatten("tree.flatten", tree, None, error, path)
+        raise
     if level is None:
         return path, Node(*node, len(children)), type(tree)
     pairs, other = level

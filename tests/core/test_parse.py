@@ -18,7 +18,7 @@ from functrax.core.primitive import NOT_LINEAR, declare, registry
 from functrax.core.show import IR_VERSION, show
 from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
-from functrax.errors import JaxprError
+from functrax.errors import ArgumentError, JaxprError
 from tests.golden.programs import OPAQUE, PROGRAMS, VECTOR, golden, traced
 
 F32 = ShapedArray((3,), np.dtype("float32"))
@@ -234,6 +234,25 @@ def test_the_whole_message():
         "[parse] expected the name of a primitive; got 'sinn' at line 2, column 16 "
         f"(test_parse.py:{line}). Did you mean 'sin' or 'sinh' or 'sign'?"
     )
+
+
+@pytest.mark.parametrize("text", [None, b"{ lambda ; . let in () }", 3])
+def test_what_is_no_text(text):
+    with pytest.raises(ArgumentError) as caught:
+        parse(text)
+    start = "[parse] expected a printed program of type str; got "
+    assert str(caught.value).startswith(f"{start}{text!r} of type {type(text).__name__} (")
+
+
+def test_rules_of_pullbacks_cannot_be_read_back():
+    function = functrax.custom_vjp(lambda x: x)
+    function.defvjp(lambda x: (x, x), lambda x, ct: (ct,))
+    with pytest.raises(JaxprError) as caught:
+        parse(repr(functrax.make_jaxpr(function)(VECTOR)))
+    message = str(caught.value)
+    assert message.startswith("[parse] expected a value; got '<function ")
+    cure = "It stands for a Python object, which text cannot hold: keep the jaxpr itself."
+    assert message.endswith(cure)
 
 
 def test_custom_rules_cannot_be_read_back():

@@ -527,6 +527,18 @@ def unsorted_default():
 
 
 FLATTEN_ERRORS = [
+    *(
+        (
+            compare,
+            f"[tree.flatten] expected dict keys that can be sorted; got keys 1, 'a'{place} (here). "
+            "Use keys of one type, or an OrderedDict, which keeps its own order.",
+        )
+        for compare, place in (
+            (lambda: tree.map(print, {"a": 1}, {1: 2, "a": 3}), ""),
+            (lambda: tree.map(print, [0, {"a": 1}], [0, {1: 2, "a": 3}]), " at [1]"),
+            (lambda: tree.map(print, {"x": [{"a": 1}]}, {"x": [{1: 2, "a": 3}]}), " at ['x'][0]"),
+        )
+    ),
     (
         lambda: tree.flatten({"x": [0, {1: 2, "a": 3}]}),
         "[tree.flatten] expected dict keys that can be sorted; got keys 1, 'a' at ['x'][1] (here). "
