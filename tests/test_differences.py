@@ -48,6 +48,24 @@ jnp.frexp(np.float32(2.0**-149))[1] | -149 | -148
 jnp.ldexp(1.0, 2.5) | ValueError | DtypeError
 jnp.frexp(1j) | TypeError | DtypeError
 jnp.sort(jnp.array([2, 1]), kind="mergesort") | TypeError | [1 2]
+(jnp.asarray(3) ** jnp.int8(3)).dtype | int32 | int8
+lax.conj(np.float32(1)).dtype | complex64 | float32
+jvp(lax.sign, (3 + 4j,), (1j,))[1].real < 0 | False | True
+jvp(jnp.arccosh, (-2 + 1j,), (1 + 0j,))[1].real < 0 | False | True
+jvp(jnp.arccosh, (2 + 1j,), (1 + 0j,))[1].real < 0 | False | False
+jnp.isnan(grad(jnp.arccosh)(-2.0)) | False | True
+lax.argmax(jnp.arange(300.), 0, np.int8) | 43 | ShapeError
+lax.clamp(np.complex64(1 + 1j), np.complex64([1 + 2j]), np.complex64(2))[0].imag | 1.0 | 2.0
+lax.abs(jnp.arange(2, dtype="uint8")) | TypeError | [0 1]
+lax.broadcast_in_dim(jnp.ones((2, 3)), (3, 2), (1, 0)).shape | (3, 2) | ShapeError
+lax.slice(jnp.arange(3), (2,), (4,)) | [1 2] | BoundsError
+jit(lambda x: lax.slice(x, (2,), (4,)))(jnp.arange(3)) | TypeError | BoundsError
+lax.dot(jnp.ones((1, 1)), jnp.ones((1, 1)), precision="BF16_BF16_F32")[0] | JaxRuntimeError | [1.]
+grad(lambda x: lax.cummax(x)[0])(jnp.array([np.nan, 1.0])) | [1. 0.] | [0. 0.]
+lax.gather(jnp.arange(3.), np.array([[5], [-9]]), lax.GatherDimensionNumbers((), (0,), (0,)), (1,)) | [2. 0.] | [nan nan]
+jnp.arange(3)[jnp.array([2**32 - 1], "uint32")] | [0] | [2]
+jnp.arange(3)[jnp.uint32(2**32 - 1)] | 2 | 2
+grad(lambda x: lax.select_n(jnp.array([-1, 5]), x, 2 * x, 3 * x).sum())(jnp.ones(2)) | [0. 0.] | [1. 3.]
 jnp.arange(3)[5] | 2 | BoundsError
 jnp.arange(3)[-4] | 0 | BoundsError
 jnp.arange(3)[np.array([5])] | [2] | BoundsError
