@@ -54,7 +54,7 @@ def from_dlpack(external_array: Any, device: Any = None, copy: bool | None = Non
         raise errors.ArgumentError(
             CALL,
             "an array with __dlpack__ and __dlpack_device__",
-            f"a value of type {type(external_array).__name__}",
+            errors.a_value(external_array),
             fix="A capsule alone does not say where it is: pass the array.",
         )
     wanted = None if device is None else as_device(device, CALL)
@@ -130,6 +130,6 @@ def to_dlpack(
         'PyCapsule'
     """
     if type(x) is not DeviceArray:
-        got = f"a value of type {type(x).__name__}"
+        got = errors.a_value(x)
         raise errors.ArgumentError("to_dlpack", "a concrete array", got)
     return x.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)

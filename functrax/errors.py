@@ -33,6 +33,22 @@ def user_frame(frame: FrameType | None = None) -> FrameType | None:
     return frame
 
 
+def type_name(value: object) -> str:
+    """Return what users call the type of a value: arrays of every kind are Arrays."""
+    names = [
+        kind.__name__ for kind in type(value).__mro__ if kind.__module__.startswith("functrax.")
+    ]
+    name = "Array" if "Array" in names else type(value).__name__
+    return f"traced {name}" if "Tracer" in names else name
+
+
+def a_value(value: object) -> str:
+    """Return the type of a value as what a message got."""
+    name = type_name(value)
+    article = {"Array": "an ", "traced Array": "a "}
+    return article.get(name, "a value of type ") + name
+
+
 def user_location() -> str | None:
     """Return ``file.py:line`` of the user's code that is running now, or None."""
     frame = user_frame(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]

@@ -24,7 +24,7 @@ from functrax.core.tree import (
     treedef_tuple,
     type_registry,
 )
-from functrax.errors import ArgumentError, TreeError
+from functrax.errors import ArgumentError, TreeError, type_name
 
 __all__ = [
     "DictKey",
@@ -393,7 +393,7 @@ def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hasha
 def _pairs(tree: Any, call: str) -> list[tuple[Any, Any]]:
     level = one_level(tree)
     if level is None:
-        raise TreeError(call, "a container", f"a leaf of type {type(tree).__name__}")
+        raise TreeError(call, "a container", f"a leaf of type {type_name(tree)}")
     return level[0]
 
 

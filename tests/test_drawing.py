@@ -213,12 +213,12 @@ def test_other_dimensions(mesh, shape):
 
 
 def test_what_lies_on_no_device():
-    expected = "[visualize_array_sharding] expected an array on devices; got a value of type {} (here). Call it outside of `jit`, or draw a sharding by `visualize_sharding`."
+    expected = "[visualize_array_sharding] expected an array on devices; got {} (here). Call it outside of `jit`, or draw a sharding by `visualize_sharding`."
     call = lambda: visualize_array_sharding(np.ones(3))  # noqa: E731
-    assert message(call, errors.ArgumentError) == expected.format("ndarray")
+    assert message(call, errors.ArgumentError) == expected.format("a value of type ndarray")
     traced = functrax.jit(lambda x: visualize_array_sharding(x))
     assert message(lambda: traced(jnp.ones(3)), errors.ArgumentError) == expected.format(
-        "StageTracer"
+        "a traced Array"
     )
 
 

@@ -2292,7 +2292,7 @@ def an_integer_that_fits_nothing():
 @raises(
     errors.KeyTypeError,
     """
-    [add] expected only PRNG keys of one kind, or only numbers; got key<fry>, int32 (HERE).
+    [add] expected PRNG keys of one kind, or only numbers; got key<fry>, int32 (HERE).
     random.key_data(keys) gives the bits of keys as numbers.
     """,
 )
@@ -2400,7 +2400,7 @@ def a_number_as_a_key():
 @raises(
     errors.KeyTypeError,
     """
-    [multiply] expected only PRNG keys of one kind, or only numbers; got key<fry>, int32
+    [multiply] expected PRNG keys of one kind, or only numbers; got key<fry>, int32
     (HERE). random.key_data(keys) gives the bits of keys as numbers.
     """,
 )

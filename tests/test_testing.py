@@ -238,10 +238,36 @@ def test_check_vjp():
     )
 
 
+@pytest.mark.parametrize(
+    ("check", "args", "text"),
+    [
+        (check_jvp, (3, jnp.sin, (1.0,)), "[check_jvp] expected a function; got 3 of type int ("),
+        (check_vjp, (3, jnp.sin, (1.0,)), "[check_vjp] expected a function; got 3 of type int ("),
+        (check_grads, (3, (1.0,), 1), "[check_grads] expected a function; got 3 of type int ("),
+        (check_grads, (jnp.sin, np.float32, 1), "[check_grads] expected a tuple of arguments as "),
+    ],
+)
+def test_what_is_no_function(check, args, text):
+    """No call is advised that would be another one."""
+    with pytest.raises(ArgumentError) as caught:
+        check(*args)
+    assert str(caught.value).startswith(text)
+    assert "(f)(x)" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["an Array", "a traced Array"])
+def test_arguments_that_are_one_array(name):
+    check = lambda x: check_grads(jnp.sin, x, 1)  # noqa: E731
+    with pytest.raises(ArgumentError) as caught:
+        (functrax.jit(check) if "traced" in name else check)(jnp.ones(3))
+    start = "[check_grads] expected a tuple of arguments as args; got "
+    assert str(caught.value).startswith(f"{start}{name} (")
+
+
 def test_derivatives_of_another_form():
     sine = jnp.sin
     assert message(check_jvp, sine, lambda p, t: sine(*p), (1.0,)) == (
-        "[check_jvp] expected f_jvp to return a result and its tangent; got DeviceArray (HERE)."
+        "[check_jvp] expected f_jvp to return a result and its tangent; got Array (HERE)."
     )
     assert message(check_jvp, sine, lambda p, t: (sine(*p), t), (1.0,)) == (
         "[check_jvp] expected the tangent that f_jvp returns to have the structure PyTreeDef(*); "

@@ -17,7 +17,7 @@ def integer(call: str, name: str, value: Any) -> int:
     except TypeError as error:
         if isinstance(error, errors.FunctraxError):
             raise
-        got = f"{value!r} of type {type(value).__name__}"
+        got = f"{value!r} of type {errors.type_name(value)}"
         raise errors.ArgumentError(call, f"an integer for {name!r}", got) from None
 
 
@@ -32,7 +32,7 @@ def integers(call: str, name: str, values: Any) -> tuple[int, ...]:
     except TypeError as error:
         if isinstance(error, errors.FunctraxError):
             raise
-        got = f"{values!r} of type {type(values).__name__}"
+        got = f"{values!r} of type {errors.type_name(values)}"
         raise errors.ArgumentError(call, f"a sequence of integers for {name!r}", got) from None
 
 
@@ -47,5 +47,5 @@ def listed(call: str, name: str, values: Any) -> list[Any]:
     except TypeError as error:
         if isinstance(error, errors.FunctraxError):
             raise
-        got = f"{values!r} of type {type(values).__name__}"
+        got = f"{values!r} of type {errors.type_name(values)}"
         raise errors.ArgumentError(call, f"a sequence for {name!r}", got) from None

@@ -12,8 +12,8 @@ from typing import Any, Final, NoReturn, TypeAlias
 import ml_dtypes
 import numpy as np
 
+from functrax import errors
 from functrax.core.config import config, in_force
-from functrax.errors import DtypeError, IntegerOverflowError, KeyTypeError, TypePromotionError
 
 
 class extended(np.generic):  # noqa: N801  (the name is JAX's)
@@ -56,7 +56,7 @@ class KeyType:
         if found.key_shape != tuple(key_shape):
             expected = f"key_shape {found.key_shape}, as {found} has already"
             cure = "Give the other generator another name."
-            raise DtypeError("KeyType", expected, str(tuple(key_shape)), fix=cure)
+            raise errors.DtypeError("KeyType", expected, str(tuple(key_shape)), fix=cure)
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -284,12 +284,12 @@ def _read_dtype(dtype: Any, call: str) -> Any:
     except (TypeError, ValueError):
         cure = "Write x.dtype for the dtype of an array x." if hasattr(dtype, "dtype") else None
         text = repr(dtype)
-        got = text if len(text) <= 60 else f"a value of type {type(dtype).__name__}"
-        raise DtypeError(call, "a dtype", got, fix=cure) from None
+        got = text if len(text) <= 60 else errors.a_value(dtype)
+        raise errors.DtypeError(call, "a dtype", got, fix=cure) from None
     supported = _canonical.get(found)
     if supported is None:
         cure = "Arrays hold numbers and booleans; use NumPy or a pytree for other things."
-        raise DtypeError(call, "a dtype of numbers or booleans", found.name, fix=cure)
+        raise errors.DtypeError(call, "a dtype of numbers or booleans", found.name, fix=cure)
     if isinstance(dtype, str | type | np.dtype):
         _canonical[dtype] = supported
     return supported
@@ -324,7 +324,7 @@ def check_fits(value: Any, dtype: np.dtype[Any], call: str) -> None:
     if low < least or high > greatest:
         got = str(low if low < least else high)
         expected = f"integers from {least} to {greatest}, which {dtype.name} holds"
-        raise IntegerOverflowError(call, expected, got, fix=_wider(low, high))
+        raise errors.IntegerOverflowError(call, expected, got, fix=_wider(low, high))
 
 
 def _range_of(values: Any, least: int, greatest: int) -> tuple[int, int]:
@@ -464,14 +464,14 @@ def _refuse(dtypes: tuple[Any, ...], call: str, strict: bool) -> NoReturn:
     got = ", ".join(map(str, dtypes))
     if any(map(is_extended, dtypes)):
         cure = "random.key_data(keys) gives the bits of keys as numbers."
-        raise KeyTypeError(call, "only PRNG keys of one kind, or only numbers", got, fix=cure)
+        raise errors.KeyTypeError(call, "PRNG keys of one kind, or only numbers", got, fix=cure)
     if strict:
         cure = "Convert with astype, or set numpy_dtype_promotion to 'standard'."
     elif not _no_promotion.isdisjoint(dtypes):
         cure = "Numbers of 8 bits and fewer are not promoted: convert one with astype."
     else:
         cure = "Convert one with astype."
-    raise TypePromotionError(call, "dtypes that promote to a common one", got, fix=cure)
+    raise errors.TypePromotionError(call, "dtypes that promote to a common one", got, fix=cure)
 
 
 def dtype_and_weak(x: Any, call: str = "result_type") -> tuple[Any, bool]:

@@ -28,7 +28,7 @@ from functrax.core.primitive import Primitive, registry
 from functrax.core.show import DTYPES, HEADER, IR_VERSION, KEYWORDS
 from functrax.core.signature import check_signature, signature_of
 from functrax.core.types import NO_AXES, Literal, ShapedArray, exact
-from functrax.errors import ArgumentError, FunctraxError, JaxprError
+from functrax.errors import ArgumentError, FunctraxError, JaxprError, type_name
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ def parse(text: str, consts: Sequence[Any] | None = None) -> Jaxpr | ClosedJaxpr
     """
     if not isinstance(text, str):
         raise ArgumentError(
-            "parse", "a printed program of type str", f"{text!r} of type {type(text).__name__}"
+            "parse", "a printed program of type str", f"{text!r} of type {type_name(text)}"
         )
     parser = _Parser(text)
     try:

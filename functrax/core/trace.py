@@ -427,7 +427,7 @@ def describe(value: Any) -> str:
         return f"{text} made at {origin}" if origin else text
     if hasattr(value, "aval"):
         return f"{value.aval!r}"
-    return f"{value!r} of type {type(value).__name__}"
+    return f"{value!r} of type {errors.type_name(value)}"
 
 
 def check_live(tracer: Tracer, used: str) -> None:

@@ -54,7 +54,7 @@ def einsum(
         Array([1., 2.], dtype=float32)
     """
     if out is not None:
-        raise errors.ArgumentError("einsum", "out=None", type(out).__name__)
+        raise errors.ArgumentError("einsum", "out=None", errors.type_name(out))
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists((subscripts, *operands))
     values = [operand(x, "einsum") for x in operands]

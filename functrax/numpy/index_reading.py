@@ -129,7 +129,7 @@ def _converted(item: Any, call: str) -> Any:
 
 
 def _not_an_index(item: Any, call: str) -> errors.FunctraxError:
-    text = f"{item!r} of type {type(item).__name__}"
+    text = f"{item!r} of type {errors.type_name(item)}"
     kinds = "an index of integers, slices, None, ..., or integer or boolean arrays"
     return errors.ArgumentError(call, kinds, text)
 

@@ -367,7 +367,7 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
                [0, 1, 2]], dtype=int32)
     """
     if out is not None:
-        raise errors.ArgumentError("outer", "out=None", type(out).__name__)
+        raise errors.ArgumentError("outer", "out=None", errors.type_name(out))
     a, b = promote("outer", a, b)
     return _times(reshape(a, (a.aval.size, 1)), reshape(b, (1, b.aval.size)))
 

@@ -311,7 +311,7 @@ def _roll_traced(x: Value, *shifts: Value, axes: tuple[int, ...]) -> Value:
     for shift, axis in zip(shifts, axes, strict=True):
         size = x.aval.shape[axis]
         if size:
-            if shift.aval.dtype.itemsize < 4:
+            if dtypes.is_integer(shift.aval.dtype) and shift.aval.dtype.itemsize < 4:
                 shift = cast(shift, dtypes.int32)
             start = size - shift % size  # no negative number, which unsigned dtypes lack
             x = dynamic_slice_in_dim(join.concatenate([x, x], axis), start, size, axis)

@@ -193,7 +193,7 @@ def compress(
         ShapeError: if it is not a vector.
     """
     if out is not None:
-        raise errors.ArgumentError("compress", "out=None", type(out).__name__)
+        raise errors.ArgumentError("compress", "out=None", errors.type_name(out))
     x, mask = array_operand(a, "compress"), array_operand(condition, "compress")
     if mask.aval.ndim != 1:
         raise errors.ShapeError("compress", "a vector as `condition`", repr(mask.aval))

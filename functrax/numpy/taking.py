@@ -89,7 +89,7 @@ def take(
         Array([30, 10], dtype=int32)
     """
     if out is not None:
-        raise errors.ArgumentError("take", "out=None", type(out).__name__)
+        raise errors.ArgumentError("take", "out=None", errors.type_name(out))
     _check_mode("take", mode)
     x, places = array_operand(a, "take"), _integers("take", indices)
     if axis is None:

@@ -122,7 +122,7 @@ class ufunc(metaclass=_Kind):  # noqa: N801
         """
         refuse_out(self.__name__, out)
         if where is not None:
-            raise errors.ArgumentError(self.__name__, "where=None", type(where).__name__)
+            raise errors.ArgumentError(self.__name__, "where=None", errors.type_name(where))
         if len(args) != self.nin:
             raise errors.ArgumentError(self.__name__, f"{self.nin} arguments", str(len(args)))
         return self.__call(*args)

@@ -153,7 +153,7 @@ def _checked(sharding: Any, shape: tuple[int, ...], call: str) -> None:
     if isinstance(sharding, NamedSharding):
         sharding.check_shape(shape, call)
     elif not isinstance(sharding, SingleDeviceSharding):
-        got = f"{sharding!r} of type {type(sharding).__name__}"
+        got = f"{sharding!r} of type {errors.type_name(sharding)}"
         raise errors.ArgumentError(call, "a sharding", got)
     check_here(sharding.device_tuple, call)
 

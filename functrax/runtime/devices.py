@@ -381,7 +381,7 @@ def topology(name: str, **options: topologies.OptionValue) -> Topology:
         MemoryAnalysis(argument_size_in_bytes=...)
     """
     if not isinstance(name, str):
-        got = f"{name!r} of type {type(name).__name__}"
+        got = f"{name!r} of type {errors.type_name(name)}"
         raise errors.ArgumentError("topology", "a name such as 'v5e:4x4' or 'h100:8'", got)
     fixed = [
         (key, value if isinstance(value, str | bool | int) else tuple(value))

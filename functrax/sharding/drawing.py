@@ -202,7 +202,7 @@ def visualize_array_sharding(arr: Any, **kwargs: Any) -> None:
         raise errors.ArgumentError(
             "visualize_array_sharding",
             "an array on devices",
-            f"a value of type {type(arr).__name__}",
+            errors.a_value(arr),
             fix="Call it outside of `jit`, or draw a sharding by `visualize_sharding`.",
         )
     visualize_sharding(arr.shape, arr.sharding, **kwargs)

@@ -250,7 +250,7 @@ def _grid(devices: Any) -> NDArray:
             raise errors.ArgumentError(
                 "Mesh",
                 "an array of devices",
-                f"{device!r} of type {type(device).__name__}",
+                f"{device!r} of type {errors.type_name(device)}",
                 fix="Take them from `functrax.devices()`.",
             )
     return grid
@@ -308,7 +308,7 @@ def make_grid(
     try:
         shape = tuple(map(operator.index, axis_shapes))
     except TypeError:
-        got = f"{axis_shapes!r} of type {type(axis_shapes).__name__}"
+        got = f"{axis_shapes!r} of type {errors.type_name(axis_shapes)}"
         raise errors.ArgumentError(call, "a sequence of ints as sizes", got) from None
     names = _axis_names(call, axis_names)
     if len(shape) != len(names):

@@ -335,10 +335,10 @@ def _checked_kind(call: str, kind: str | None) -> str:
 
 def _check_named(mesh: Any, spec: Any) -> None:
     if not isinstance(mesh, Mesh):
-        got = f"{mesh!r} of type {type(mesh).__name__}"
+        got = f"{mesh!r} of type {errors.type_name(mesh)}"
         raise errors.ArgumentError("NamedSharding", "a Mesh", got)
     if not isinstance(spec, PartitionSpec):
-        got = f"{spec!r} of type {type(spec).__name__}"
+        got = f"{spec!r} of type {errors.type_name(spec)}"
         raise errors.ArgumentError(
             "NamedSharding", "a PartitionSpec", got, fix="Write `P('x', None)`."
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from functrax.core import dtypes, tree
-from functrax.errors import ArgumentError
+from functrax.errors import ArgumentError, a_value
 from functrax.numpy.creation import asarray
 from functrax.transforms.flat import function_name
 from functrax.transforms.grad import vjp
@@ -35,7 +35,7 @@ class Arguments:
 
     def __init__(self, call: str, args: Sequence[Any]) -> None:
         if not isinstance(args, tuple | list):
-            got = f"a value of type {type(args).__name__}"
+            got = a_value(args)
             fix = "Write `(x,)` for one argument x."
             raise ArgumentError(call, "a tuple of arguments as args", got, fix=fix)
         self.leaves, self.structure = tree.flatten(tuple(args))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from functrax.core import tree
-from functrax.errors import ArgumentError
+from functrax.errors import ArgumentError, type_name
 from functrax.numpy.creation import asarray
 from functrax.testing.functions import Arguments, Function, inexact_leaves, is_inexact, no_tangent
 from functrax.testing.numeric import Check, Numeric, Tolerance, host
@@ -177,7 +177,7 @@ def check_vjp(
 def _pair(check: Check, call: str, second: str, found: Any) -> tuple[Any, Any]:
     """Check that the user's derivative returned a pair, and return it."""
     if not isinstance(found, tuple | list) or len(found) != 2:
-        check.fail(f"{call} to return a result and its {second}", f"{type(found).__name__}")
+        check.fail(f"{call} to return a result and its {second}", type_name(found))
     return found[0], found[1]
 
 

@@ -91,7 +91,7 @@ def as_sharding(wanted: Any, call: str) -> NamedSharding | SingleDeviceSharding:
     if isinstance(wanted, NamedSharding | SingleDeviceSharding):
         return wanted
     if not isinstance(wanted, PartitionSpec):
-        got = f"{wanted!r} of type {type(wanted).__name__}"
+        got = f"{wanted!r} of type {errors.type_name(wanted)}"
         raise errors.ArgumentError(call, "a sharding or a PartitionSpec", got)
     mesh = current_mesh()
     if mesh is None:

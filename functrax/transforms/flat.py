@@ -111,6 +111,15 @@ def function_name(function: Callable[..., Any]) -> str:
     return function.__name__
 
 
+_RETURN_FUNCTIONS = frozenset(
+    {
+        "checkify", "checkpoint", "custom_gradient", "custom_jvp", "custom_vjp", "custom_vmap",
+        "explain_comms", "grad", "hessian", "jacfwd", "jacrev", "jit", "make_jaxpr", "named_call",
+        "pmap", "saved_report", "shard_map", "value_and_grad", "vectorize", "vmap",
+    }
+)  # fmt: skip
+
+
 def check_callable(function: object, call: str) -> None:
     """Raise unless the first argument of a transform is a function.
 
@@ -122,7 +131,7 @@ def check_callable(function: object, call: str) -> None:
             call,
             "a function",
             describe(function) if isinstance(function, Array) else shown(function),
-            fix=f"Pass it as `{call}(f)(x)`.",
+            fix=f"Pass it as `{call}(f)(x)`." if call in _RETURN_FUNCTIONS else None,
         )
     if inspect.isgeneratorfunction(function):
         raise errors.ArgumentError(
@@ -256,8 +265,8 @@ def shown(value: Any) -> str:
         return "None"
     text = repr(value)
     if len(text) > 60:
-        return f"a value of type {type(value).__name__}"
-    return f"{text} of type {type(value).__name__}"
+        return errors.a_value(value)
+    return f"{text} of type {errors.type_name(value)}"
 
 
 def argument_values(

@@ -168,7 +168,7 @@ def as_device(wanted: Any, call: str = CALL) -> Device | NamedSharding:
         raise errors.ArgumentError(
             call,
             "a device, a platform, a sharding, or a pytree of them as device",
-            f"{wanted!r} of type {type(wanted).__name__}",
+            f"{wanted!r} of type {errors.type_name(wanted)}",
             fix="Take one of `functrax.devices()`.",
         )
     check_here((found,), call)

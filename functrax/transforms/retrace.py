@@ -386,4 +386,4 @@ def _axes(axes: Sequence[NamedAxis]) -> str:
 def _short(value: Any) -> str:
     """Return a value's `repr`, or its type if that is long."""
     text = repr(value)
-    return text if len(text) <= 60 else f"a value of type {type(value).__name__}"
+    return text if len(text) <= 60 else errors.a_value(value)

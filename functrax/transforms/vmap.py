@@ -101,7 +101,7 @@ def _check_axes_spec(name: str, axes: Any) -> None:
     for leaf in tree.leaves(axes):
         if not isinstance(leaf, int) and not hasattr(leaf, "__index__"):
             raise errors.AxesError(
-                "vmap", f"{name} of ints and None", f"{leaf!r} of type {type(leaf).__name__}"
+                "vmap", f"{name} of ints and None", f"{leaf!r} of type {errors.type_name(leaf)}"
             )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jaxlib
 
-from functrax.errors import ArgumentError
+from functrax.errors import ArgumentError, type_name
 from functrax.xla._native import JaxRuntimeError, jax
 from functrax.xla.context import MlirContext
 from functrax.xla.mlir import Attribute
@@ -173,7 +173,7 @@ def pycapsule(funcptr: Any) -> Any:
     raise ArgumentError(
         "pycapsule",
         "a function of a ctypes library, or its address",
-        f"{funcptr!r} of type {type(funcptr).__name__}",
+        f"{funcptr!r} of type {type_name(funcptr)}",
     )
 
 

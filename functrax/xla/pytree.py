@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from functrax.errors import ArgumentError, FunctraxError, TreeError
+from functrax.errors import ArgumentError, FunctraxError, TreeError, a_value, type_name
 from functrax.xla import _native
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ def _explain_flatten(
     that of `is_leaf`.
     """
     if is_leaf is not None and not callable(is_leaf):
-        got = f"{is_leaf!r} of type {type(is_leaf).__name__}"
+        got = f"{is_leaf!r} of type {type_name(is_leaf)}"
         raise TreeError(call, "is_leaf as a function, or None", got) from None
     if isinstance(error, SystemError) and isinstance(error.__cause__, RecursionError):
         got = "one that contains itself, or is nested deeper than Python recurses"
@@ -379,7 +379,7 @@ def _explain_unflatten(treedef: Any, leaves: Any, error: Exception) -> None:
     """Raise a better error for leaves that do not fit, if that is what happened."""
     if not isinstance(treedef, PyTreeDef):
         expected = "a PyTreeDef first, then the leaves"
-        got = f"a value of type {type(treedef).__name__} first"
+        got = f"{a_value(treedef)} first"
         cure = "tree.structure(tree) gives the PyTreeDef of a tree."
         raise ArgumentError("tree.unflatten", expected, got, fix=cure) from None
     few, many = (str(error).startswith(f"Too {word} leaves") for word in ("few", "many"))

@@ -167,7 +167,7 @@ def test_keys_do_not_promote():
     with pytest.raises(KeyTypeError) as error:
         dtypes.promote((key, dtypes.int32), (False, True), "add")
     assert message(error) == (
-        "[add] expected only PRNG keys of one kind, or only numbers; got key<fry>, int32 (here). "
+        "[add] expected PRNG keys of one kind, or only numbers; got key<fry>, int32 (here). "
         "random.key_data(keys) gives the bits of keys as numbers."
     )
 

@@ -297,7 +297,7 @@ PLATFORM_ERRORS = [
     ),
     (
         lambda: lax.platform_dependent(1.0, cpu=3),
-        "expected a function; got 3 of type int (HERE). Pass it as `platform_dependent(f)(x)`.",
+        "expected a function; got 3 of type int (HERE).",
     ),
 ]
 
