@@ -35,9 +35,8 @@ def user_frame(frame: FrameType | None = None) -> FrameType | None:
 
 def type_name(value: object) -> str:
     """Return what users call the type of a value: arrays of every kind are Arrays."""
-    names = [
-        kind.__name__ for kind in type(value).__mro__ if kind.__module__.startswith("functrax.")
-    ]
+    own = [kind for kind in type(value).__mro__ if kind.__module__.startswith("functrax.")]
+    names = [kind.__name__ for kind in own]
     name = "Array" if "Array" in names else type(value).__name__
     return f"traced {name}" if "Tracer" in names else name
 

@@ -312,7 +312,7 @@ def _roll_traced(x: Value, *shifts: Value, axes: tuple[int, ...]) -> Value:
         size = x.aval.shape[axis]
         if size:
             if dtypes.is_integer(shift.aval.dtype) and shift.aval.dtype.itemsize < 4:
-                shift = cast(shift, dtypes.int32)
+                shift = convert(shift, dtypes.int32)
             start = size - shift % size  # no negative number, which unsigned dtypes lack
             x = dynamic_slice_in_dim(join.concatenate([x, x], axis), start, size, axis)
     return x
