@@ -56,6 +56,8 @@ def signature_of(primitive: Primitive) -> Signature:
     required: dict[str, None] = {}
     annotations: dict[str, tuple[Any, ...]] = {}
     closed = False
+    # What has a rule for staging has other parameters before: a function in place of a program.
+    needing = _EVERY_EQUATION if primitive.stage is None else _EVERY_EQUATION[:1]
     for name in _RULES:
         rule = getattr(primitive, name)
         if not callable(rule):
@@ -66,7 +68,7 @@ def signature_of(primitive: Primitive) -> Signature:
                 unsaid = said is Any or said is parameter.empty or _says_any(said)
                 found = () if unsaid else (said,)
                 annotations[parameter.name] = (*annotations.get(parameter.name, ()), *found)
-                if name in _EVERY_EQUATION and parameter.default is parameter.empty:
+                if name in needing and parameter.default is parameter.empty:
                     required[parameter.name] = None
         if name in _EVERY_EQUATION:
             closed = closed or not any(p.kind is p.VAR_KEYWORD for p in parameters)
