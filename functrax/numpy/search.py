@@ -253,7 +253,8 @@ def ravel_multi_index(
         dims: the shape.
         mode: "clip" or "wrap" for what lies outside; "raise" checks, and needs known values.
         order: "C" for the last axis changing fastest, "F" for the first.
-        dtype: the integer dtype to count in; that of the indices if None.
+        dtype: the integer dtype to count in; by default that of the indices, or a wider one, if it
+            does not hold the number of the last element.
 
     Returns:
         An array of integers.
@@ -276,6 +277,8 @@ def ravel_multi_index(
             f"mode={mode!r}, order={order!r}, {len(values)} arrays for {len(sizes)} axes",
         )  # fmt: skip
     broadcast_shapes("ravel_multi_index", [x.aval.shape for x in values])
+    last = max(math.prod(sizes), 1) - 1
+    most = max(sizes, default=0) if dtype is not None else max(last, *sizes, 0)
     total: Any = 0
     for x, size in (
         zip(values, sizes, strict=True)
@@ -288,11 +291,11 @@ def ravel_multi_index(
                 raise errors.BoundsError(
                     "ravel_multi_index", f"indices from 0 to {size - 1}", str(known)
                 )
-        if size > dtypes.iinfo(x.aval.dtype).max:  # an index of a narrow dtype
-            x = x.astype(dtypes.int32 if size < 2**31 else dtypes.int64)
+        if most > dtypes.iinfo(x.aval.dtype).max:  # an index of a narrow dtype
+            x = x.astype(dtypes.int32 if most < 2**31 else dtypes.int64)
         x = x % size if mode == "wrap" else x.clip(0, size - 1)
         x = x if dtype is None else x.astype(dtype)
         total = total * size + x
     if sizes:
-        dtypes.check_fits(max(math.prod(sizes), 1) - 1, total.aval.dtype, call)
+        dtypes.check_fits(last, total.aval.dtype, call)
     return total

@@ -310,7 +310,7 @@ class Pullback:
         values: Sequence[Value],
         in_tree: Any,
         has_aux: bool,
-        names: Callable[[], Sequence[str]],
+        names: Callable[[], Sequence[str]] = list,
     ) -> None:
         """Evaluate `fun` at values and record its derivative.
 

@@ -295,9 +295,9 @@ REFUSED: list[tuple[str, type[Exception], str]] = [
     ("jnp.take_along_axis(z, n[None], 0)", errors.BoundsError, "[take_along_axis] expected no"),
     ("jnp.int8(300)", errors.IntegerOverflowError, "[int8] expected integers from -128 to 127"),
     ("jnp.float32('a')", errors.ArgumentError, "[float32] expected numbers, or sequences of"),
-    ("f.at[0].set(key)", errors.KeyTypeError, "[at[].set] expected only PRNG keys of one kind"),
-    ("f.at[0].add(key)", errors.KeyTypeError, "[at[].add] expected only PRNG keys of one kind"),
-    ("key + 1", errors.KeyTypeError, "[add] expected only PRNG keys of one kind"),
+    ("f.at[0].set(key)", errors.KeyTypeError, "[at[].set] expected PRNG keys of one kind"),
+    ("f.at[0].add(key)", errors.KeyTypeError, "[at[].add] expected PRNG keys of one kind"),
+    ("key + 1", errors.KeyTypeError, "[add] expected PRNG keys of one kind"),
     (
         "pow(f, 2, 3)",
         errors.ArgumentError,
@@ -362,7 +362,6 @@ pad | int8 | 300 | jnp.pad(jnp.ones(4, 'int8'), 1, constant_values=(300, 1))
 piecewise | int8 | 300 | jnp.piecewise(jnp.ones(2, 'int8'), [jnp.ones(2, bool)], [300])
 indices | int8 | 299 | jnp.indices((300, 1), dtype='int8')
 iota | int8 | 299 | lib.lax.iota('int8', 300)
-ravel_multi_index | int32 | 4398046511103 | jnp.ravel_multi_index((j * j, n), (2**21, 2**21))
 fromstring | int8 | 300 | jnp.fromstring('300', 'int8', sep=' ')
 """)
 
