@@ -30,7 +30,11 @@ IGNORED = frozenset({
     *("ragged_dot_use_gpu_pallas_triton_lowering", "ragged_dot_use_ragged_dot_instruction"),
     *("remove_custom_partitioning_ptr_from_cache_key", "sort_devices_by_process_index"),
     *("share_binary_between_hosts_timeout_ms", "source_url_schema", "xla_profile_version"),
-    *("use_emit_pipeline_primitive", "use_simplified_jaxpr_constants"),
+    *("use_emit_pipeline_primitive", "use_simplified_jaxpr_constants", "accurate_erf_inv"),
+    *("custom_jvp3", "export_deserialize_expired_versions", "mosaic_unzip_debug_locations"),
+    *("pallas_auto_assign_collective_ids", "pallas_auto_assign_collective_ids_limit"),
+    *("raise_on_ppermute_sort_diff", "remat_barrier_no_cotangents", "use_cpp_shard_args"),
+    *("use_hlo_logistic_lowering", "use_rgv3"),
 })  # fmt: skip
 
 #: JAX's options that would change what a script computes: only JAX's default is taken.
@@ -48,8 +52,13 @@ REFUSED: dict[str, tuple[object, str]] = {
     "error_checking_behavior_nan": ("ignore", "Set debug_nans, or use functrax.checking."),
     "error_checking_behavior_oob": ("ignore", "Set debug_index, or use functrax.checking."),
     "high_dynamic_range_gumbel": (False, "Pass mode='high' to random.gumbel and categorical."),
+    "distributed_verify_secure_credentials": (False, "Connections are not encrypted."),
     "mock_gpu_topology": ("", "Use functrax.topology."),
     "mock_num_gpu_processes": (0, "Use functrax.topology."),
+    "mtls_ca_file": (None, "Connections are not encrypted."),
+    "mtls_cert_file": (None, "Connections are not encrypted."),
+    "mtls_key_file": (None, "Connections are not encrypted."),
+    "mtls_peer_uri_prefix": (None, "Connections are not encrypted."),
     "no_execution": (False, "Use eval_shape, or jit(f).lower(...)."),
     "no_tracing": (False, "Use jit(f, max_traces=n)."),
     "oneapi_visible_devices": ("all", "Set the plug-in's own environment variable."),
