@@ -354,10 +354,6 @@ class DeviceArray(Array):
 
     # Exchange -------------------------------------------------------------------------------------
 
-    def __buffer__(self, flags: int, /) -> memoryview:
-        """Share the memory with `memoryview` and others, read-only (Python 3.12 and newer)."""
-        return self.numpy().data
-
     def __dlpack__(
         self,
         *,

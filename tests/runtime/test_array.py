@@ -3,7 +3,6 @@
 import copy
 import pickle
 import re
-import sys
 from typing import Any
 
 import ml_dtypes
@@ -266,14 +265,3 @@ def test_hashing_is_refused() -> None:
 def test_small_floats_are_read_exactly() -> None:
     values = np.array([0.5, -1.5, 448], ml_dtypes.float8_e4m3fn)
     np.testing.assert_array_equal(np.asarray(functrax.device_put(values)), values)
-
-
-@pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="classes have no buffer protocol before 3.12"
-)
-def test_the_buffer_protocol():
-    x = jnp.arange(3, dtype="int16")
-    view = memoryview(x)
-    assert view.readonly
-    assert view.tolist() == [0, 1, 2]
-    assert bytes(x) == np.arange(3, dtype=np.int16).tobytes()
