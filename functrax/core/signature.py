@@ -130,9 +130,7 @@ def check_names(
         ArgumentError: naming them.
     """
     given, names = list(params), list(known)
-    missing = [repr(name) for name in required if name not in given]
-    others = [repr(name) for name in given if name not in names] if closed else []
-    if missing or others:
+    if not {*given}.issuperset(required) or (closed and not {*names}.issuperset(given)):
         wanted = f"the parameters {', '.join(map(repr, names))}" if names else "no parameters"
         raise ArgumentError(call, wanted, ", ".join(map(repr, given)) or "none")
 

@@ -41,7 +41,7 @@ from functrax.primitives.scatter import (
 )
 from functrax.primitives.select import select_n
 from functrax.primitives.shape import rev
-from functrax.primitives.slice import of_one_dtype, slice, start_values
+from functrax.primitives.slice import as_indices, slice, start_values
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.dispatch import literal_array
 from functrax.transforms.fuse import fuse
@@ -312,7 +312,7 @@ def _inside(starts: list[Any], plan: Plan) -> Value | None:
     inside: Value | None = None
     for start, axis in zip(starts, plan.axes, strict=True):
         if axis.guarded:
-            (first,) = of_one_dtype([as_value(start, "at")])
+            (first,) = as_indices([as_value(start, "at")])
             size = scalar(axis.size, first.aval.dtype)
             here = ew.lt(first, size)
             if not dtypes.is_unsigned(first.aval.dtype):

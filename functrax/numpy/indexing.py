@@ -36,7 +36,7 @@ from functrax.primitives.gather import (
 )
 from functrax.primitives.rules import broadcast_to, full, reshape, scalar
 from functrax.primitives.shape import expand_dims, rev, squeeze
-from functrax.primitives.slice import dynamic_slice, from_start, of_one_dtype, slice, start_values
+from functrax.primitives.slice import as_indices, dynamic_slice, from_start, slice, start_values
 from functrax.runtime.array import DeviceArray, device_array, put_numpy
 from functrax.runtime.devices import Device
 from functrax.runtime.dispatch import literal_array
@@ -284,7 +284,7 @@ def block_numbers(plan: Plan) -> BlockNumbers:
 def gather_parts(plan: Plan, starts: Sequence[Any]) -> tuple[Value, GatherDimensionNumbers, Dims]:
     """Return index vectors, dimension numbers and slice sizes for a plan with a block."""
     numbers = block_numbers(plan)
-    columns = of_one_dtype([_places_along(plan, n, starts[n]) for n in numbers.counted])
+    columns = as_indices([_places_along(plan, n, starts[n]) for n in numbers.counted])
     batch = numbers.batch
     spread = [
         bind(

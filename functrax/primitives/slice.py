@@ -221,10 +221,10 @@ def start_values(
     for axis, (start, size) in enumerate(zip(starts, sizes or (), strict=False)):
         given = _integer(call, items[axis])
         check_bounds(call, start, axis, shape[axis], size, given)
-    return of_one_dtype(starts)
+    return as_indices(starts)
 
 
-def of_one_dtype(indices: Sequence[Value]) -> list[Value]:
+def as_indices(indices: Sequence[Value]) -> list[Value]:
     """Return indices in one dtype of at least 32 bits that holds them all: never is one that is too
     large taken for a negative one.
     """
