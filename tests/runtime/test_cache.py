@@ -182,7 +182,6 @@ def test_a_damaged_entry_is_a_warning_and_made_anew(
 ) -> None:
     run()
     (entry,) = entries(folder)
-    whole = entry.read_bytes()
     damage(entry)
     with pytest.warns(CacheWarning) as told:
         run()
@@ -192,7 +191,8 @@ def test_a_damaged_entry_is_a_warning_and_made_anew(
     )
     assert expected in str(warning.message)
     assert str(warning.message).endswith("It is made anew.")
-    assert len(entry.read_bytes()) == len(whole)
+    # XLA need not write one program with the same bytes twice: whether the entry is whole, the next load tells.
+    assert entries(folder) == [entry]
     hits, misses = counts()
     run()
     assert counts() == (hits + 1, misses)
