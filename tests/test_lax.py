@@ -64,6 +64,25 @@ lax.dynamic_update_slice(f, f[:1], (1, 0))
 lax.stop_gradient(f)
 lax.erf(f)
 lax.round(f, lax.RoundingMethod.TO_NEAREST_EVEN)
+lax.add(w, 1.0)
+lax.sub(1.0, w)
+lax.mul(w, f)
+lax.atan2(w, 1.0)
+lax.rem(w, 1.5)
+lax.nextafter(w, 1.0)
+lax.complex(w, 1.0)
+lax.pow(w, 1.0)
+lax.pow(2.0, w)
+lax.add(v, 1)
+lax.add(v, np.int32(1))
+lax.bitwise_and(v, 1)
+lax.shift_left(v, 1)
+lax.clamp(0.0, w, 1.0)
+lax.clamp(0.0, w, w)
+lax.select_n(True, w, 1.0)
+lax.pad(w[None], 0.0, [(1, 1, 0)])
+lax.pad(v[None], 0, [(1, 1, 0)])
+lax.pad(v[None], np.int32(0), [(1, 1, 0)])
 """)
 
 
@@ -77,6 +96,9 @@ def test_as_jax(expression: str) -> None:
             "f": f,
             "i": i,
             "b": library.numpy.asarray([True, False, True]),
+            "w": library.numpy.asarray(1.5),
+            "v": library.numpy.asarray(3),
+            "np": np,
         }
         return eval(expression, names | {"t": library.numpy.ones((2, 3, 4))})
 

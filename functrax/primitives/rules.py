@@ -470,19 +470,20 @@ def _documented(function: Any, name: str, summary: str, arguments: str, returns:
 
 
 def matched(call: str, *operands: Any) -> list[Value]:
-    """Convert array-like operands; Python scalars become literals of the dtype of the others."""
+    """Convert array-like operands; Python scalars become literals of the others' type."""
     values: list[Any] = [
         x if isinstance(x, bool | int | float | complex) else as_value(x, call) for x in operands
     ]
-    typed = [x.aval.dtype for x in values if isinstance(x, VALUES)]
+    typed = [x.aval for x in values if isinstance(x, VALUES)]
     if not typed:
         return [as_value(x, call) for x in values]
-    return [x if isinstance(x, VALUES) else literal_like(call, x, typed[0]) for x in values]
+    kind = typed[0].dtype, all(aval.weak_type for aval in typed)
+    return [x if isinstance(x, VALUES) else _literal_like(call, x, *kind) for x in values]
 
 
-def literal_like(call: str, value: Any, dtype: Any) -> Literal:
-    """Return a Python scalar as a literal of another operand's dtype, if promotion would keep that
-    dtype.
+def _literal_like(call: str, value: Any, dtype: Any, weak_type: bool) -> Literal:
+    """Return a Python scalar as a literal of the other operands' dtype, if promotion would keep
+    that dtype, and weak if they are.
 
     Raises:
         DtypeError: if the scalar's kind needs a wider dtype.
@@ -495,4 +496,4 @@ def literal_like(call: str, value: Any, dtype: Any) -> Literal:
         raise errors.DtypeError(call, "operands of one dtype", got)
     if dtypes.is_integer(dtype):
         dtypes.check_fits(value, dtype, call)
-    return scalar(value, dtype)
+    return scalar(value, dtype, weak_type)

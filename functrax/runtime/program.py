@@ -134,7 +134,7 @@ class Program:
         arrays = [x for x in values if type(x) is DeviceArray]
         on_host = [type(x) is not DeviceArray for x in leaves]
         forwarded = self.results or ()
-        if any(i is not None and on_host[i] for i in forwarded):
+        if any(i is not None and leaves[i] is not values[i] for i in forwarded):
             return None
         passed = [values[i] for i in self.passed]
         if self.partitioned.is_wanted((*self.consts, *passed)):

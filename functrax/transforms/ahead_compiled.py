@@ -8,6 +8,7 @@ from functrax.core import tree
 from functrax.core.config import in_force
 from functrax.core.trace import Tracer, Value, as_value, describe
 from functrax.core.types import Literal, ShapedArray
+from functrax.primitives.convert import convert
 from functrax.runtime.array import DeviceArray
 from functrax.runtime.devices import Device, check_here
 from functrax.runtime.dispatch import get_aval, get_place, literal_array
@@ -191,7 +192,11 @@ class Compiled(Stage):
                 repr(value.aval.strong()),
                 fix="Convert it, or call the jitted function, which compiles for any type.",
             )
-        return value
+        if value.aval is aval or index not in (self._program.results or ()):
+            return value
+        if type(value) is Literal:  # it is a result too, of the type that was traced
+            return Literal(value.value, aval)
+        return convert(value, aval.dtype, aval.weak_type)
 
     def _checked(self, leaf: Any, aval: ShapedArray, index: int) -> DeviceArray:
         """Return a leaf as an array of the type that the program takes, where it takes it."""

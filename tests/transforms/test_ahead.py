@@ -1,6 +1,7 @@
 """Ahead-of-time stages: what each knows, and what a compiled program refuses."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,25 @@ def test_shapes_are_enough() -> None:
     spec = functrax.ShapeDtypeStruct((3,), "float32")
     compiled = functrax.jit(add).lower(spec, spec).compile()
     np.testing.assert_array_equal(compiled(X, Y), X + Y)
+
+
+FORMS: dict[str, Callable[[float], Any]] = {
+    "number": lambda x: x,
+    "NumPy's": np.float32,
+    "weak array": lambda x: functrax.numpy.asarray(x),
+    "array": lambda x: functrax.numpy.float32(x),
+}
+
+
+@pytest.mark.parametrize("traced", FORMS)
+@pytest.mark.parametrize("given", FORMS)
+def test_results_have_the_type_that_was_traced(traced: str, given: str) -> None:
+    """Also one that is an argument, which is weak in another call."""
+    compiled = functrax.jit(lambda x: (x, x + x)).lower(FORMS[traced](2.0)).compile()
+    for _ in range(3):
+        found = compiled(FORMS[given](3.0))
+        assert [x.item() for x in found] == [3, 6]
+        assert [x.aval for x in found] == [compiled.in_avals[0][0]] * 2
 
 
 def test_eval_shape_of_a_jitted_function() -> None:
