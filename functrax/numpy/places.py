@@ -12,7 +12,7 @@ from functrax.core.trace import Array, Tracer, describe
 from functrax.numpy.at import IndexUpdateHelper
 from functrax.numpy.creation import array, in_dtype, zeros_like
 from functrax.numpy.joining import concatenate
-from functrax.numpy.manipulation import moveaxis, ravel
+from functrax.numpy.manipulation import atleast_2d, moveaxis, ravel
 from functrax.numpy.operands import (
     array_operand,
     broadcast_shapes,
@@ -55,29 +55,69 @@ ogrid = Grid(sparse=True)
 
 
 class Joiner:
-    """The maker of `r_` and `c_`: ``r_[0:3, 5, x]`` joins ranges, numbers and arrays."""
+    """The maker of `r_` and `c_`: ``r_[0:3, 5, x]`` joins ranges, numbers and arrays.
 
-    def __init__(self, columns: bool) -> None:
-        """Choose whether vectors are joined as columns."""
-        self.columns = columns
+    A text in front says how, as in NumPy: ``r_["axis,ndmin,place", ...]`` joins along an axis parts
+    that have at least ``ndmin`` axes; those that a part lacks come after its own if ``place`` is 0,
+    before them if it is -1. ``"r"`` and ``"c"`` make a matrix, of a vector as a row or a column.
+    """
+
+    def __init__(self, name: str, axis: int, ndmin: int, place: int) -> None:
+        """Choose what is done without a directive."""
+        self.name = name
+        self.plain = axis, ndmin, place
 
     def __getitem__(self, index: Any) -> Array:
-        """Join the parts of the index."""
-        parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(part, str) for part in parts):
-            raise errors.ArgumentError("r_", "ranges, numbers and arrays", "a directive")
-        values = [self._part(part) for part in parts]
-        if not self.columns:
-            return concatenate([v.reshape(1) if not v.ndim else v for v in values])
-        return concatenate([v.reshape(-1, 1) if v.ndim < 2 else v for v in values], -1)
+        """Join the parts of the index.
 
-    @staticmethod
-    def _part(part: Any) -> Array:
-        return array(np.r_[part]) if isinstance(part, slice) else array(part, copy=False)
+        Raises:
+            ArgumentError: if a directive is none, or not in front.
+            BoundsError: if an axis lies outside of the parts.
+            ShapeError: if the parts do not fit.
+        """
+        parts = list(index) if isinstance(index, tuple) else [index]
+        directive = parts.pop(0) if parts and isinstance(parts[0], str) else None
+        for part in parts:
+            if isinstance(part, str):
+                raise self._not_a_directive(part)
+        if directive is None:
+            return self._join(parts, *self.plain)
+        if directive not in ("r", "c"):
+            return self._join(parts, *self._read(directive))
+        joined = self._join(parts, *self.plain)
+        if joined.ndim > 2:
+            raise errors.ShapeError(self.name, "vectors or matrices", f"shape {joined.shape}")
+        is_column = directive == "c" and joined.ndim == 1
+        return joined.reshape(-1, 1) if is_column else atleast_2d(joined)
+
+    def _read(self, directive: str) -> tuple[int, ...]:
+        """Return the three numbers of a directive; those that it lacks are the usual ones."""
+        try:
+            numbers = tuple(int(text) for text in directive.split(","))
+        except ValueError:
+            numbers = ()
+        if not 1 <= len(numbers) <= 3:
+            raise self._not_a_directive(directive)
+        return numbers + self.plain[len(numbers) :]
+
+    def _not_a_directive(self, text: str) -> errors.ArgumentError:
+        expected = "'r', 'c', or up to three integers such as '0,2,0', and no text after it"
+        return errors.ArgumentError(self.name, expected, repr(text))
+
+    def _join(self, parts: list[Any], axis: int, ndmin: int, place: int) -> Array:
+        return concatenate([self._part(part, ndmin, place) for part in parts], axis)
+
+    def _part(self, part: Any, ndmin: int, place: int) -> Array:
+        made = array(np.r_[part]) if isinstance(part, slice) else array(part, copy=False)
+        missing = max(ndmin, 1) - made.ndim
+        if missing <= 0:
+            return made
+        before = canonical_axis(self.name, place, missing + 1)
+        return made.reshape((1,) * before + made.shape + (1,) * (missing - before))
 
 
-r_ = Joiner(columns=False)
-c_ = Joiner(columns=True)
+r_ = Joiner("r_", 0, 1, -1)
+c_ = Joiner("c_", -1, 2, 0)
 
 
 def ix_(*args: Any) -> tuple[Array, ...]:

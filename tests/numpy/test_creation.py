@@ -1,7 +1,10 @@
 """Making arrays. The oracle is jax.numpy: values, shapes, dtypes and weak types."""
 
+import numpy as np
 import pytest
 
+import functrax.numpy as jnp
+from functrax import errors
 from tests.numpy.compare import check, rows
 
 CASES = rows(r"""
@@ -121,7 +124,21 @@ jnp.mgrid[0:1:5j]
 jnp.ogrid[0:3, 0:2]
 jnp.ix_(jnp.array([0, 1]), jnp.array([2, 0]))
 jnp.r_[0:3, 5, g]
+jnp.r_[3, 4]
+jnp.r_['0,2', g, g]
+jnp.r_[' -1 ', f, f]
+jnp.r_['1,2,0', 1:3, g[:2], n[1:]]
+jnp.r_['0,0', g, g]
+jnp.r_['r', g, g]
+jnp.r_['c', g, g]
+jnp.r_['c', f, f]
 jnp.c_[g, g]
+jnp.c_[f, f]
+jnp.c_[1, 2]
+jnp.c_[1:3, 4:6]
+jnp.c_['0', g, g]
+jnp.c_['0,1', g, g]
+jnp.c_['c', g, g]
 jnp.s_[1:2]
 jnp.tril_indices_from(f)
 jnp.triu_indices_from(f, 1)
@@ -134,3 +151,30 @@ jnp.frombuffer(b'\\x01\\x02', dtype=jnp.int8)
 @pytest.mark.parametrize("expression", CASES)
 def test_as_jax(expression: str) -> None:
     check(expression)
+
+
+@pytest.mark.parametrize("directive", ["0,3,1", "0,3,-2", "1,3,0", "-1,3,-1", "0,2"])
+def test_joined_as_numpy_says(directive: str) -> None:
+    """JAX puts the axes that are missing elsewhere for places in the middle."""
+    ours, theirs = jnp.r_[directive, 1:4, jnp.arange(3)], np.r_[directive, 1:4, np.arange(3)]
+    np.testing.assert_array_equal(np.asarray(ours), theirs)
+
+
+@pytest.mark.parametrize("index", [("2,x", 1), ("", 1), (1, "0,2"), ("0", "1", 2), ("1,2,3,4", 1)])
+def test_no_directive(index: tuple[object, ...]) -> None:
+    text = next(part for part in reversed(index) if isinstance(part, str))
+    with pytest.raises(errors.ArgumentError) as told:
+        jnp.r_[index]
+    assert str(told.value).startswith(
+        "[r_] expected 'r', 'c', or up to three integers such as '0,2,0', and no text after it; "
+        f"got {text!r}"
+    )
+
+
+def test_a_directive_that_does_not_fit() -> None:
+    with pytest.raises(errors.BoundsError, match=r"\[r_\] expected an axis of an array of 3 axes"):
+        jnp.r_["0,3,3", jnp.arange(3)]
+    with pytest.raises(errors.ShapeError, match=r"\[r_\] expected vectors or matrices"):
+        jnp.r_["c", jnp.ones((2, 2, 2))]
+    with pytest.raises(errors.BoundsError, match=r"axis 2"):
+        jnp.r_["2", jnp.arange(3)]
