@@ -34,7 +34,7 @@ def test_every_kept_text_has_a_program():
 
 def test_repr_of_programs_is_the_printed_form():
     closed = traced("one_equation")
-    expected = "{ lambda ; a:~f32[]. let b:f32[] = mul a 2.0:f32[] in (b,) }"
+    expected = "{ lambda ; a:~f32[]. let b:~f32[] = mul a 2.0:~f32[] in (b,) }"
     assert repr(closed) == repr(closed.jaxpr) == closed.pretty_print() == expected
 
 
