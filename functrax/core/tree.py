@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from functrax.core.structure import Leaf, first_difference, substructures
+from functrax.core.structure import LEAF, Leaf, first_difference, substructures
 from functrax.errors import TreeError
 from functrax.xla import pytree
 from functrax.xla.pytree import (
@@ -35,6 +35,7 @@ from functrax.xla.pytree import (
 )
 
 __all__ = [
+    "LEAF",
     "UNSET",
     "DictKey",
     "FlattenedIndexKey",
@@ -420,7 +421,7 @@ def broadcast_prefix(
         if parts is None:
             raise prefix_error(prefix, full, call, name, is_leaf)
         return [leaf for leaf, x in zip(flat, parts, strict=True) for _ in range(x.num_leaves)]
-    if len(flat) == 1 and treedef.num_nodes == 1:
+    if treedef == LEAF:
         return flat * len(flatten(full)[0])
     try:
         subtrees = treedef.flatten_up_to(full)

@@ -79,9 +79,8 @@ def reduce(
         results = tree.flatten_up_to(structure, computation(*given), "reduce", "the result")
         return _checked(results, [x.aval for x in right])
 
-    name = None
-    if len(values) == 1 and structure == tree.structure(0):
-        name = known_operation("reduce", computation, avals[0].dtype)
+    is_array = structure == tree.LEAF
+    name = known_operation("reduce", computation, avals[0].dtype) if is_array else None
     if name in _MONOIDS:
         primitive, identity = _MONOIDS[name]
         reduced = [bind(registry[primitive], values[0], axes=axes)[0]]

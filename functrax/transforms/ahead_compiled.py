@@ -235,13 +235,9 @@ class Compiled(Stage):
         parts: list[Any] = []
         for name, one, other in zip(self._names(flat), wanted, given, strict=True):
             parts += tree.flatten_up_to(tree.structure(one), other, self.fun_name, name)
-        index = next(i for i, part in enumerate(parts) if not _is_leaf(part))
+        index = next(i for i, part in enumerate(parts) if tree.structure(part) != tree.LEAF)
         got = f"{tree.structure(parts[index])}"
         return errors.TreeError(self.fun_name, f"{self._name(index)} to be one array", got)
-
-
-def _is_leaf(part: Any) -> bool:
-    return tree.structure(part) == tree.structure(0)
 
 
 def _describe_call(count: int, keywords: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrax import errors
-from functrax.core import dtypes
+from functrax.core import dtypes, tree
 from functrax.core.jaxpr import NO_EFFECTS
 from functrax.core.params import param_type
 from functrax.core.primitive import BatchAxis, declare
@@ -314,7 +314,7 @@ def ffi_call(
     """
     check_vmap_method(CALL, vmap_method)
     types, out_tree = result_types(CALL, result_shape_dtypes)
-    if out_tree.num_leaves == 1 and out_tree.num_nodes == 1:
+    if out_tree == tree.LEAF:
         output_layouts = None if output_layouts is None else [output_layouts]
     if custom_call_api_version not in (1, 2, 3, TYPED):
         raise errors.ArgumentError(

@@ -250,9 +250,6 @@ def _gradient(
     return gradient
 
 
-_LEAF = tree.structure(0)
-
-
 @functools.lru_cache(maxsize=256)
 def _one(aval: ShapedArray) -> Literal:
     """Return 1, the same object each time: an eager gradient finds it on the device already."""
@@ -265,7 +262,7 @@ def _seed(call: str, fun: Callable[..., Any], pullback: Pullback, holomorphic: b
     name = function_name(fun)
     fix = "Return a scalar (a sum or mean), or use `jacrev` or `vjp`."
     out_tree = pullback.flat.flat.out_tree
-    if out_tree != _LEAF:
+    if out_tree != tree.LEAF:
         got = f"a pytree of {len(outputs)} arrays" if len(outputs) != 1 else f"{out_tree}"
         raise errors.ArgumentError(
             call, f"a scalar output from {name!r}", got,

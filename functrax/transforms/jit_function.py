@@ -56,7 +56,6 @@ from functrax.xla.failure import RUNTIME_ERRORS
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LEAF = tree.structure(0)
 _INEXACT = (float, complex, tuple, np.generic)  # -0.0 equals 0.0, but is another static argument
 _counting = threading.Lock()
 _jitted: "weakref.WeakSet[JitFunction[..., Any]]" = weakref.WeakSet()
@@ -301,7 +300,7 @@ class JitFunction(Generic[P, R]):
         ready = program.ready(leaves, values)
         if ready is None:
             return
-        unflatten = None if out_tree == _LEAF else out_tree.unflatten
+        unflatten = None if out_tree == tree.LEAF else out_tree.unflatten
         self._ready[call] = (ready, unflatten)
         kinds: list[Any] = []
         if self._has_static:

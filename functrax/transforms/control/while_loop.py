@@ -338,7 +338,7 @@ def _bounded(cond: Jaxpr, body: Jaxpr, num_cond_consts: int, max_steps: int) -> 
 def _truth(cond_fun: Callable[..., Any]) -> Any:
     def fit(structure: Any, results: list[Value]) -> list[Value]:
         types = [x.aval for x in results]
-        is_one = structure.num_leaves == structure.num_nodes == 1
+        is_one = structure == tree.LEAF
         if not is_one or types[0].shape or not dtypes.is_bool(types[0].dtype):
             raise errors.ShapeError(
                 "while_loop",
