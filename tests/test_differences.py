@@ -1,5 +1,6 @@
 """What docs/differences.md says of both sides, row by row."""
 
+import os
 import warnings
 from typing import Any
 
@@ -103,6 +104,10 @@ lax.scan(lambda c, x: (c + x, c), 0, jnp.arange(4), budget_bytes=10**5)[1] | Typ
 """
 
 
+# What JAX answers here is otherwise with the emitter that conftest.py chooses.
+OF_THE_NEWER_EMITTER = ("jnp.frexp(np.float32(2.0**-149))", "lax.clamp(np.complex64")
+
+
 def evaluate(library: Any, expression: str) -> tuple[str, list[str]]:
     """Return what an expression gives, or the names of the classes of what it raises."""
     names = [
@@ -130,9 +135,12 @@ def evaluate(library: Any, expression: str) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("row", ROWS.strip().splitlines())
 def test_both_sides(row):
     expression, *expected = map(str.strip, row.rsplit(" | ", 2))
+    older_emitter = "xla_cpu_use_fusion_emitters=false" in os.environ["XLA_FLAGS"]
     for library, wanted in zip((jax, functrax), expected, strict=True):
         if library is jax and jax.__version_info__ >= (0, 12):
             continue  # the rows are of JAX 0.10; some of its answers have become ours
+        if library is jax and older_emitter and row.startswith(OF_THE_NEWER_EMITTER):
+            continue
         shown, raised = evaluate(library, expression)
         assert wanted == shown or wanted in raised, f"{library.__name__}: {shown or raised}"
 
