@@ -19,6 +19,7 @@ from functrax.core.source import current_source
 from functrax.core.trace import VALUES, Array, Value, as_value, bind, describe
 from functrax.core.types import Literal, ShapedArray
 from functrax.primitives.convert import convert
+from functrax.primitives.rules import reshape
 from functrax.runtime.devices import default_device
 from functrax.runtime.dispatch import fresh_array
 
@@ -402,10 +403,7 @@ def check_ranks(call: str, operands: Sequence[Value]) -> None:
 
 def raise_rank(x: Value, rank: int) -> Value:
     """Put axes of size 1 in front."""
-    missing = rank - x.aval.ndim
-    shape = (1,) * missing + x.aval.shape
-    dims = tuple(range(missing, rank))
-    return bind(registry["broadcast_in_dim"], x, shape=shape, broadcast_dimensions=dims)[0]
+    return reshape(x, (1,) * (rank - x.aval.ndim) + x.aval.shape)
 
 
 def broadcast_shapes(call: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from functrax.numpy.operands import (
 from functrax.numpy.reductions import axes_or_all, mask_of, with_axes
 from functrax.primitives import elementwise as lax
 from functrax.primitives.reduce import reduce_sum, reduce_sum_p
-from functrax.primitives.rules import broadcast_to, reshape, scalar, transpose_axes
+from functrax.primitives.rules import broadcast_to, scalar, transpose_axes
 from functrax.primitives.shape import broadcast_in_dim
 from functrax.transforms.fuse import fuse
 
@@ -46,10 +46,10 @@ def _result_dtype(call: str, own: Any, asked: Any) -> Any:
 
 
 def _count(x: Value, mask: Value | None, axes: tuple[int, ...], dtype: Any) -> Value:
-    """Return how many elements are reduced, keeping the axes if they are masked."""
+    """Return how many elements are reduced."""
     if mask is None:
         return number(float(math.prod(x.aval.shape[axis] for axis in axes)), dtype)
-    return with_axes(reduce_sum(cast(mask, dtype), axes), axes)
+    return reduce_sum(cast(mask, dtype), axes)
 
 
 def _masked(call: str, x: Value, mask: Value | None) -> tuple[Value, Value | None]:
@@ -69,17 +69,8 @@ def _mean(
 ) -> Value:
     compute = _compute_dtype(dtype)
     x, mask = _masked("mean", cast(x, compute), mask)
-    total = bind(reduce_sum_p, x, axes=axes)[0]
-    if keepdims or mask is not None:
-        total = with_axes(total, axes)
-    result = lax.div(total, _count(x, mask, axes, compute))
-    if mask is not None and not keepdims:
-        result = _without_axes(result, axes)
-    return strong(cast(result, dtype))
-
-
-def _without_axes(x: Value, axes: tuple[int, ...]) -> Value:
-    return reshape(x, tuple(size for i, size in enumerate(x.aval.shape) if i not in axes))
+    result = lax.div(bind(reduce_sum_p, x, axes=axes)[0], _count(x, mask, axes, compute))
+    return strong(cast(with_axes(result, axes) if keepdims else result, dtype))
 
 
 def mean(
@@ -124,7 +115,7 @@ def _var(
     x, mask = _masked("var", cast(x, compute), mask)
     count = _count(x, mask, axes, compute)
     if mean is None:
-        mean = lax.div(with_axes(reduce_sum(x, axes), axes), count)
+        mean = with_axes(lax.div(reduce_sum(x, axes), count), axes)  # as `x - jnp.mean(x)` has it
     centered = lax.sub(*align("var", x, cast(mean, compute)))
     if dtypes.is_complex(compute):
         squares = lax.add(lax.square(lax.real(centered)), lax.square(lax.imag(centered)))
@@ -135,13 +126,8 @@ def _var(
         squares = lax.square(centered)
     if mask is not None:
         squares = choose(mask, squares, number(0, squares.aval.dtype))
-    result = reduce_sum(squares, axes)
-    if keepdims or mask is not None:
-        result = with_axes(result, axes)
-    result = _divided(result, count, ddof)
-    if mask is not None and not keepdims:
-        result = _without_axes(result, axes)
-    result = strong(cast(result, dtype))
+    result = _divided(reduce_sum(squares, axes), count, ddof)
+    result = strong(cast(with_axes(result, axes) if keepdims else result, dtype))
     return lax.sqrt(result) if root else result
 
 

@@ -109,11 +109,24 @@ mul_p = declare_elementwise(
     (lambda t, r, x, y: mul(t, y), lambda t, r, x, y: mul(x, t)),
     pulls=(lambda t, x, y: mul(t, known(y)), lambda t, x, y: mul(known(x), t)),
 )
+
+
+def _div_along_y(t: Value, r: Value, x: Value, y: Value) -> Value:
+    """Push a tangent of the denominator forward.
+
+    Where each of its elements divides many, as in softmax, reverse mode keeps the result, which
+    there is, and the small denominator, instead of one more array of the result's size.
+    """
+    if y.aval.size < r.aval.size:
+        return mul(div(neg(t), y), r)
+    return mul(neg(t), div(r, y))
+
+
 div_p = declare_elementwise(
     "div",
     partial(lower_division, "divide"),
     NUMBER,
-    (lambda t, r, x, y: div(t, y), lambda t, r, x, y: mul(neg(t), div(r, y))),
+    (lambda t, r, x, y: div(t, y), _div_along_y),
     pulls=(lambda t, x, y: div(t, known(y)), lambda t, x, y: known(y)),
 )
 real_p = declare_elementwise(
@@ -278,7 +291,8 @@ square_p = declare_elementwise(
     "square",
     _square_lower,
     NUMBER,
-    (lambda t, r, x: mul(t, mul(_like(x, 2), x)),),
+    # Not 2x, which reverse mode would keep beside x.
+    (lambda t, r, x: mul(mul(t, _like(t, 2)), x),),
     pulls=NOT_LINEAR,
 )
 erf_p = declare_elementwise(

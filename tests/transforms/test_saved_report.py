@@ -7,6 +7,7 @@ import functrax
 import functrax.numpy as jnp
 from functrax.ad_checkpoint import checkpoint_name, print_saved_residuals
 from functrax.core import tree
+from functrax.lowering.passes import optimize
 from functrax.transforms.differentiate import Pullback
 from functrax.transforms.remat.cost import nbytes
 
@@ -100,3 +101,26 @@ def test_keyword_arguments_and_jax_s_printer(capsys):
     out = capsys.readouterr().out
     assert "f32[3] from the argument y" in out
     assert "~f32[] cos from " in out
+
+
+@pytest.mark.parametrize(
+    ("f", "kept"),
+    [
+        (lambda x: jnp.exp(x) / jnp.exp(x).sum(-1, keepdims=True), 3),  # softmax: exp twice, result
+        (lambda x: functrax.nn.softmax(x), 2),
+        (lambda x: x / jnp.sqrt((x * x).sum(-1, keepdims=True)), 2),  # x, and the result
+        (lambda x: 1 / x, 1),
+        (lambda x: jnp.square(x), 1),
+    ],
+)
+def test_quotients_and_squares_keep_what_there_is(f, kept, capsys):
+    """No array of the full size beside operands and results, which are needed anyway."""
+    report = functrax.saved_report(f)(jnp.ones((20, 30)))
+    rows = [row for row in report.rows if row.type == "f32[20,30]" and row.status == "saved"]
+    assert len(rows) == kept
+
+
+def test_a_norm_centers_once():
+    f = functrax.grad(lambda x: ((x - jnp.mean(x, 0)) / jnp.sqrt(jnp.var(x, 0) + 1)).sum())
+    jaxpr = optimize(functrax.make_jaxpr(f)(jnp.ones((20, 30))).jaxpr)
+    assert [eqn.primitive.name for eqn in jaxpr.eqns].count("sub") == 1
