@@ -112,14 +112,8 @@ mul_p = declare_elementwise(
 
 
 def _div_along_y(t: Value, r: Value, x: Value, y: Value) -> Value:
-    """Push a tangent of the denominator forward.
-
-    Where each of its elements divides many, as in softmax, reverse mode keeps the result, which
-    there is, and the small denominator, instead of one more array of the result's size.
-    """
-    if y.aval.size < r.aval.size:
-        return mul(div(neg(t), y), r)
-    return mul(neg(t), div(r, y))
+    """d x/y / dy = -r/y. Of a small y, as in softmax, reverse mode keeps r, which there is."""
+    return mul(div(neg(t), y), r) if y.aval.size < r.aval.size else mul(neg(t), div(r, y))
 
 
 div_p = declare_elementwise(
