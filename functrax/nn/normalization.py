@@ -1,12 +1,13 @@
 """Softmax and its relatives, standardization, and one-hot coding."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.arguments import integer
-from functrax.core.trace import Array, Value
+from functrax.core.trace import Array, Value, bind
 from functrax.numpy import reductions, statistics
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.creation import array
@@ -30,6 +31,7 @@ from functrax.primitives.reduce import reduce_max
 from functrax.primitives.rules import broadcast_to, expand_axis, scalar
 from functrax.primitives.shape import canonical_axis
 from functrax.scipy.special import logsumexp
+from functrax.transforms.custom_jvp import custom_jvp_call_p
 from functrax.transforms.fuse import fuse
 
 # ---- normalization
@@ -45,24 +47,48 @@ def _top(x: Value, mask: Value | None, axes: tuple[int, ...]) -> Value:
     return with_axes(reduce_max(x, axes), axes)
 
 
-def _shifted(x: Value, mask: Value | None, axes: tuple[int, ...]) -> tuple[Value, Value | None]:
-    if mask is not None:
-        x, kept = align("softmax", x, mask)
-        shape = broadcast_shapes("softmax", [x.aval.shape, kept.aval.shape])
-        x, mask = broadcast_to(x, shape), broadcast_to(kept, shape)
-    shifted = lax.sub(x, _top(x, mask, axes))
-    # What does not count must not be NaN or infinite: it would spoil the derivative.
-    return shifted if mask is None else choose(mask, shifted, number(0, x.aval.dtype)), mask
+def _aligned(x: Value, mask: Value | None) -> tuple[Value, Value | None]:
+    """Stretch array and mask to one shape."""
+    if mask is None:
+        return x, None
+    pair = align("softmax", x, mask)
+    shape = broadcast_shapes("softmax", [value.aval.shape for value in pair])
+    return broadcast_to(pair[0], shape), broadcast_to(pair[1], shape)
+
+
+def _kept(x: Value, mask: Value | None) -> Value:
+    """Put zeros where elements do not count: NaN or infinite, they would spoil what does."""
+    return x if mask is None else choose(mask, x, number(0, x.aval.dtype))
+
+
+def _powers(x: Value, mask: Value | None, axes: tuple[int, ...]) -> tuple[Value, Value]:
+    """Return x less the largest element, and what exp makes of it."""
+    shifted = _kept(lax.sub(x, _top(x, mask, axes)), mask)
+    return shifted, _kept(lax.exp(shifted), mask)
 
 
 @fuse
 def _softmax(x: Value, mask: Value | None, *, axes: tuple[int, ...]) -> Value:
-    shifted, mask = _shifted(x, mask, axes)
-    powers = lax.exp(shifted)
-    if mask is not None:
-        powers = choose(mask, powers, number(0, powers.aval.dtype))
-    result = lax.div(powers, reductions.sum(powers, axes, keepdims=True))
-    return result if mask is None else choose(mask, result, number(0, result.aval.dtype))
+    x, mask = _aligned(x, mask)
+    return _softmax_of(axes, x) if mask is None else _softmax_of(axes, x, mask)
+
+
+def _softmax_of(axes: tuple[int, ...], *operands: Value) -> Value:
+    """Apply softmax with a derivative that needs its result only: y * (t - sum(y * t))."""
+
+    def function(x: Value, mask: Value | None = None) -> list[Value]:
+        _, powers = _powers(x, mask, axes)
+        result = lax.div(powers, reductions.sum(powers, axes, keepdims=True))
+        return [_kept(result, mask)]
+
+    def rule(primals: Sequence[Value], tangents: Sequence[Any]) -> tuple[list[Value], list[Value]]:
+        result = _softmax_of(axes, *primals)
+        t = _kept(tangents[0], *primals[1:] or (None,))
+        mean = reductions.sum(lax.mul(result, t), axes, keepdims=True)
+        return [result], [lax.mul(result, lax.sub(t, mean))]
+
+    given: Any = {"function": function, "rule": rule, "name": "softmax"}
+    return bind(custom_jvp_call_p, *operands, **given)[0]
 
 
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Array:
@@ -92,10 +118,8 @@ def _axes(call: str, axis: Any, x: Value, mask: Value | None) -> tuple[int, ...]
 
 @fuse
 def _log_softmax(x: Value, mask: Value | None, *, axes: tuple[int, ...]) -> Value:
-    shifted, mask = _shifted(x, mask, axes)
-    powers = lax.exp(shifted)
-    if mask is not None:
-        powers = choose(mask, powers, number(0, powers.aval.dtype))
+    x, mask = _aligned(x, mask)
+    shifted, powers = _powers(x, mask, axes)
     result = lax.sub(shifted, lax.log(reductions.sum(powers, axes, keepdims=True)))
     return result if mask is None else choose(mask, result, number(-math.inf, result.aval.dtype))
 

@@ -6,6 +6,7 @@ import pytest
 import functrax
 import functrax.numpy as jnp
 from functrax import nn
+from functrax.testing import check_grads
 from tests.numpy.compare import ARRAYS, check, rows
 
 rng = np.random.RandomState(0)
@@ -115,6 +116,13 @@ lib.vmap(lib.grad(lib.grad(nn.mish)))(g * 0)
 lib.vmap(lib.grad(lib.grad(nn.soft_sign)))(g * 0)
 lib.grad(lambda x: (nn.softmax(x, where=jnp.isfinite(x)) * jnp.arange(9)).sum())(inf)
 lib.grad(lambda x: nn.softmax(x, where=x > 0).sum())(f * 0)
+lib.hessian(lambda x: (nn.softmax(x) * g).sum())(g)
+lib.jacrev(lambda x: nn.softmax(x, where=x > 0))(g)
+lib.jvp(lambda x: nn.softmax(x, axis=(0, 1), where=x > 0), (f,), (f + 1,))[1]
+lib.vmap(lib.grad(lambda x, b: (nn.softmax(x, where=b) * g).sum()))(f, m)
+lib.jit(lib.grad(lambda x: lib.checkpoint(nn.softmax)(x)[0, 0]))(f)
+lib.grad(lambda x: lib.lax.scan(lambda c, _: (nn.softmax(c), None), x, None, length=3)[0][0])(g)
+lib.grad(lambda x: lib.grad(lambda x: nn.softmax(x)[0])(x)[1])(g)
 lib.grad(lambda x: jnp.where(x > 0, nn.log_softmax(x, where=x > 0), 0).sum())(f)
 nn.dot_product_attention(q, k, k)
 nn.dot_product_attention(q, k, k, is_causal=True)
@@ -187,3 +195,13 @@ def test_glu_needs_an_even_size() -> None:
     with pytest.raises(functrax.errors.ShapeError) as raised:
         nn.glu(jnp.ones((2, 3)))
     assert str(raised.value).startswith("[glu] expected an even size of axis 1; got f32[2,3]")
+
+
+def test_softmax_of_an_array_smaller_than_its_mask() -> None:
+    """JAX 0.10 gives equal shares."""
+    x, mask = jnp.array([1.0, 2.0, 3.0]), jnp.array([[True, True, False], [False, True, True]])
+    shares = np.where(mask, np.exp(x), 0)
+    np.testing.assert_allclose(
+        nn.softmax(x, where=mask), shares / shares.sum(1, keepdims=True), rtol=1e-6
+    )
+    check_grads(lambda x: nn.softmax(x, where=mask), (x,), 2)
