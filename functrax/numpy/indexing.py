@@ -4,8 +4,10 @@ Eager calls run one compiled program per index structure and array type: the pla
 operands. Fixed places in a program that is being traced stay fixed, as slices.
 """
 
+import builtins
 import functools
 from collections.abc import Iterator, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,14 +102,28 @@ def getitem(
                         row = squeeze(row, (0,))
                         return device_array(row.aval, row.buffer, row.device)
                 return _run(x, plan, [index], mode, promises)
+    if type(index) is builtins.slice and mode is READ:
+        start, stop, step = index.start, index.stop, index.step
+        if type(start) in _BOUND and type(stop) in _BOUND and type(step) in _BOUND:
+            plan, places = _slice_plan(x.aval.shape, call, start, stop, step)
+            return _run(x, plan, places, mode, promises)
     parts, found = read_index(index, call)
     plan, fixed = plan_for(parts, x.aval.shape, mode, call)
     return _run(x, plan, merge_places(fixed, found, plan, mode, call), mode, promises)
 
 
+_BOUND = (int, NoneType)
+
+
 @functools.lru_cache(maxsize=8192)
 def _row_plan(shape: Dims) -> tuple[Plan, tuple[int | None, ...]]:
     return plan_for((("int", 0),), shape, READ, "getitem")
+
+
+@functools.lru_cache(maxsize=8192)
+def _slice_plan(shape: Dims, call: str, *bounds: int | None) -> tuple[Plan, tuple[Any, ...]]:
+    parts, _ = read_index(builtins.slice(*bounds), call)
+    return plan_for(parts, shape, READ, call)
 
 
 def _run(x: Any, plan: Plan, places: Sequence[Any], mode: Mode, promises: Promises) -> Value:
@@ -123,7 +139,7 @@ def as_operands(x: Any, places: Sequence[Any]) -> Sequence[Any]:
         if type(x) is not DeviceArray:
             return [scalar(p, "int32") if type(p) is int else p for p in places]
         device = x.device
-        return [literal_array(_place(p), device) if type(p) is int else p for p in places]
+        return [_place_on(device, p) if type(p) is int else p for p in places]
     trace = state.trace
     while trace is not None:
         if type(trace) is StageTrace:
@@ -135,6 +151,13 @@ def as_operands(x: Any, places: Sequence[Any]) -> Sequence[Any]:
 @functools.lru_cache(maxsize=4096)
 def _place(place: int) -> Any:
     return scalar(place, "int32" if abs(place) < 2**31 else "int64")
+
+
+def _place_on(device: Any, place: int) -> DeviceArray:
+    """Return a place as an array: the one that was taken last, if it was on this device."""
+    literal = _place(place)
+    array = literal.placed
+    return array if array is not None and array.device is device else literal_array(literal, device)
 
 
 @fuse
