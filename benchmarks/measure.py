@@ -33,8 +33,29 @@ def load(name: str) -> Any:
     return jax
 
 
+def loop_time() -> float:
+    """Return the seconds that a fixed loop of Python takes now: how fast the machine is."""
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(20_000):
+            pass
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+LOOP = 3e-4  # what `loop_time` is on the machine of docs/performance.md at its faster speed
+
+
+def at_one_speed(seconds: float, before: float, after: float) -> float:
+    """Scale a time to that speed, given what `loop_time` was around it: a virtual machine may
+    change its speed by two thirds from second to second.
+    """
+    return seconds * 2 * LOOP / (before + after)
+
+
 def per_call(function: Callable[[], Any], seconds: float = 0.3) -> float:
-    """Return microseconds per call: the best of several rounds."""
+    """Return microseconds per call: the best of the rounds in which the machine kept its speed."""
     function()
     count = 1
     while True:
@@ -45,12 +66,19 @@ def per_call(function: Callable[[], Any], seconds: float = 0.3) -> float:
         if spent > seconds / 6:
             break
         count *= 2
-    best = spent / count
-    for _ in range(5):
+    best, rounds, tolerance = float("inf"), 0, 0.05
+    before = loop_time()
+    while rounds < 6:
         start = time.perf_counter()
         for _ in range(count):
             function()
-        best = min(best, (time.perf_counter() - start) / count)
+        spent = time.perf_counter() - start
+        after = loop_time()
+        if abs(after - before) < tolerance * before:
+            best = min(best, at_one_speed(spent / count, before, after))
+            rounds += 1
+        before = after
+        tolerance *= 1.1
     return best * 1e6
 
 
@@ -215,11 +243,19 @@ def measure_start(name: str) -> dict[str, float]:
     The CPU time is that of the thread that imports: what NumPy starts in the background, OpenBLAS's
     threads, which wait in a loop for 0.1 s, is the same for both.
     """
-    wall, cpu = time.perf_counter(), time.thread_time()
+    before = loop_time()
+    start, cpu = time.perf_counter(), time.thread_time()
     lib = load(name)
-    imported = time.thread_time() - cpu
+    imported, cpu = time.perf_counter() - start, time.thread_time() - cpu
+    between = loop_time()
+    start = time.perf_counter()
     float(lib.jit(lambda x: x * 2 + 1)(1.0))
-    return {"import": imported, "first result": time.perf_counter() - wall}
+    called = time.perf_counter() - start
+    imported = at_one_speed(imported, before, between)
+    return {
+        "import": at_one_speed(cpu, before, between),
+        "first result": imported + at_one_speed(called, between, loop_time()),
+    }
 
 
 def measure_cached(name: str) -> dict[str, float]:
