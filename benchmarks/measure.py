@@ -54,6 +54,15 @@ def at_one_speed(seconds: float, before: float, after: float) -> float:
     return seconds * 2 * LOOP / (before + after)
 
 
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a function returns, and the seconds it takes."""
+    before = loop_time()
+    start = time.perf_counter()
+    result = function()
+    spent = time.perf_counter() - start
+    return result, at_one_speed(spent, before, loop_time())
+
+
 def per_call(function: Callable[[], Any], seconds: float = 0.3) -> float:
     """Return microseconds per call: the best of the rounds in which the machine kept its speed."""
     function()
@@ -103,23 +112,17 @@ def measure_program(lib: Any, name: str) -> dict[str, float]:
     function, arguments = PROGRAMS[name](lib)
     arguments = lib.tree.map(lib.numpy.asarray, arguments)
     jitted = lib.jit(function)
-    start = time.perf_counter()
-    traced = jitted.trace(*arguments)
-    trace = time.perf_counter() - start
-    start = time.perf_counter()
-    lowered = traced.lower()
-    lower = time.perf_counter() - start
+    traced, trace = timed(lambda: jitted.trace(*arguments))
+    lowered, lower = timed(traced.lower)
     text = lowered.as_text()
-    start = time.perf_counter()
-    compiled = lowered.compile()
-    compile_time = time.perf_counter() - start
+    compiled, compile_time = timed(lowered.compile)
     lib.block_until_ready(compiled(*arguments))
     runs = []
-    deadline = time.perf_counter() + 2.0
-    while len(runs) < 3 or (time.perf_counter() < deadline and len(runs) < 200):
+    deadline = time.perf_counter() + 3.0
+    while len(runs) < 3 or (time.perf_counter() < deadline and len(runs) < 300):
         start = time.perf_counter()
         lib.block_until_ready(compiled(*arguments))
-        runs.append(time.perf_counter() - start)
+        runs.append(time.perf_counter() - start)  # on several threads: not the speed of a loop
     return {
         "trace": trace,
         "lower": lower,
