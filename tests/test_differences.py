@@ -36,6 +36,8 @@ jnp.max(jnp.arange(2), initial=1.5) | 1 | DtypeError
 jnp.max(jnp.arange(2), initial=-jnp.inf) | 1 | 1
 jnp.take(jnp.zeros(2, "int8"), 7, fill_value=jnp.nan) | 0 | ArgumentError
 jnp.asarray(2**40) | OverflowError | IntegerOverflowError
+jnp.float32("1.5") | 1.5 | ArgumentError
+nn.softmax(jnp.arange(2.0), where=jnp.ones((1, 2), bool))[0, 0] < 0.3 | False | True
 jnp.ones(2) + 2**40 | OverflowError | [1.0995116e+12 1.0995116e+12]
 random.uniform(random.key(0), (2,), maxval=2**40).dtype | OverflowError | float32
 random.randint(random.key(0), (2,), 0, 2**31).dtype | OverflowError | int32
@@ -113,6 +115,7 @@ def evaluate(library: Any, expression: str) -> tuple[str, list[str]]:
     names = [
         "numpy",
         "lax",
+        "nn",
         "random",
         "grad",
         "jit",
