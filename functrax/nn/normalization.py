@@ -1,13 +1,12 @@
 """Softmax and its relatives, standardization, and one-hot coding."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
 from functrax.core.arguments import integer
-from functrax.core.trace import Array, Value, bind
+from functrax.core.trace import Array, Value
 from functrax.numpy import reductions, statistics
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.creation import array
@@ -31,7 +30,6 @@ from functrax.primitives.reduce import reduce_max
 from functrax.primitives.rules import broadcast_to, expand_axis, scalar
 from functrax.primitives.shape import canonical_axis
 from functrax.scipy.special import logsumexp
-from functrax.transforms.custom_jvp import custom_jvp_call_p
 from functrax.transforms.fuse import fuse
 
 # ---- normalization
@@ -70,25 +68,8 @@ def _powers(x: Value, mask: Value | None, axes: tuple[int, ...]) -> tuple[Value,
 @fuse
 def _softmax(x: Value, mask: Value | None, *, axes: tuple[int, ...]) -> Value:
     x, mask = _aligned(x, mask)
-    return _softmax_of(axes, x) if mask is None else _softmax_of(axes, x, mask)
-
-
-def _softmax_of(axes: tuple[int, ...], *operands: Value) -> Value:
-    """Apply softmax with a derivative that needs its result only: y * (t - sum(y * t))."""
-
-    def function(x: Value, mask: Value | None = None) -> list[Value]:
-        _, powers = _powers(x, mask, axes)
-        result = lax.div(powers, reductions.sum(powers, axes, keepdims=True))
-        return [_kept(result, mask)]
-
-    def rule(primals: Sequence[Value], tangents: Sequence[Any]) -> tuple[list[Value], list[Value]]:
-        result = _softmax_of(axes, *primals)
-        t = _kept(tangents[0], *primals[1:] or (None,))
-        mean = reductions.sum(lax.mul(result, t), axes, keepdims=True)
-        return [result], [lax.mul(result, lax.sub(t, mean))]
-
-    given: Any = {"function": function, "rule": rule, "name": "softmax"}
-    return bind(custom_jvp_call_p, *operands, **given)[0]
+    _, powers = _powers(x, mask, axes)
+    return _kept(lax.div(powers, reductions.sum(powers, axes, keepdims=True)), mask)
 
 
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Array:
