@@ -1,6 +1,7 @@
 """Functions of two numbers: logarithms of sums, hypotenuses, extremes that skip NaN, signs."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,9 +24,7 @@ def _logaddexp(x1: Value, x2: Value, *, base: float) -> Value:
     """Log(exp x1 + exp x2); base 1 means e."""
     if dtypes.is_complex(x1.aval.dtype):
         return _logaddexp_complex(x1, x2, base)
-    # |x1 - x2| has no second derivative at 0.
-    shares = partial(_share, base), lambda x1, x2: _share(base, x2, x1)
-    return with_derivatives("logaddexp", partial(_logaddexp_real, base), shares, x1, x2)
+    return _LOGADDEXP[base](x1, x2)
 
 
 def _share(base: float, x1: Value, x2: Value) -> Value:
@@ -43,6 +42,18 @@ def _logaddexp_real(base: float, x1: Value, x2: Value) -> Value:
     else:
         rest = lax.div(lax.log1p(lax.exp2(shrunk)), number(base, dtype))
     return choose(lax.ne(apart, apart), lax.add(x1, x2), lax.add(extreme.max(x1, x2), rest))
+
+
+def _with_shares(name: str, base: float) -> Callable[..., Value]:
+    """Give the derivatives, because |x1 - x2| has no second one at 0."""
+    shares = partial(_share, base), lambda x1, x2: _share(base, x2, x1)
+    return with_derivatives(name, partial(_logaddexp_real, base), *shares)
+
+
+_LOGADDEXP = {
+    1.0: _with_shares("logaddexp", 1.0),
+    math.log(2): _with_shares("logaddexp2", math.log(2)),
+}
 
 
 def _logaddexp_complex(x1: Value, x2: Value, base: float) -> Value:

@@ -1,6 +1,7 @@
 """Special functions."""
 
 import math
+from functools import partial
 from typing import Any
 
 from functrax import errors
@@ -110,15 +111,17 @@ def expit(x: Any) -> Array:
     return lax.logistic(inexact(x, "expit"))
 
 
-@fuse
-def _logit(x: Value) -> Value:
-    def complement(x: Value) -> Value:
-        return lax.sub(number(1, x.aval.dtype), x)
+def _complement(x: Value) -> Value:
+    return lax.sub(number(1, x.aval.dtype), x)
 
-    def derivative(x: Value) -> Value:
-        return lax.integer_pow(lax.mul(x, complement(x)), -1)
 
-    return with_derivatives("logit", lambda x: lax.log(lax.div(x, complement(x))), [derivative], x)
+_logit = fuse(
+    with_derivatives(
+        "logit",
+        lambda x: lax.log(lax.div(x, _complement(x))),
+        lambda x: lax.integer_pow(lax.mul(x, _complement(x)), -1),
+    )
+)
 
 
 def logit(x: Any) -> Array:
@@ -136,20 +139,24 @@ def logit(x: Any) -> Array:
 # ---- entropies
 
 
-@fuse
-def _product(x: Value, y: Value, *, shifted: bool) -> Value:
+def _product(logarithm: Any, x: Value, y: Value) -> Value:
     """Return x log y, or x log(1 + y), and 0 where x is 0 and y is a number."""
-    logarithm = lax.log1p if shifted else lax.log
+    zero = number(0, x.aval.dtype)
+    counts = lax.bitwise_or(lax.ne(x, zero), lax.ne(y, y))
+    return choose(counts, lax.mul(x, logarithm(y)), zero)
 
-    def product(x: Value, y: Value) -> Value:
-        zero = number(0, x.aval.dtype)
-        counts = lax.bitwise_or(lax.ne(x, zero), lax.ne(y, y))
-        return choose(counts, lax.mul(x, logarithm(y)), zero)
 
-    def in_y(x: Value, y: Value) -> Value:
-        return lax.div(x, lax.add(y, number(1, y.aval.dtype)) if shifted else y)
-
-    return with_derivatives("xlogy", product, [lambda x, y: logarithm(y), in_y], x, y)
+_xlogy = fuse(
+    with_derivatives("xlogy", partial(_product, lax.log), lambda x, y: lax.log(y), lax.div)
+)
+_xlog1py = fuse(
+    with_derivatives(
+        "xlog1py",
+        partial(_product, lax.log1p),
+        lambda x, y: lax.log1p(y),
+        lambda x, y: lax.div(x, lax.add(y, number(1, y.aval.dtype))),
+    )
+)
 
 
 def xlogy(x: Any, y: Any) -> Array:
@@ -163,7 +170,7 @@ def xlogy(x: Any, y: Any) -> Array:
         A floating array of the common shape.
     """
     x, y = align("xlogy", *promote("xlogy", x, y, to_float=True))
-    return _product(x, y, shifted=False)
+    return _xlogy(x, y)
 
 
 def xlog1py(x: Any, y: Any) -> Array:
@@ -177,20 +184,19 @@ def xlog1py(x: Any, y: Any) -> Array:
         A floating array of the common shape.
     """
     x, y = align("xlog1py", *promote("xlog1py", x, y, to_float=True))
-    return _product(x, y, shifted=True)
+    return _xlog1py(x, y)
 
 
-@fuse
-def _entr(x: Value) -> Value:
-    def derivative(x: Value) -> Value:
-        return lax.neg(lax.add(lax.log(x), number(1, x.aval.dtype)))
+def _entropy(x: Value) -> Value:
+    negative = lax.lt(x, number(0, x.aval.dtype))
+    return choose(negative, number(-math.inf, x.aval.dtype), lax.neg(_xlogy(x, x)))
 
-    def entropy(x: Value) -> Value:
-        negative = lax.lt(x, number(0, x.aval.dtype))
-        product = _product(x, x, shifted=False)
-        return choose(negative, number(-math.inf, x.aval.dtype), lax.neg(product))
 
-    return with_derivatives("entr", entropy, [derivative], x)
+_entr = fuse(
+    with_derivatives(
+        "entr", _entropy, lambda x: lax.neg(lax.add(lax.log(x), number(1, x.aval.dtype)))
+    )
+)
 
 
 def entr(x: Any) -> Array:
@@ -291,15 +297,19 @@ def _quantile(p: Value) -> Value:
     return choose(inside, near, outside)
 
 
+def _ndtri_slope(p: Value) -> Value:
+    x = _ndtri(p)
+    power = lax.exp(lax.mul(number(0.5, x.aval.dtype), lax.square(x)))
+    return lax.mul(number(math.sqrt(2 * math.pi), x.aval.dtype), power)
+
+
+_quantile_of = with_derivatives("ndtri", _quantile, _ndtri_slope)
+
+
 @fuse
 def _ndtri(p: Value) -> Value:
-    def derivative(p: Value) -> Value:
-        x = _ndtri(p)
-        power = lax.exp(lax.mul(number(0.5, x.aval.dtype), lax.square(x)))
-        return lax.mul(number(math.sqrt(2 * math.pi), x.aval.dtype), power)
-
     wide = cast(p, dtypes.float32) if p.aval.dtype.itemsize < 4 else p
-    return cast(with_derivatives("ndtri", _quantile, [derivative], wide), p.aval.dtype)
+    return cast(_quantile_of(wide), p.aval.dtype)
 
 
 def ndtri(p: Any) -> Array:

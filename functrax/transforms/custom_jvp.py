@@ -3,12 +3,13 @@
 import functools
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from functrax import errors
 from functrax.core import tree
 from functrax.core.check import call_types
 from functrax.core.jaxpr import Jaxpr
+from functrax.core.params import fields_of, param_type
 from functrax.core.primitive import NOT_LINEAR, BatchAxis, declare
 from functrax.core.trace import Value, bind, current, state
 from functrax.core.types import ShapedArray
@@ -82,7 +83,7 @@ def _jvp(
 
 def _batch(axis: BatchAxis, operands: Sequence[Value], dims: Sequence[Dim], **params: Any) -> Any:
     count = params.get("num_consts", 0)
-    rule = functools.partial(_batched_rule, params["rule"], axis, tuple(dims[count:]))
+    rule = _mapped(params["rule"], axis, tuple(dims[count:]))
     if "jaxpr" in params:
         jaxpr: Jaxpr = params["jaxpr"]
         outs = (True,) * len(jaxpr.outvars)
@@ -109,29 +110,46 @@ def _batched_function(
     return [move_batch_axis(axis, r, d) for r, d in zip(results, out_dims, strict=True)]
 
 
-def _batched_rule(
-    rule: Any,
-    axis: BatchAxis,
-    dims: Sequence[Dim],
-    primals: Sequence[Value],
-    tangents: Sequence[Tangent],
-) -> tuple[list[Value], list[Tangent]]:
-    """Map the rule: tangents have their primals' mapped axes."""
-    has = [tangent is not None for tangent in tangents]
-    present: list[bool] = []
+def _mapped(rule: Any, axis: BatchAxis, dims: tuple[Dim, ...]) -> "MappedRule":
+    """Map a rule; one that is a record closes over nothing, and needs no trace of `vmap`'s."""
+    innermost = rule
+    while isinstance(innermost, MappedRule):
+        innermost = innermost.rule
+    return MappedRule(rule, axis if fields_of(innermost) is None else BatchAxis(*axis), dims)
 
-    def run(*values: Value) -> list[Value]:
-        given = iter(values[len(primals) :])
-        outs, tangents_out = rule(values[: len(primals)], [next(given) if h else None for h in has])
-        present.extend(t is not None for t in tangents_out)
-        return [*outs, *(t for t in tangents_out if t is not None)]
 
-    values = [*primals, *(t for t in tangents if t is not None)]
-    all_dims = [*dims, *(d for d, h in zip(dims, has, strict=True) if h)]
-    results, out_dims = batch_flat(run, axis, values, all_dims)
-    placed = [move_batch_axis(axis, r, d) for r, d in zip(results, out_dims, strict=True)]
-    given = iter(placed[len(present) :])
-    return placed[: len(present)], [next(given) if p else None for p in present]
+param_type(BatchAxis)  # which `core.primitive` cannot say, as parameters hold its programs
+
+
+@param_type
+class MappedRule(NamedTuple):
+    """A rule under `vmap`: tangents have their primals' mapped axes."""
+
+    rule: Any
+    axis: BatchAxis
+    dims: tuple[Dim, ...]
+
+    def __call__(
+        self, primals: Sequence[Value], tangents: Sequence[Tangent]
+    ) -> tuple[list[Value], list[Tangent]]:
+        """Apply the rule to each lane."""
+        has = [tangent is not None for tangent in tangents]
+        present: list[bool] = []
+
+        def run(*values: Value) -> list[Value]:
+            given = iter(values[len(primals) :])
+            inputs = values[: len(primals)], [next(given) if h else None for h in has]
+            outs, tangents_out = self.rule(*inputs)
+            present.extend(t is not None for t in tangents_out)
+            return [*outs, *(t for t in tangents_out if t is not None)]
+
+        axis = self.axis
+        values = [*primals, *(t for t in tangents if t is not None)]
+        all_dims = [*self.dims, *(d for d, h in zip(self.dims, has, strict=True) if h)]
+        results, out_dims = batch_flat(run, axis, values, all_dims)
+        placed = [move_batch_axis(axis, r, d) for r, d in zip(results, out_dims, strict=True)]
+        given = iter(placed[len(present) :])
+        return placed[: len(present)], [next(given) if p else None for p in present]
 
 
 def _lower(b: Any, *operands: Any, jaxpr: Jaxpr, name: str, **_: Any) -> list[Any]:

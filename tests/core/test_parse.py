@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import functrax
+import functrax.numpy as jnp
+from functrax import nn
 from functrax.core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from functrax.core.params import param_type, param_types
 from functrax.core.parse import parse
@@ -19,6 +21,7 @@ from functrax.core.show import IR_VERSION, show
 from functrax.core.trace import as_value
 from functrax.core.types import Literal, ShapedArray
 from functrax.errors import ArgumentError, JaxprError
+from functrax.scipy import special
 from tests.golden.programs import OPAQUE, PROGRAMS, VECTOR, golden, traced
 
 F32 = ShapedArray((3,), np.dtype("float32"))
@@ -375,3 +378,30 @@ def test_a_compiled_program_of_text_runs():
     jaxpr = parse("{ lambda ; a:f32[3]. let b:f32[3] = mul a 2.0:f32[] in (b,) }")
     (doubled,) = functrax.jit(lambda x: eval_jaxpr(jaxpr, (), x))(VECTOR)
     np.testing.assert_array_equal(doubled, VECTOR * 2)
+
+
+WITH_RULES = {
+    "softplus": nn.softplus,
+    "mish": nn.mish,
+    "log_sigmoid": nn.log_sigmoid,
+    "logaddexp2": lambda x: jnp.logaddexp2(x, 2 * x),
+    "entr": special.entr,
+    "logit": special.logit,
+    "ndtri": special.ndtri,
+    "xlogy": lambda x: special.xlogy(x, x),
+    "xlog1py": lambda x: special.xlog1py(x, x),
+    "softmax": nn.softmax,
+}
+
+
+@pytest.mark.parametrize("name", WITH_RULES)
+@pytest.mark.parametrize("axes", [(), (0,), (0, 0)])
+def test_library_functions_with_rules_are_read_back_with_them(name, axes):
+    f, x = WITH_RULES[name], jnp.linspace(0.1, 0.9, 12).reshape(2, 3, 2)
+    for axis in axes:
+        f = functrax.vmap(f, axis)
+    jaxpr = functrax.make_jaxpr(f)(x)
+    again = parse(str(jaxpr))
+    assert str(again) == str(jaxpr)
+    slope = functrax.grad(lambda x: (x * eval_jaxpr(again, (), x)[0]).sum())(x)
+    np.testing.assert_allclose(slope, functrax.grad(lambda x: (x * f(x)).sum())(x), rtol=1e-6)
