@@ -5,7 +5,7 @@ from typing import Any
 
 from functrax import errors
 from functrax.core import dtypes
-from functrax.core.trace import Array, Value, bind
+from functrax.core.trace import Array, Value
 from functrax.numpy import reductions
 from functrax.numpy.arithmetic import choose
 from functrax.numpy.logic import to_bool
@@ -25,7 +25,7 @@ from functrax.numpy.operands import (
 )
 from functrax.numpy.reductions import axes_or_all, mask_of, with_axes
 from functrax.primitives import elementwise as lax
-from functrax.primitives.reduce import reduce_sum, reduce_sum_p
+from functrax.primitives.reduce import reduce_sum
 from functrax.primitives.rules import broadcast_to, scalar, transpose_axes
 from functrax.primitives.shape import broadcast_in_dim
 from functrax.transforms.fuse import fuse
@@ -69,7 +69,7 @@ def _mean(
 ) -> Value:
     compute = _compute_dtype(dtype)
     x, mask = _masked("mean", cast(x, compute), mask)
-    result = lax.div(bind(reduce_sum_p, x, axes=axes)[0], _count(x, mask, axes, compute))
+    result = lax.div(reduce_sum(x, axes), _count(x, mask, axes, compute))
     return strong(cast(with_axes(result, axes) if keepdims else result, dtype))
 
 
