@@ -139,7 +139,7 @@ def as_operands(x: Any, places: Sequence[Any]) -> Sequence[Any]:
         if type(x) is not DeviceArray:
             return [scalar(p, "int32") if type(p) is int else p for p in places]
         device = x.device
-        return [_place_on(device, p) if type(p) is int else p for p in places]
+        return [literal_array(_place(p), device) if type(p) is int else p for p in places]
     trace = state.trace
     while trace is not None:
         if type(trace) is StageTrace:
@@ -151,13 +151,6 @@ def as_operands(x: Any, places: Sequence[Any]) -> Sequence[Any]:
 @functools.lru_cache(maxsize=4096)
 def _place(place: int) -> Any:
     return scalar(place, "int32" if abs(place) < 2**31 else "int64")
-
-
-def _place_on(device: Any, place: int) -> DeviceArray:
-    """Return a place as an array: the one that was taken last, if it was on this device."""
-    literal = _place(place)
-    array = literal.placed
-    return array if array is not None and array.device is device else literal_array(literal, device)
 
 
 @fuse

@@ -272,7 +272,9 @@ def literal_array(literal: Literal, device: Place) -> DeviceArray:
     It is shared, so only programs may have it; what users get is a `fresh_array`, because they may
     delete or donate it.
     """
-    found = known_number(literal.value, literal.aval, device)
+    found: DeviceArray | None = literal.placed
+    if found is None or found.device is not device:
+        found = known_number(literal.value, literal.aval, device)
     if found is None or found.is_deleted():
         if len(_literals) > 4096:
             _literals.clear()
