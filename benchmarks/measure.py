@@ -250,14 +250,11 @@ def measure_start(name: str) -> dict[str, float]:
     start, cpu = time.perf_counter(), time.thread_time()
     lib = load(name)
     imported, cpu = time.perf_counter() - start, time.thread_time() - cpu
-    between = loop_time()
-    start = time.perf_counter()
-    float(lib.jit(lambda x: x * 2 + 1)(1.0))
-    called = time.perf_counter() - start
-    imported = at_one_speed(imported, before, between)
+    after = loop_time()
+    _, called = timed(lambda: float(lib.jit(lambda x: x * 2 + 1)(1.0)))
     return {
-        "import": at_one_speed(cpu, before, between),
-        "first result": imported + at_one_speed(called, between, loop_time()),
+        "import": at_one_speed(cpu, before, after),
+        "first result": at_one_speed(imported, before, after) + called,
     }
 
 

@@ -191,7 +191,8 @@ def test_a_damaged_entry_is_a_warning_and_made_anew(
     )
     assert expected in str(warning.message)
     assert str(warning.message).endswith("It is made anew.")
-    # XLA need not write one program with the same bytes twice: whether the entry is whole, the next load tells.
+    # XLA need not write one program with the same bytes twice: the next load tells whether the
+    # entry is whole.
     assert entries(folder) == [entry]
     hits, misses = counts()
     run()
